@@ -1,0 +1,51 @@
+//! Which processes are followed.
+
+use crate::assert_size;
+
+/// What the kernel side knows of a followed process; keyed by its pid in the initial pid namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Process {
+    /// The image it runs.
+    pub image: u64,
+    /// [`image`] bits.
+    pub flags: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+assert_size!(Process, 16);
+
+/// Bits of [`Process::flags`] and of every record's header.
+pub mod image {
+    /// Not yet the audited program: what sets it up (a container runtime before its last execve, capaudit's
+    /// own child before the command). The next execve clears it.
+    pub const SETUP: u32 = 1 << 0;
+}
+
+/// Values of the namespace map: what to do with a process met in a mount namespace.
+pub mod namespace {
+    /// Nothing: it was there before, or turned out to be none of ours.
+    pub const IGNORE: u32 = 0;
+    /// Follow what enters it from now on.
+    pub const FOLLOW: u32 = 1;
+}
+
+/// Indices of the counters of what could not be recorded.
+pub mod loss {
+    /// Records for which the ring buffer had no room.
+    pub const RING: u32 = 0;
+    /// Checks counted only by capability, because the map of checks was full.
+    pub const CHECKS: u32 = 1;
+    /// Call sites not remembered, because their map was full.
+    pub const SITES: u32 = 2;
+    /// Processes not followed, because their map was full.
+    pub const PROCESSES: u32 = 3;
+    /// System calls not remembered, because their map was full.
+    pub const CALLS: u32 = 4;
+    /// Checks whose call site could not be found, because the stack walk failed.
+    pub const STACKS: u32 = 5;
+    /// kprobe hook: checks whose result was not seen.
+    pub const RETURNS: u32 = 6;
+    /// Number of counters.
+    pub const COUNT: u32 = 8;
+}

@@ -1,0 +1,151 @@
+//! What system calls returned, and those that matter without any check.
+
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
+use capaudit_common::{
+    event::{Call, Header, Result, kind},
+    key::CallKey,
+    scope::{Process, image, loss},
+    syscall::{TABLE_LEN, Treatment},
+};
+
+use crate::{
+    kernel::{self, Pointer, direct},
+    maps::{AWAITED, CALLS, EVENTS, PENDING, PROCESSES, SITES, count_atomically, lose},
+    object,
+    setting::{self, offset},
+};
+
+/// Highest errno (`MAX_ERRNO`, include/linux/err.h).
+const MAX_ERRNO: i64 = 4095;
+/// No capability: a call's own operation does not depend on one.
+const NO_CAPABILITY: u32 = 0;
+
+/// `sys_exit`. Also fires for a call that seccomp refused, for which `sys_enter` does not.
+///
+/// Most calls of most processes leave at the first two look-ups.
+#[inline(always)]
+pub fn exit(registers: Pointer, value: i64) {
+    let number = direct::<u64>(registers, &offset::REGS_NUMBER) as u16;
+    if number as usize >= TABLE_LEN {
+        return;
+    }
+    let treatment = setting::treatment(number);
+    let awaited = matches!(AWAITED.get(u32::from(number)), Some(1));
+    if !awaited && !treatment.is_reported() {
+        return;
+    }
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    // SAFETY: copied at once.
+    let Some(process) = unsafe { PROCESSES.get(&tgid) }.copied() else {
+        return;
+    };
+    if awaited {
+        conclude(process, pid_tgid, value);
+    }
+    if treatment.is_reported() && process.flags & image::SETUP == 0 {
+        report(process, pid_tgid, registers, number, treatment, value);
+    }
+}
+
+/// Tells the outcome to the site that awaits it, and to user space.
+#[inline(always)]
+fn conclude(process: Process, pid_tgid: u64, value: i64) {
+    let thread = pid_tgid as u32;
+    // SAFETY: copied at once; only this thread writes the entry.
+    let Some(pending) = unsafe { PENDING.get(&thread) }.copied() else {
+        return;
+    };
+    let _ = PENDING.remove(&thread);
+    let failed = is_error(value);
+    let mut walked = 0;
+    if let Some(count) = SITES.get_ptr_mut(&pending.site) {
+        // SAFETY: a map value; a lost update between CPUs is one outcome among samples.
+        unsafe {
+            walked = (*count).walked;
+            if failed {
+                (*count).failed = (*count).failed.wrapping_add(1);
+                (*count).errno = value.wrapping_neg() as u32;
+            } else {
+                (*count).succeeded = (*count).succeeded.wrapping_add(1);
+            }
+        }
+    }
+    // The checks themselves were sent under the same condition.
+    if walked > 4 && walked & (walked - 1) != 0 && setting::SEND_ALL.load() == 0 {
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve::<Result>(0) else {
+        lose(loss::RING);
+        return;
+    };
+    let result = entry.as_mut_ptr();
+    // SAFETY: the reserved record is ours until it is submitted, and every field is written.
+    unsafe {
+        (*result).header = header(process, kind::RESULT, pid_tgid);
+        (*result).call = pending.call;
+        (*result).value = value;
+    }
+    entry.submit(0);
+}
+
+/// Counts a call that matters itself, and sends it the first time.
+#[inline(always)]
+fn report(
+    process: Process,
+    pid_tgid: u64,
+    registers: Pointer,
+    number: u16,
+    treatment: Treatment,
+    value: i64,
+) {
+    if kernel::is_compat(kernel::current()) {
+        return;
+    }
+    let key = CallKey {
+        image: process.image,
+        operation: object::operation(registers, treatment, NO_CAPABILITY),
+        syscall: number,
+        failed: is_error(value) as u8,
+        flags: 0,
+    };
+    if let Some(count) = CALLS.get_ptr_mut(&key) {
+        // SAFETY: a map value; counted atomically.
+        unsafe { count_atomically(count) };
+        return;
+    }
+    if CALLS.insert(&key, &1, 0).is_err() {
+        lose(loss::CALLS);
+    }
+    let Some(mut entry) = EVENTS.reserve::<Call>(0) else {
+        lose(loss::RING);
+        return;
+    };
+    let call = entry.as_mut_ptr();
+    // SAFETY: the reserved record is ours until it is submitted, and every field is written.
+    unsafe {
+        (*call).header = header(process, kind::CALL, pid_tgid);
+        (*call).key = key;
+        (*call).arguments = kernel::arguments(registers);
+        (*call).value = value;
+    }
+    entry.submit(0);
+}
+
+#[inline(always)]
+fn header(process: Process, kind: u32, pid_tgid: u64) -> Header {
+    Header {
+        // SAFETY: no preconditions.
+        time: unsafe { bpf_ktime_get_ns() },
+        image: process.image,
+        kind,
+        tgid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        flags: process.flags,
+    }
+}
+
+#[inline(always)]
+fn is_error(value: i64) -> bool {
+    (-MAX_ERRNO..0).contains(&value)
+}

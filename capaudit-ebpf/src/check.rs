@@ -1,0 +1,335 @@
+//! A capability check, from the hook to the maps.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid,
+        generated::{bpf_get_stack, bpf_ktime_get_ns},
+    },
+    programs::ProbeContext,
+};
+use capaudit_common::{
+    event::{COMM_LEN, Check, Header, STACK_LEN, kind},
+    key::{CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, WALK_ALWAYS, WALK_EVERY, flag},
+    scope::{Process, loss},
+    syscall::{TABLE_LEN, Treatment},
+};
+
+use crate::{
+    kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
+    maps::{
+        AWAITED, CHECKS, ENTERED, EVENTS, Entered, OVERFLOW, PENDING, Pending, SITES, STACK,
+        count_atomically, increment, lose,
+    },
+    object, process,
+    setting::{self, offset},
+};
+
+/// `CAP_OPT_NOAUDIT`, include/linux/security.h since 5.1
+const OPTION_NOAUDIT: u32 = 1 << 1;
+/// `CAP_OPT_INSETID`
+const OPTION_INSETID: u32 = 1 << 2;
+
+/// Innermost frames that make up a call site: our program, its glue, `cap_capable`, `security_capable`, the
+/// `capable()` variant, and the two or three functions that tell why.
+const SITE_FRAMES: usize = 9;
+
+/// Sightings of a call site that are sent whatever their number; later ones at powers of two.
+const ALWAYS_SENT: u32 = 4;
+
+/// kprobe hook: remembers a check until it returns.
+#[inline(always)]
+pub fn enter(_ctx: *mut c_void, cred: u64, target: u64, capability: u32, options: u32) {
+    let thread = bpf_get_current_pid_tgid() as u32;
+    let entered = Entered {
+        cred,
+        target,
+        capability,
+        options,
+    };
+    if ENTERED.insert(&thread, &entered, 0).is_err() {
+        lose(loss::RETURNS);
+    }
+}
+
+/// kprobe hook: a check returned.
+#[inline(always)]
+pub fn leave(ctx: *mut c_void, result: i32) {
+    let thread = bpf_get_current_pid_tgid() as u32;
+    // SAFETY: copied at once; only this thread writes the entry.
+    let Some(entered) = (unsafe { ENTERED.get(&thread) }).copied() else {
+        lose(loss::RETURNS);
+        return;
+    };
+    let _ = ENTERED.remove(&thread);
+    observe::<false>(
+        ctx,
+        entered.cred as Pointer,
+        entered.target as Pointer,
+        entered.capability,
+        Some(entered.options),
+        result,
+    );
+}
+
+/// Counts a check, and sends it if its call site is new.
+///
+/// `DIRECT` says that the verifier knows the types of `cred` and `target`.
+#[inline(always)]
+pub fn observe<const DIRECT: bool>(
+    ctx: *mut c_void,
+    cred: Pointer,
+    target: Pointer,
+    capability: u32,
+    options: Option<u32>,
+    result: i32,
+) {
+    if setting::CAPABILITIES.load() & (1 << (capability & 63)) == 0
+        || (setting::DENIED_ONLY.load() != 0 && result == 0)
+    {
+        return;
+    }
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let tgid = (pid_tgid >> 32) as u32;
+    let task = kernel::current();
+    let Some(process) = process::followed(task, tgid) else {
+        return;
+    };
+    let (key, treatment) =
+        key::<DIRECT>(task, process.image, cred, target, capability, options, result);
+    let Some(count) = count(&key) else {
+        return;
+    };
+    if count <= WALK_ALWAYS || count & (WALK_EVERY - 1) == 0 || setting::SEND_ALL.load() != 0 {
+        walk::<DIRECT>(ctx, task, cred, target, process, pid_tgid, &key, treatment);
+    }
+}
+
+#[inline(always)]
+fn key<const DIRECT: bool>(
+    task: Pointer,
+    image: u64,
+    cred: Pointer,
+    target: Pointer,
+    capability: u32,
+    options: Option<u32>,
+    result: i32,
+) -> (CheckKey, Treatment) {
+    let subjective: u64 = direct(task, &offset::TASK_CRED);
+    let objective: u64 = direct(task, &offset::TASK_REAL_CRED);
+    let mut flags = 0;
+    if result != 0 {
+        flags |= flag::DENIED;
+    }
+    if subjective != objective {
+        flags |= flag::OVERRIDDEN;
+    }
+    if cred as u64 != subjective && cred as u64 != objective {
+        flags |= flag::FOREIGN;
+    }
+    if let Some(options) = options {
+        flags |= flag::OPTIONS_KNOWN;
+        if options & OPTION_NOAUDIT != 0 {
+            flags |= flag::NOAUDIT;
+        }
+        if options & OPTION_INSETID != 0 {
+            flags |= flag::INSETID;
+        }
+    }
+    let mut syscall = NO_SYSCALL;
+    let mut operation = 0;
+    let mut treatment = Treatment::NONE;
+    if direct::<u32>(task, &offset::TASK_FLAGS) & (PF_KTHREAD | PF_IO_WORKER) == 0 {
+        let registers = kernel::registers(task);
+        syscall = direct::<u64>(registers, &offset::REGS_NUMBER) as u16;
+        if kernel::is_compat(task) {
+            flags |= flag::COMPAT;
+        } else {
+            treatment = setting::treatment(syscall);
+            operation = object::operation(registers, treatment, capability);
+        }
+    }
+    let user_ns = read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer;
+    let key = CheckKey {
+        image,
+        target_ns: read::<u32, DIRECT>(target, &offset::USER_NS_INUM),
+        cred_ns: probe(user_ns, &offset::USER_NS_INUM),
+        operation,
+        syscall,
+        capability: capability as u8,
+        flags,
+    };
+    (key, treatment)
+}
+
+/// Adds one to the key's total and returns roughly (other CPUs may count meanwhile) what it is now.
+#[inline(always)]
+fn count(key: &CheckKey) -> Option<u64> {
+    // SAFETY: no preconditions. (The cheaper coarse clock is not for tracing programs.)
+    let now = unsafe { bpf_ktime_get_ns() };
+    let counter = match CHECKS.get_ptr_mut(key) {
+        Some(counter) => counter,
+        None => {
+            let fresh = CheckCount {
+                count: 0,
+                first: now,
+                last: now,
+            };
+            // BPF_NOEXIST: another CPU's count must not be overwritten. Whoever won, the entry is there now.
+            let _ = CHECKS.insert(key, &fresh, 1);
+            let Some(counter) = CHECKS.get_ptr_mut(key) else {
+                lose(loss::CHECKS);
+                let denied = (key.flags & flag::DENIED != 0) as u32;
+                increment(&OVERFLOW, (denied << 6) | (key.capability as u32 & 63));
+                return None;
+            };
+            counter
+        }
+    };
+    // SAFETY: a map value; counted atomically, the time may be torn between CPUs without harm.
+    unsafe {
+        count_atomically(&raw mut (*counter).count);
+        (*counter).last = now;
+        Some((*counter).count)
+    }
+}
+
+/// Finds the call site, counts it, and sends the check if it is among its first.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined: the verifier's stack is 512 bytes")]
+fn walk<const DIRECT: bool>(
+    ctx: *mut c_void,
+    task: Pointer,
+    cred: Pointer,
+    target: Pointer,
+    process: Process,
+    pid_tgid: u64,
+    key: &CheckKey,
+    treatment: Treatment,
+) {
+    let Some(stack) = STACK.get_ptr_mut(0) else {
+        return;
+    };
+    // SAFETY: the buffer is a map value of the size given.
+    let bytes = unsafe { bpf_get_stack(ctx, stack.cast(), (STACK_LEN * 8) as u32, 0) };
+    let depth = if bytes > 0 { bytes as u32 / 8 } else { 0 };
+    if depth == 0 {
+        lose(loss::STACKS);
+    }
+    let mut site = 0;
+    for frame in 0..SITE_FRAMES {
+        if (frame as u32) < depth {
+            // SAFETY: within the map value.
+            site = kernel::mix(site, unsafe { (*stack)[frame] });
+        }
+    }
+    let site_key = SiteKey {
+        check: *key,
+        site,
+        reserved: 0,
+    };
+    let walked = sight(&site_key);
+    let call = await_result(key, &site_key, pid_tgid as u32);
+    if walked <= ALWAYS_SENT || walked & (walked - 1) == 0 || setting::SEND_ALL.load() != 0 {
+        send::<DIRECT>(
+            task, cred, target, process, pid_tgid, &site_key, treatment, stack, depth, call,
+        );
+    }
+}
+
+/// Adds one to the walked checks of a site and returns their number; 1 if it could not be remembered.
+#[inline(always)]
+fn sight(site: &SiteKey) -> u32 {
+    if let Some(count) = SITES.get_ptr_mut(site) {
+        // SAFETY: a map value; a lost update between CPUs only makes a sighting more likely to be sent.
+        unsafe {
+            (*count).walked = (*count).walked.wrapping_add(1);
+            return (*count).walked;
+        }
+    }
+    let fresh = SiteCount {
+        walked: 1,
+        ..SiteCount::default()
+    };
+    if SITES.insert(site, &fresh, 0).is_err() {
+        lose(loss::SITES);
+    }
+    1
+}
+
+/// Has the outcome of the system call under way reported; returns what joins the two records.
+#[inline(always)]
+fn await_result(key: &CheckKey, site: &SiteKey, thread: u32) -> u64 {
+    if key.syscall as usize >= TABLE_LEN || key.flags & flag::COMPAT != 0 {
+        return 0;
+    }
+    if let Some(awaited) = AWAITED.get_ptr_mut(key.syscall as u32) {
+        // SAFETY: a map value; it only ever becomes 1.
+        unsafe { *awaited = 1 };
+    }
+    if let Some(pending) = PENDING.get_ptr_mut(&thread) {
+        // SAFETY: a map value that only this thread writes.
+        unsafe {
+            if (*pending).site.check.flags & flag::DENIED == 0 || key.flags & flag::DENIED != 0 {
+                (*pending).site = *site;
+            }
+            return (*pending).call;
+        }
+    }
+    // SAFETY: no preconditions.
+    let call = unsafe { bpf_ktime_get_ns() };
+    let pending = Pending { call, site: *site };
+    let _ = PENDING.insert(&thread, &pending, 0);
+    call
+}
+
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "inlined: the verifier's stack is 512 bytes")]
+fn send<const DIRECT: bool>(
+    task: Pointer,
+    cred: Pointer,
+    target: Pointer,
+    process: Process,
+    pid_tgid: u64,
+    site: &SiteKey,
+    treatment: Treatment,
+    stack: *const [u64; STACK_LEN],
+    depth: u32,
+    call: u64,
+) {
+    let Some(mut entry) = EVENTS.reserve::<Check>(0) else {
+        lose(loss::RING);
+        return;
+    };
+    let check = entry.as_mut_ptr();
+    let asking = direct::<u64>(task, &offset::TASK_CRED) as Pointer;
+    let user_ns = read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer;
+    // SAFETY: the reserved record is ours until it is submitted, and every field is written.
+    unsafe {
+        (*check).header = Header {
+            time: bpf_ktime_get_ns(),
+            image: process.image,
+            kind: kind::CHECK,
+            tgid: (pid_tgid >> 32) as u32,
+            tid: pid_tgid as u32,
+            flags: process.flags,
+        };
+        (*check).key = site.check;
+        (*check).site = site.site;
+        (*check).depth = depth;
+        (*check).call = call;
+        for frame in 0..STACK_LEN {
+            (*check).stack[frame] = (*stack)[frame];
+        }
+        (*check).ids = kernel::ids(asking);
+        (*check).target_level = read::<u32, DIRECT>(target, &offset::USER_NS_LEVEL);
+        (*check).cred_level = probe(user_ns, &offset::USER_NS_LEVEL);
+        (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+        object::describe(check, task, treatment);
+    }
+    entry.submit(0);
+}
+
+// The kprobe programs hand over a context of this type; named here so that a change of it is noticed.
+const _: fn(*mut c_void) -> ProbeContext = ProbeContext::new;

@@ -1,0 +1,182 @@
+//! Reading kernel structures through offsets that user space took from the kernel's BTF.
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
+        generated::bpf_task_pt_regs,
+    },
+};
+use capaudit_common::{
+    event::{Ids, Namespaces, Sets},
+    offset::ABSENT,
+};
+
+use crate::setting::offset;
+
+/// `PF_EXITING`, include/linux/sched.h
+pub const PF_EXITING: u32 = 0x0000_0004;
+/// `PF_IO_WORKER`: an io_uring worker, which has no system call of its own
+pub const PF_IO_WORKER: u32 = 0x0000_0010;
+/// `PF_KTHREAD`
+pub const PF_KTHREAD: u32 = 0x0020_0000;
+/// `TS_COMPAT`, arch/x86/include/asm/thread_info.h: in a 32-bit system call
+const TS_COMPAT: u32 = 0x0002;
+
+/// A pointer to a kernel structure.
+pub type Pointer = *const u8;
+
+/// Reads a field through a pointer whose type the verifier knows: one load, which the kernel lets fail as 0.
+///
+/// The offset comes from a read-only map, so the verifier sees a constant.
+#[inline(always)]
+pub fn direct<T: Copy>(pointer: Pointer, offset: &Global<u32>) -> T {
+    // SAFETY: the verifier checks the access against the kernel's BTF, and a fault reads as 0.
+    unsafe { core::ptr::read_volatile(pointer.add(offset.load() as usize).cast::<T>()) }
+}
+
+/// Reads a field through any pointer; the default if that faults or the field does not exist.
+#[inline(always)]
+pub fn probe<T: Copy + Default>(pointer: Pointer, offset: &Global<u32>) -> T {
+    let offset = offset.load();
+    if offset == ABSENT || pointer.is_null() {
+        return T::default();
+    }
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(pointer.add(offset as usize).cast::<T>()) }.unwrap_or_default()
+}
+
+/// As [`probe`], for a pointer.
+#[inline(always)]
+pub fn follow(pointer: Pointer, offset: &Global<u32>) -> Pointer {
+    probe::<u64>(pointer, offset) as Pointer
+}
+
+/// [`direct`] or [`probe`], as the hook allows.
+#[inline(always)]
+pub fn read<T: Copy + Default, const DIRECT: bool>(pointer: Pointer, offset: &Global<u32>) -> T {
+    if DIRECT {
+        direct(pointer, offset)
+    } else {
+        probe(pointer, offset)
+    }
+}
+
+/// Reads from the running program's memory; `None` if that faults.
+#[inline(always)]
+pub fn user<T>(address: u64) -> Option<T> {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_user(address as *const T) }.ok()
+}
+
+/// The running task.
+#[inline(always)]
+pub fn current() -> Pointer {
+    // SAFETY: no preconditions.
+    unsafe { bpf_get_current_task_btf() }.cast_const().cast()
+}
+
+/// The registers with which `task` entered the kernel.
+#[inline(always)]
+pub fn registers(task: Pointer) -> Pointer {
+    // SAFETY: `task` is the running task, whose type the verifier knows.
+    unsafe { bpf_task_pt_regs(task.cast_mut().cast()) as Pointer }
+}
+
+/// Whether `task` is in a system call of the 32-bit table.
+#[inline(always)]
+pub fn is_compat(task: Pointer) -> bool {
+    offset::TASK_STATUS.load() != ABSENT
+        && direct::<u32>(task, &offset::TASK_STATUS) & TS_COMPAT != 0
+}
+
+/// Argument `index` of the system call that `registers` entered with.
+#[inline(always)]
+pub fn argument(registers: Pointer, index: u32) -> u64 {
+    match index {
+        0 => direct(registers, &offset::REGS_ARG0),
+        1 => direct(registers, &offset::REGS_ARG1),
+        2 => direct(registers, &offset::REGS_ARG2),
+        3 => direct(registers, &offset::REGS_ARG3),
+        4 => direct(registers, &offset::REGS_ARG4),
+        _ => direct(registers, &offset::REGS_ARG5),
+    }
+}
+
+/// All arguments of a system call.
+#[inline(always)]
+pub fn arguments(registers: Pointer) -> [u64; 6] {
+    [
+        argument(registers, 0),
+        argument(registers, 1),
+        argument(registers, 2),
+        argument(registers, 3),
+        argument(registers, 4),
+        argument(registers, 5),
+    ]
+}
+
+/// Inode number of the mount namespace of `task`; 0 if it has none (any more).
+#[inline(always)]
+pub fn mount_namespace(task: Pointer) -> u32 {
+    let proxy = follow(task, &offset::TASK_NSPROXY);
+    probe(follow(proxy, &offset::NSPROXY_MNT), &offset::MNT_NS_INUM)
+}
+
+/// Namespaces of `task` with the credentials `cred`.
+#[inline(always)]
+pub fn namespaces(task: Pointer, cred: Pointer) -> Namespaces {
+    let proxy = follow(task, &offset::TASK_NSPROXY);
+    let user = follow(cred, &offset::CRED_USER_NS);
+    Namespaces {
+        mnt: probe(follow(proxy, &offset::NSPROXY_MNT), &offset::MNT_NS_INUM),
+        pid: probe(follow(proxy, &offset::NSPROXY_PID), &offset::PID_NS_INUM),
+        user: probe(user, &offset::USER_NS_INUM),
+        user_level: probe(user, &offset::USER_NS_LEVEL),
+    }
+}
+
+/// Ids in `cred`. Its eight id fields lie one behind the other from `uid` on (include/linux/cred.h).
+#[inline(always)]
+pub fn ids(cred: Pointer) -> Ids {
+    probe::<[u32; 8]>(cred, &offset::CRED_UID).into_ids()
+}
+
+trait IntoIds {
+    fn into_ids(self) -> Ids;
+}
+
+impl IntoIds for [u32; 8] {
+    #[inline(always)]
+    fn into_ids(self) -> Ids {
+        Ids {
+            uid: self[0],
+            gid: self[1],
+            suid: self[2],
+            sgid: self[3],
+            euid: self[4],
+            egid: self[5],
+            fsuid: self[6],
+            fsgid: self[7],
+        }
+    }
+}
+
+/// Capability sets in `cred`: `u64` since 6.3, two `u32` of the same layout before.
+#[inline(always)]
+pub fn sets(cred: Pointer) -> Sets {
+    Sets {
+        inheritable: probe(cred, &offset::CRED_INHERITABLE),
+        permitted: probe(cred, &offset::CRED_PERMITTED),
+        effective: probe(cred, &offset::CRED_EFFECTIVE),
+        bounding: probe(cred, &offset::CRED_BOUNDING),
+        ambient: probe(cred, &offset::CRED_AMBIENT),
+    }
+}
+
+/// Mixes `value` into a hash.
+#[inline(always)]
+pub fn mix(hash: u32, value: u64) -> u32 {
+    let folded = (value ^ (value >> 32)) as u32;
+    (hash ^ folded).wrapping_mul(0x9e37_79b1).rotate_left(15)
+}

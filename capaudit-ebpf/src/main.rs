@@ -1,0 +1,109 @@
+//! capaudit's BPF programs: what happens in the kernel.
+//!
+//! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted in
+//! [`maps::CHECKS`], and at its first sightings sent through [`maps::EVENTS`]. [`process`] keeps track of who
+//! is followed, [`call`] of what system calls returned.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)] // for maps::count_atomically
+
+mod call;
+mod check;
+mod kernel;
+mod maps;
+mod object;
+mod process;
+mod setting;
+
+use aya_ebpf::{
+    EbpfContext as _,
+    macros::{btf_tracepoint, fexit, kprobe, kretprobe},
+    programs::{BtfTracePointContext, FExitContext, ProbeContext, RetProbeContext},
+};
+
+/// `cap_capable(cred, target_ns, cap, opts)`, with its result as the fifth argument: the trampoline stores it
+/// behind the arguments (since 5.5), so that the bpf_get_func_ret helper of 5.17 is not needed.
+#[fexit(function = "cap_capable")]
+fn check_fexit(ctx: FExitContext) -> u32 {
+    check::observe::<true>(
+        ctx.as_ptr(),
+        ctx.arg(0),
+        ctx.arg(1),
+        ctx.arg(2),
+        Some(ctx.arg(3)),
+        ctx.arg(4),
+    );
+    0
+}
+
+/// The tracepoint of 6.14 and later: `(cred, target_ns, capable_ns, cap, ret)`. It has no options.
+#[btf_tracepoint(function = "cap_capable")]
+fn check_tp_btf(ctx: BtfTracePointContext) -> u32 {
+    check::observe::<true>(
+        ctx.as_ptr(),
+        ctx.arg(0),
+        ctx.arg(1),
+        ctx.arg(3),
+        None,
+        ctx.arg(4),
+    );
+    0
+}
+
+/// Keeps the arguments for [`check_kretprobe`].
+#[kprobe]
+fn check_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(cred), Some(target), Some(capability), Some(options)) =
+        (ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3))
+    else {
+        return 0;
+    };
+    check::enter(ctx.as_ptr(), cred, target, capability, options);
+    0
+}
+
+/// Completes what [`check_kprobe`] began.
+#[kretprobe]
+fn check_kretprobe(ctx: RetProbeContext) -> u32 {
+    check::leave(ctx.as_ptr(), ctx.ret());
+    0
+}
+
+/// `sched_process_fork(parent, child)`
+#[btf_tracepoint(function = "sched_process_fork")]
+fn process_fork(ctx: BtfTracePointContext) -> u32 {
+    process::fork(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// `sched_process_exec(task, old_pid, bprm)`
+#[btf_tracepoint(function = "sched_process_exec")]
+fn process_exec(ctx: BtfTracePointContext) -> u32 {
+    process::exec(ctx.arg(0), ctx.arg(2));
+    0
+}
+
+/// `sched_process_exit(task)`, once a thread
+#[btf_tracepoint(function = "sched_process_exit")]
+fn process_exit(ctx: BtfTracePointContext) -> u32 {
+    process::exit(ctx.arg(0));
+    0
+}
+
+/// `sys_exit(regs, ret)`
+#[btf_tracepoint(function = "sys_exit")]
+fn call_exit(ctx: BtfTracePointContext) -> u32 {
+    call::exit(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // Never reached: nothing here can panic, and the verifier would refuse the endless loop.
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,118 @@
+//! The maps: all that the two sides share at run time.
+
+use aya_ebpf::{
+    macros::map,
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+};
+use capaudit_common::{
+    event::STACK_LEN,
+    key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
+    scope::{Process, loss},
+    syscall::TABLE_LEN,
+};
+
+/// Records for user space; sized by it.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
+
+/// Exact totals.
+#[map]
+pub static CHECKS: HashMap<CheckKey, CheckCount> = HashMap::with_max_entries(1 << 16, 0);
+
+/// Totals of walked checks by call site.
+#[map]
+pub static SITES: HashMap<SiteKey, SiteCount> = HashMap::with_max_entries(1 << 16, 0);
+
+/// Totals of reported system calls.
+#[map]
+pub static CALLS: HashMap<CallKey, u64> = HashMap::with_max_entries(1 << 14, 0);
+
+/// Followed processes, by pid in the initial namespace.
+#[map]
+pub static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1 << 16, 0);
+
+/// What to do with mount namespaces, by inode number: `scope::namespace`.
+#[map]
+pub static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(1 << 14, 0);
+
+/// System calls under way in which a check was walked, by thread.
+#[map]
+pub static PENDING: LruHashMap<u32, Pending> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// kprobe hook: arguments of the checks under way, by thread.
+#[map]
+pub static ENTERED: LruHashMap<u32, Entered> = LruHashMap::with_max_entries(1 << 14, 0);
+
+/// Whether a system call of this number was ever in `PENDING`: saves the others the look-up.
+#[map]
+pub static AWAITED: Array<u32> = Array::with_max_entries(TABLE_LEN as u32, 0);
+
+/// Index 0: non-zero while capaudit's own new children are to be followed.
+#[map]
+pub static SPAWNING: Array<u32> = Array::with_max_entries(1, 0);
+
+/// What could not be recorded: `scope::loss`.
+#[map]
+pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);
+
+/// Checks that are in no map of keys, by capability (twice: granted, then denied).
+#[map]
+pub static OVERFLOW: PerCpuArray<u64> = PerCpuArray::with_max_entries(128, 0);
+
+/// Images numbered by this CPU.
+#[map]
+pub static IMAGES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for a stack while its call site is looked up.
+#[map]
+pub static STACK: PerCpuArray<[u64; STACK_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// A system call under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Pending {
+    /// See `event::Check::call`.
+    pub call: u64,
+    /// The site that is told the outcome: of the refused checks the last, else of all the last.
+    pub site: SiteKey,
+}
+
+/// A check under way.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Entered {
+    pub cred: u64,
+    pub target: u64,
+    pub capability: u32,
+    pub options: u32,
+}
+
+/// Adds one to a counter of [`LOSSES`].
+#[inline(always)]
+pub fn lose(index: u32) {
+    increment(&LOSSES, index);
+}
+
+/// Adds one to a counter that only this CPU writes.
+#[inline(always)]
+pub fn increment(map: &PerCpuArray<u64>, index: u32) {
+    if let Some(counter) = map.get_ptr_mut(index) {
+        // SAFETY: a map value of this CPU; tracing programs do not migrate.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Adds one to a counter that every CPU writes.
+///
+/// The target has no compare-and-swap for core's atomics to build on, but the instruction is there.
+///
+/// # Safety
+///
+/// `counter` lies in a map value.
+#[inline(always)]
+pub unsafe fn count_atomically(counter: *mut u64) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64);
+    }
+}

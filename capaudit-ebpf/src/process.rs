@@ -1,0 +1,290 @@
+//! Who is followed: from fork to exit, in the kernel, so that nothing depends on reading /proc in time.
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
+        generated::{bpf_ktime_get_ns, bpf_probe_read_kernel_str},
+    },
+};
+use capaudit_common::{
+    event::{CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, kind},
+    offset::ABSENT,
+    scope::{Process, image, loss, namespace},
+};
+
+use crate::{
+    kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
+    maps::{EVENTS, IMAGES, NAMESPACES, PENDING, PROCESSES, SPAWNING, lose},
+    setting::{self, offset},
+};
+
+/// Most controllers a kernel can have (`CGROUP_SUBSYS_COUNT` is 12 to 14).
+const SUBSYS_MOST: u32 = 16;
+
+/// The followed process with this pid: one that is followed already, or one to be followed from now on.
+#[inline(always)]
+pub fn followed(task: Pointer, tgid: u32) -> Option<Process> {
+    // SAFETY: copied at once.
+    if let Some(process) = unsafe { PROCESSES.get(&tgid) } {
+        return Some(*process);
+    }
+    adopt(task, tgid)
+}
+
+/// Begins to follow the running process if it is met where everything is followed, or in a namespace of
+/// interest. There it is what sets a container up, until its next execve.
+#[inline(always)]
+fn adopt(task: Pointer, tgid: u32) -> Option<Process> {
+    let flags = entitled(task, tgid)?;
+    let process = follow_from_now(tgid, flags)?;
+    announce(task, process, kind::ADOPT, tgid, 0);
+    Some(process)
+}
+
+/// Whether a process that is not followed should be; the flags for it.
+#[inline(always)]
+fn entitled(task: Pointer, tgid: u32) -> Option<u32> {
+    if tgid == setting::SELF_TGID.load() {
+        return None;
+    }
+    if setting::FOLLOW_ALL.load() != 0 {
+        return Some(0);
+    }
+    let mount = kernel::mount_namespace(task);
+    if mount == 0 || mount == setting::HOST_MNT_NS.load() {
+        return None;
+    }
+    if direct::<u32>(task, &offset::TASK_FLAGS) & (PF_EXITING | PF_KTHREAD) != 0 {
+        return None;
+    }
+    // SAFETY: copied at once.
+    match unsafe { NAMESPACES.get(&mount) }.copied() {
+        Some(namespace::FOLLOW) => Some(image::SETUP),
+        Some(_) => None,
+        None if setting::FOLLOW_UNKNOWN.load() != 0 => Some(image::SETUP),
+        None => None,
+    }
+}
+
+/// Enters a process, with a new image, into the map.
+#[inline(always)]
+fn follow_from_now(tgid: u32, flags: u32) -> Option<Process> {
+    let counter = IMAGES.get_ptr_mut(0)?;
+    // SAFETY: a map value of this CPU, and no no preconditions. User space numbers from 1 below 1 << 40.
+    let image = unsafe {
+        *counter += 1;
+        (u64::from(bpf_get_smp_processor_id()) + 1) << 40 | *counter
+    };
+    let process = Process {
+        image,
+        flags,
+        reserved: 0,
+    };
+    if PROCESSES.insert(&tgid, &process, 0).is_err() {
+        lose(loss::PROCESSES);
+        return None;
+    }
+    Some(process)
+}
+
+/// `sched_process_fork`
+#[inline(always)]
+pub fn fork(parent: Pointer, child: Pointer) {
+    let parent_tgid: u32 = direct(parent, &offset::TASK_TGID);
+    let tgid: u32 = direct(child, &offset::TASK_TGID);
+    if tgid == parent_tgid {
+        return; // a thread
+    }
+    let (from, flags) = if parent_tgid == setting::SELF_TGID.load() {
+        match SPAWNING.get(0) {
+            Some(1) => (0, image::SETUP),
+            _ => return,
+        }
+    } else {
+        // SAFETY: copied at once.
+        match unsafe { PROCESSES.get(&parent_tgid) } {
+            Some(process) => (process.image, process.flags),
+            None => return,
+        }
+    };
+    if let Some(process) = follow_from_now(tgid, flags) {
+        announce(child, process, kind::FORK, tgid, from);
+    }
+}
+
+/// Sends a [`Fork`] record.
+#[inline(always)]
+fn announce(task: Pointer, process: Process, kind: u32, tgid: u32, parent: u64) {
+    let Some(mut entry) = EVENTS.reserve::<Fork>(0) else {
+        lose(loss::RING);
+        return;
+    };
+    let fork = entry.as_mut_ptr();
+    let cred = follow(task, &offset::TASK_REAL_CRED);
+    // SAFETY: the reserved record is ours until it is submitted, and every field is written.
+    unsafe {
+        (*fork).header = header(process, kind, tgid, probe(task, &offset::TASK_PID));
+        (*fork).parent = parent;
+        (*fork).namespaces = kernel::namespaces(task, cred);
+        (*fork).ids = kernel::ids(cred);
+        (*fork).sets = kernel::sets(cred);
+        (*fork).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
+    }
+    entry.submit(0);
+}
+
+#[inline(always)]
+fn header(process: Process, kind: u32, tgid: u32, tid: u32) -> Header {
+    Header {
+        // SAFETY: no preconditions.
+        time: unsafe { bpf_ktime_get_ns() },
+        image: process.image,
+        kind,
+        tgid,
+        tid,
+        flags: process.flags,
+    }
+}
+
+/// `sched_process_exec`: the new credentials are in force already (`begin_new_exec`, fs/exec.c).
+#[inline(always)]
+pub fn exec(task: Pointer, bprm: Pointer) {
+    let tgid: u32 = direct(task, &offset::TASK_TGID);
+    // SAFETY: copied at once.
+    let previous = match unsafe { PROCESSES.get(&tgid) } {
+        Some(process) => process.image,
+        None if entitled(task, tgid).is_some() => 0,
+        None => return,
+    };
+    let Some(process) = follow_from_now(tgid, 0) else {
+        return;
+    };
+    let Some(mut entry) = EVENTS.reserve::<Exec>(0) else {
+        lose(loss::RING);
+        return;
+    };
+    let exec = entry.as_mut_ptr();
+    let cred = follow(task, &offset::TASK_REAL_CRED);
+    let file = follow(bprm, &offset::BPRM_FILE);
+    let inode = follow(file, &offset::FILE_INODE);
+    // SAFETY: the reserved record is ours until it is submitted, and every field is written.
+    unsafe {
+        (*exec).header = header(process, kind::EXEC, tgid, bpf_get_current_pid_tgid() as u32);
+        (*exec).previous = previous;
+        (*exec).namespaces = kernel::namespaces(task, cred);
+        (*exec).ids = kernel::ids(cred);
+        (*exec).sets = kernel::sets(cred);
+        (*exec).inode = probe(inode, &offset::INODE_NUMBER);
+        (*exec).device = probe(follow(inode, &offset::INODE_SUPER), &offset::SUPER_DEVICE);
+        (*exec).mode = u32::from(probe::<u16>(inode, &offset::INODE_MODE));
+        (*exec).owner = probe(inode, &offset::INODE_UID);
+        (*exec).group = probe(inode, &offset::INODE_GID);
+        (*exec).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
+        (*exec).path[0] = 0;
+        bpf_probe_read_kernel_str(
+            (*exec).path.as_mut_ptr().cast(),
+            OBJECT_LEN as u32,
+            follow(bprm, &offset::BPRM_FILENAME).cast(),
+        );
+        for depth in 0..CGROUP_DEPTH {
+            (*exec).cgroups[depth][0] = 0;
+        }
+        if (*exec).namespaces.mnt != setting::HOST_MNT_NS.load() {
+            cgroups(exec, task);
+        }
+    }
+    entry.submit(0);
+}
+
+/// Records the names of the task's cgroup and of those above it: in the unified hierarchy, or, where it is
+/// in the root of that (cgroup v1, hybrid), in the first hierarchy where it is not.
+#[inline(always)]
+unsafe fn cgroups(exec: *mut Exec, task: Pointer) {
+    let set = follow(task, &offset::TASK_CGROUPS);
+    let mut node = below_root(follow(
+        follow(set, &offset::CSS_SET_DEFAULT),
+        &offset::CGROUP_NODE,
+    ));
+    let first = offset::CSS_SET_SUBSYS.load();
+    if node.is_null() && first != ABSENT {
+        let count = setting::SUBSYS_COUNT.load();
+        for index in 0..SUBSYS_MOST {
+            if index >= count || !node.is_null() {
+                break;
+            }
+            // SAFETY: only an address; the helper checks it.
+            let slot = unsafe { set.add((first + index * 8) as usize) };
+            let state = at(slot);
+            node = below_root(follow(
+                follow(state, &offset::CSS_CGROUP),
+                &offset::CGROUP_NODE,
+            ));
+        }
+    }
+    for depth in 0..CGROUP_DEPTH {
+        if node.is_null() {
+            break;
+        }
+        // SAFETY: the buffer is the record's.
+        unsafe {
+            bpf_probe_read_kernel_str(
+                (*exec).cgroups[depth].as_mut_ptr().cast(),
+                CGROUP_LEN as u32,
+                follow(node, &offset::NODE_NAME).cast(),
+            );
+        }
+        node = below_root(follow(node, &offset::NODE_PARENT));
+    }
+}
+
+/// `node`, or null if it is the root of its hierarchy.
+#[inline(always)]
+fn below_root(node: Pointer) -> Pointer {
+    if follow(node, &offset::NODE_PARENT).is_null() {
+        core::ptr::null()
+    } else {
+        node
+    }
+}
+
+#[inline(always)]
+fn at(slot: Pointer) -> Pointer {
+    // SAFETY: the helper checks the address.
+    unsafe { aya_ebpf::helpers::bpf_probe_read_kernel(slot.cast::<u64>()) }.unwrap_or_default()
+        as Pointer
+}
+
+/// `sched_process_exit`: forgets the thread, and with the last of them the process.
+///
+/// `signal->live` has been lowered by then (`do_exit`, kernel/exit.c).
+#[inline(always)]
+pub fn exit(task: Pointer) {
+    let tgid: u32 = direct(task, &offset::TASK_TGID);
+    // SAFETY: copied at once.
+    let Some(process) = unsafe { PROCESSES.get(&tgid) }.copied() else {
+        return;
+    };
+    let thread: u32 = direct(task, &offset::TASK_PID);
+    let _ = PENDING.remove(&thread);
+    let live: u32 = probe(follow(task, &offset::TASK_SIGNAL), &offset::SIGNAL_LIVE);
+    if live != 0 {
+        return;
+    }
+    let _ = PROCESSES.remove(&tgid);
+    let Some(mut entry) = EVENTS.reserve::<Exit>(0) else {
+        lose(loss::RING);
+        return;
+    };
+    let exit = entry.as_mut_ptr();
+    // SAFETY: the reserved record is ours until it is submitted, and every field is written.
+    unsafe {
+        (*exit).header = header(process, kind::EXIT, tgid, thread);
+        (*exit).status = probe(task, &offset::TASK_EXIT_CODE);
+        (*exit).reserved = 0;
+    }
+    entry.submit(0);
+}
+
+// Offsets are globals of this one type everywhere.
+const _: fn(&Global<u32>) -> u32 = Global::<u32>::load;

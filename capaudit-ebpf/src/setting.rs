@@ -1,0 +1,69 @@
+//! What user space decides before loading: constants of the program from then on.
+
+use aya_ebpf::Global;
+use capaudit_common::{
+    for_each_offset,
+    offset::ABSENT,
+    syscall::{TABLE_LEN, Treatment},
+};
+
+/// capaudit's own process, whose checks are left out, and whose children are followed while it spawns one.
+#[unsafe(no_mangle)]
+pub static SELF_TGID: Global<u32> = Global::new(0);
+
+/// Bit n: capability n is of interest.
+#[unsafe(no_mangle)]
+pub static CAPABILITIES: Global<u64> = Global::new(u64::MAX);
+
+/// Non-zero: only refused checks are of interest.
+#[unsafe(no_mangle)]
+pub static DENIED_ONLY: Global<u32> = Global::new(0);
+
+/// Non-zero: every process is followed.
+#[unsafe(no_mangle)]
+pub static FOLLOW_ALL: Global<u32> = Global::new(0);
+
+/// Non-zero: what enters a mount namespace that is not in the namespace map is followed.
+#[unsafe(no_mangle)]
+pub static FOLLOW_UNKNOWN: Global<u32> = Global::new(0);
+
+/// Non-zero: every check is sent, not only the first sightings.
+#[unsafe(no_mangle)]
+pub static SEND_ALL: Global<u32> = Global::new(0);
+
+/// Inode number of the mount namespace that is not a container's: capaudit's own.
+#[unsafe(no_mangle)]
+pub static HOST_MNT_NS: Global<u32> = Global::new(0);
+
+/// Length of `css_set.subsys`.
+#[unsafe(no_mangle)]
+pub static SUBSYS_COUNT: Global<u32> = Global::new(0);
+
+/// How each system call is treated.
+#[unsafe(no_mangle)]
+static TREATMENTS: Global<[u32; TABLE_LEN]> = Global::new([0; TABLE_LEN]);
+
+/// How system call `number` is treated.
+#[inline(always)]
+pub fn treatment(number: u16) -> Treatment {
+    if number as usize >= TABLE_LEN {
+        return Treatment::NONE;
+    }
+    let table = (&raw const TREATMENTS).cast::<u32>();
+    // SAFETY: the index is below the table's length.
+    Treatment(unsafe { core::ptr::read_volatile(table.add(number as usize & (TABLE_LEN - 1))) })
+}
+
+macro_rules! declare {
+    ($($name:ident, $symbol:literal, $structure:literal, $path:literal, $need:ident;)*) => {
+        /// Offsets of kernel structure fields.
+        pub mod offset {
+            use super::{Global, ABSENT};
+            $(
+                #[unsafe(export_name = $symbol)]
+                pub static $name: Global<u32> = Global::new(ABSENT);
+            )*
+        }
+    };
+}
+for_each_offset!(declare);

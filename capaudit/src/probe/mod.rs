@@ -1,0 +1,460 @@
+//! Mechanism: loads the BPF programs, chooses a hook, and hands out what they record.
+
+mod btf;
+pub mod decode;
+pub mod hook;
+mod offset;
+pub mod symbols;
+mod treatment;
+
+use std::{
+    collections::HashMap,
+    io,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader,
+    maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, ProgramError},
+};
+use capaudit_common::{
+    key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
+    scope::{Process, loss, namespace},
+};
+use thiserror::Error;
+
+pub use self::{btf::KernelBtf, decode::Event, hook::Hook, treatment::name as syscall_name};
+use crate::capability::{CapSet, Capability};
+
+/// The compiled BPF programs.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
+
+/// Why tracing is not possible here.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// The kernel's type information cannot be used.
+    #[error(transparent)]
+    Btf(#[from] btf::BtfError),
+    /// aya could not use it.
+    #[error("cannot read the kernel's BTF: {0}")]
+    AyaBtf(#[from] aya::BtfError),
+    /// A structure is not as any known kernel has it.
+    #[error("this kernel is not known: {0}")]
+    UnknownKernel(String),
+    /// The object or its maps were refused.
+    #[error("cannot load the BPF object: {}", one_line(.0))]
+    Load(#[from] aya::EbpfError),
+    /// A map could not be used.
+    #[error("cannot use a BPF map: {}", one_line(.0))]
+    Map(#[from] aya::maps::MapError),
+    /// A program that follows processes was refused.
+    #[error("cannot attach {program}: {}", one_line(.error))]
+    Attach {
+        /// Its name in the object.
+        program: &'static str,
+        /// The kernel's answer.
+        error: ProgramError,
+    },
+    /// No hook on capability checks could be attached.
+    #[error("no hook on capability checks works here: {}", refusals(.0))]
+    NoHook(Vec<(Hook, ProgramError)>),
+    /// The object lacks something: it was not built from this source.
+    #[error("the embedded BPF object has no {0}")]
+    Incomplete(&'static str),
+}
+
+fn refusals(refused: &[(Hook, ProgramError)]) -> String {
+    let each: Vec<String> = refused
+        .iter()
+        .map(|(hook, error)| format!("{hook}: {}", one_line(error)))
+        .collect();
+    each.join("; ")
+}
+
+/// An error with its causes, without the verifier's log, in one line.
+pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = match error.downcast_ref::<ProgramError>() {
+            Some(ProgramError::LoadError { io_error, .. }) => {
+                format!("the kernel refused the program ({io_error})")
+            }
+            _ => error.to_string(),
+        };
+        let part = part.lines().next().unwrap_or_default().to_owned();
+        if !text.contains(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        if matches!(
+            error.downcast_ref::<ProgramError>(),
+            Some(ProgramError::LoadError { .. })
+        ) {
+            break;
+        }
+        next = error.source();
+    }
+    text
+}
+
+/// What is to be seen.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The hook to use; the best that works if `None`.
+    pub hook: Option<Hook>,
+    /// Follow every process of the machine.
+    pub follow_all: bool,
+    /// Follow containers that start from now on.
+    pub follow_new_containers: bool,
+    /// Capabilities of interest.
+    pub capabilities: CapSet,
+    /// Leave out checks that were granted.
+    pub denied_only: bool,
+    /// Send every check, not only the first sightings.
+    pub every_check: bool,
+    /// Size of the ring buffer in bytes; a power of two, at least a page.
+    pub ring_bytes: u32,
+    /// Distinct checks that can be told apart at a time.
+    pub max_checks: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            hook: None,
+            follow_all: false,
+            follow_new_containers: true,
+            capabilities: CapSet::from_bits(u64::MAX),
+            denied_only: false,
+            every_check: false,
+            ring_bytes: 8 << 20,
+            max_checks: 1 << 16,
+        }
+    }
+}
+
+/// What could not be recorded, by cause. All zero for a complete record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+pub struct Losses {
+    /// Records for which the ring buffer had no room.
+    pub events: u64,
+    /// Checks that were counted by capability only.
+    pub checks: u64,
+    /// Call sites that were not remembered.
+    pub sites: u64,
+    /// Processes that were not followed.
+    pub processes: u64,
+    /// System calls that were not remembered.
+    pub calls: u64,
+    /// Checks whose call site is unknown.
+    pub stacks: u64,
+    /// Checks whose result was not seen (kprobe hook).
+    pub returns: u64,
+}
+
+impl Losses {
+    /// Whether nothing was lost.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// All losses together.
+    pub fn total(&self) -> u64 {
+        self.events
+            + self.checks
+            + self.sites
+            + self.processes
+            + self.calls
+            + self.stacks
+            + self.returns
+    }
+}
+
+/// The BPF programs at work. Dropping it detaches everything.
+pub struct Tracer {
+    hook: Hook,
+    events: RingBuf<MapData>,
+    checks: BpfHashMap<MapData, CheckKey, CheckCount>,
+    sites: BpfHashMap<MapData, SiteKey, SiteCount>,
+    calls: BpfHashMap<MapData, CallKey, u64>,
+    processes: BpfHashMap<MapData, u32, Process>,
+    namespaces: BpfHashMap<MapData, u32, u32>,
+    spawning: Array<MapData, u32>,
+    losses: PerCpuArray<MapData, u64>,
+    overflow: PerCpuArray<MapData, u64>,
+    malformed: u64,
+    // Owns the programs and their links.
+    _bpf: Ebpf,
+}
+
+impl Tracer {
+    /// Loads the programs and attaches them: from here on everything of interest is recorded.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks something or forbids it; see [`ProbeError`].
+    pub fn start(settings: &Settings) -> Result<Self, ProbeError> {
+        let kernel = KernelBtf::of_running_kernel()?;
+        let offsets = offset::resolve(&kernel)?;
+        let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
+        drop(kernel);
+        let btf = Btf::from_sys_fs()?;
+        let table = treatment::table();
+        let own_namespace = mount_namespace_of("self").unwrap_or(0);
+        let scalars: [(&str, u32); 7] = [
+            ("SELF_TGID", std::process::id()),
+            ("DENIED_ONLY", settings.denied_only.into()),
+            ("FOLLOW_ALL", settings.follow_all.into()),
+            ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
+            ("SEND_ALL", settings.every_check.into()),
+            ("HOST_MNT_NS", own_namespace),
+            ("SUBSYS_COUNT", subsystems),
+        ];
+        let capabilities = settings.capabilities.bits();
+        let mut loader = EbpfLoader::new();
+        loader
+            .btf(Some(&btf))
+            .map_max_entries("EVENTS", settings.ring_bytes)
+            .map_max_entries("CHECKS", settings.max_checks)
+            .map_max_entries("SITES", settings.max_checks)
+            .override_global("TREATMENTS", &table, true)
+            .override_global("CAPABILITIES", &capabilities, true);
+        for (name, value) in scalars.iter().chain(&offsets) {
+            loader.override_global(name, value, true);
+        }
+        let mut bpf = loader.load(OBJECT)?;
+
+        // Processes first, so that no check is seen of a process that is not followed yet.
+        for (program, tracepoint) in [
+            ("process_exit", "sched_process_exit"),
+            ("process_exec", "sched_process_exec"),
+            ("process_fork", "sched_process_fork"),
+            ("call_exit", "sys_exit"),
+        ] {
+            attach_tracepoint(&mut bpf, &btf, program, tracepoint)
+                .map_err(|error| ProbeError::Attach { program, error })?;
+        }
+        let hook = attach_best(&mut bpf, &btf, settings.hook)?;
+
+        let mut tracer = Self {
+            hook,
+            events: RingBuf::try_from(take(&mut bpf, "EVENTS")?)?,
+            checks: BpfHashMap::try_from(take(&mut bpf, "CHECKS")?)?,
+            sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
+            calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
+            processes: BpfHashMap::try_from(take(&mut bpf, "PROCESSES")?)?,
+            namespaces: BpfHashMap::try_from(take(&mut bpf, "NAMESPACES")?)?,
+            spawning: Array::try_from(take(&mut bpf, "SPAWNING")?)?,
+            losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
+            overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
+            malformed: 0,
+            _bpf: bpf,
+        };
+        tracer.ignore_what_is_there()?;
+        Ok(tracer)
+    }
+
+    /// The hook in use.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// Runs `spawn`, and follows the processes it creates as children of this one, from their fork on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`, or the map that announces the children cannot be written.
+    pub fn following_children<T>(
+        &mut self,
+        spawn: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.spawning.set(0, 1, 0).map_err(io::Error::other)?;
+        let spawned = spawn();
+        self.spawning.set(0, 0, 0).map_err(io::Error::other)?;
+        spawned
+    }
+
+    /// Follows nothing that enters this mount namespace from now on.
+    ///
+    /// # Errors
+    ///
+    /// The map of namespaces is full.
+    pub fn ignore_namespace(&mut self, inode: u32) -> Result<(), ProbeError> {
+        Ok(self.namespaces.insert(inode, namespace::IGNORE, 0)?)
+    }
+
+    /// Stops following a process.
+    pub fn forget_process(&mut self, pid: u32) {
+        // It may have ended meanwhile, which is as good.
+        let _ = self.processes.remove(&pid);
+    }
+
+    /// Mount namespaces that exist already belong to containers (and services) that are not new.
+    fn ignore_what_is_there(&mut self) -> Result<(), ProbeError> {
+        let Ok(processes) = std::fs::read_dir("/proc") else {
+            return Ok(());
+        };
+        for entry in processes.flatten() {
+            let name = entry.file_name();
+            let Some(pid) = name.to_str().filter(|pid| pid.parse::<u32>().is_ok()) else {
+                continue;
+            };
+            if let Some(inode) = mount_namespace_of(pid) {
+                self.ignore_namespace(inode)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
+    /// the buffer as fast as it is emptied.
+    pub fn drain(&mut self, most: usize, mut take: impl FnMut(Event)) -> usize {
+        for taken in 0..most {
+            let Some(record) = self.events.next() else {
+                return taken;
+            };
+            match decode::event(&record) {
+                Some(event) => take(event),
+                None => self.malformed += 1,
+            }
+        }
+        most
+    }
+
+    /// Totals of all checks not yet removed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn checks(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError> {
+        Ok(self.checks.iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Totals of all call sites not yet removed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn sites(&self) -> Result<HashMap<SiteKey, SiteCount>, ProbeError> {
+        Ok(self.sites.iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Totals of all reported system calls not yet removed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn calls(&self) -> Result<HashMap<CallKey, u64>, ProbeError> {
+        Ok(self.calls.iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Makes room: forgets a check whose total was taken over. Only for images that ended.
+    pub fn remove_check(&mut self, key: &CheckKey) {
+        let _ = self.checks.remove(key);
+    }
+
+    /// As [`Self::remove_check`], for a call site.
+    pub fn remove_site(&mut self, key: &SiteKey) {
+        let _ = self.sites.remove(key);
+    }
+
+    /// As [`Self::remove_check`], for a system call.
+    pub fn remove_call(&mut self, key: &CallKey) {
+        let _ = self.calls.remove(key);
+    }
+
+    /// What could not be recorded so far.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn losses(&self) -> Result<Losses, ProbeError> {
+        let of = |index| -> Result<u64, ProbeError> {
+            Ok(self.losses.get(&index, 0)?.iter().sum())
+        };
+        Ok(Losses {
+            events: of(loss::RING)? + self.malformed,
+            checks: of(loss::CHECKS)?,
+            sites: of(loss::SITES)?,
+            processes: of(loss::PROCESSES)?,
+            calls: of(loss::CALLS)?,
+            stacks: of(loss::STACKS)?,
+            returns: of(loss::RETURNS)?,
+        })
+    }
+
+    /// Checks counted by capability only, because the map of keys was full: granted, then denied.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn overflow(&self) -> Result<Vec<(Capability, u64, u64)>, ProbeError> {
+        let mut all = Vec::new();
+        for number in 0..64u8 {
+            let of = |index: u32| -> Result<u64, ProbeError> {
+                Ok(self.overflow.get(&index, 0)?.iter().sum())
+            };
+            let (granted, denied) = (of(number.into())?, of(u32::from(number) + 64)?);
+            if let Some(capability) = Capability::from_number(number)
+                && granted + denied > 0
+            {
+                all.push((capability, granted, denied));
+            }
+        }
+        Ok(all)
+    }
+}
+
+impl AsRawFd for Tracer {
+    /// Readable when there are records to drain.
+    fn as_raw_fd(&self) -> RawFd {
+        self.events.as_raw_fd()
+    }
+}
+
+fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {
+    bpf.take_map(name).ok_or(ProbeError::Incomplete(name))
+}
+
+fn attach_tracepoint(
+    bpf: &mut Ebpf,
+    btf: &Btf,
+    program: &str,
+    tracepoint: &str,
+) -> Result<(), ProgramError> {
+    let program: &mut BtfTracePoint = hook::program(bpf, program)?;
+    program.load(tracepoint, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+fn attach_best(bpf: &mut Ebpf, btf: &Btf, wanted: Option<Hook>) -> Result<Hook, ProbeError> {
+    let mut refused = Vec::new();
+    for hook in Hook::BEST_FIRST {
+        if wanted.is_some_and(|wanted| wanted != hook) {
+            continue;
+        }
+        match hook.attach(bpf, btf) {
+            Ok(()) => return Ok(hook),
+            Err(error) => refused.push((hook, error)),
+        }
+    }
+    Err(ProbeError::NoHook(refused))
+}
+
+/// Inode number of the mount namespace of a process; `None` if it is gone.
+pub fn mount_namespace_of(pid: &str) -> Option<u32> {
+    namespace_inode(pid, "mnt")
+}
+
+/// Inode number of a namespace of a process, `kind` as in `/proc/PID/ns`.
+pub fn namespace_inode(pid: &str, kind: &str) -> Option<u32> {
+    let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
+    let text = link.to_str()?;
+    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+}

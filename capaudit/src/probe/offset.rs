@@ -1,0 +1,59 @@
+//! Values for the BPF object's offset globals.
+
+use capaudit_common::{for_each_offset, offset::ABSENT};
+
+use super::{
+    ProbeError,
+    btf::{BtfError, KernelBtf},
+};
+
+struct Wanted {
+    symbol: &'static str,
+    structure: &'static str,
+    path: &'static str,
+    required: bool,
+}
+
+macro_rules! list {
+    ($($name:ident, $symbol:literal, $structure:literal, $path:literal, $need:ident;)*) => {
+        const WANTED: &[Wanted] = &[$(Wanted {
+            symbol: $symbol,
+            structure: $structure,
+            path: $path,
+            required: list!(@$need),
+        }),*];
+    };
+    (@required) => { true };
+    (@optional) => { false };
+}
+for_each_offset!(list);
+
+/// Every offset the BPF programs use, by the name of its global.
+///
+/// # Errors
+///
+/// The kernel lacks a field that cannot be done without.
+pub fn resolve(btf: &KernelBtf) -> Result<Vec<(&'static str, u32)>, ProbeError> {
+    WANTED
+        .iter()
+        .map(|wanted| {
+            let offset = first(btf, wanted)?;
+            if offset.is_none() && wanted.required {
+                return Err(ProbeError::UnknownKernel(format!(
+                    "struct {} has no {}",
+                    wanted.structure, wanted.path
+                )));
+            }
+            Ok((wanted.symbol, offset.unwrap_or(ABSENT)))
+        })
+        .collect()
+}
+
+fn first(btf: &KernelBtf, wanted: &Wanted) -> Result<Option<u32>, BtfError> {
+    for path in wanted.path.split('|') {
+        if let Some(offset) = btf.offset(wanted.structure, path)? {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,78 @@
+//! Kernel addresses to function names, from /proc/kallsyms.
+
+use std::io;
+
+/// The kernel's functions.
+#[derive(Debug, Default)]
+pub struct Symbols {
+    /// Sorted by address.
+    functions: Vec<(u64, Box<str>)>,
+}
+
+impl Symbols {
+    /// Reads the running kernel's functions. Where the kernel hides addresses (`kernel.kptr_restrict`), or
+    /// does not show the file, no function is known.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn of_running_kernel() -> io::Result<Self> {
+        Ok(Self::parse(&std::fs::read_to_string("/proc/kallsyms")?))
+    }
+
+    /// Takes the functions out of text as /proc/kallsyms has it; lines it does not understand are left out.
+    pub fn parse(text: &str) -> Self {
+        let mut functions: Vec<(u64, Box<str>)> = text.lines().filter_map(function).collect();
+        // Of several names of one address the first listed stays.
+        functions.sort_by_key(|(address, _name)| *address);
+        functions.dedup_by_key(|(address, _name)| *address);
+        Self { functions }
+    }
+
+    /// Whether any function is known.
+    pub fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+
+    /// The function that `address` lies in. Compiler suffixes (`.isra.0`, `.constprop.0`, …) are left out.
+    pub fn name(&self, address: u64) -> Option<&str> {
+        let after = self
+            .functions
+            .partition_point(|(start, _name)| *start <= address);
+        let (_start, name) = self.functions.get(after.checked_sub(1)?)?;
+        Some(name.split_once('.').map_or(&**name, |(name, _suffix)| name))
+    }
+}
+
+fn function(line: &str) -> Option<(u64, Box<str>)> {
+    let mut words = line.split_ascii_whitespace();
+    let address = u64::from_str_radix(words.next()?, 16).ok()?;
+    let kind = words.next()?;
+    (address != 0 && matches!(kind, "t" | "T" | "w" | "W"))
+        .then(|| Some((address, words.next()?.into())))
+        .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_function_around_an_address() {
+        let symbols = Symbols::parse(
+            "ffffffff81000000 T _text\n\
+             ffffffff81000100 t generic_permission.part.0\n\
+             ffffffff81000080 T capable\n\
+             ffffffff82000000 D data\n\
+             nonsense\n\
+             0000000000000000 T hidden\n",
+        );
+        assert_eq!(symbols.name(0xffff_ffff_8100_0084), Some("capable"));
+        assert_eq!(
+            symbols.name(0xffff_ffff_8100_01ff),
+            Some("generic_permission")
+        );
+        assert_eq!(symbols.name(1), None);
+        assert!(Symbols::parse("0000000000000000 T a\n").is_empty());
+    }
+}
