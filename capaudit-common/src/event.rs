@@ -146,6 +146,8 @@ pub struct Check {
     pub arguments: [u64; 6],
     /// Who asks: ids of the task's (possibly borrowed) credentials.
     pub ids: Ids,
+    /// Capability sets of the same credentials.
+    pub sets: Sets,
     /// Depth of the user namespace the capability was asked in.
     pub target_level: u32,
     /// Depth of the user namespace of the examined credentials.
@@ -171,7 +173,7 @@ pub struct Check {
 }
 assert_size!(
     Check,
-    32 + 24 + 16 + 8 * STACK_LEN + 48 + 32 + 24 + COMM_LEN + OBJECT_LEN + SECOND_LEN
+    32 + 24 + 16 + 8 * STACK_LEN + 48 + 32 + 40 + 24 + COMM_LEN + OBJECT_LEN + SECOND_LEN
 );
 
 /// The outcome of a system call during which checks were recorded.

@@ -20,14 +20,8 @@ pub mod image {
     /// Not yet the audited program: what sets it up (a container runtime before its last execve, capaudit's
     /// own child before the command). The next execve clears it.
     pub const SETUP: u32 = 1 << 0;
-}
-
-/// Values of the namespace map: what to do with a process met in a mount namespace.
-pub mod namespace {
-    /// Nothing: it was there before, or turned out to be none of ours.
-    pub const IGNORE: u32 = 0;
-    /// Follow what enters it from now on.
-    pub const FOLLOW: u32 = 1;
+    /// In a container that was there before: known, so that it is not taken for a new one, but not followed.
+    pub const IGNORED: u32 = 1 << 1;
 }
 
 /// Indices of the counters of what could not be recorded.

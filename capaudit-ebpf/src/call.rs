@@ -40,6 +40,9 @@ pub fn exit(registers: Pointer, value: i64) {
     let Some(process) = unsafe { PROCESSES.get(&tgid) }.copied() else {
         return;
     };
+    if process.flags & image::IGNORED != 0 {
+        return;
+    }
     if awaited {
         conclude(process, pid_tgid, value);
     }

@@ -323,6 +323,7 @@ fn send<const DIRECT: bool>(
             (*check).stack[frame] = (*stack)[frame];
         }
         (*check).ids = kernel::ids(asking);
+        (*check).sets = kernel::sets(asking);
         (*check).target_level = read::<u32, DIRECT>(target, &offset::USER_NS_LEVEL);
         (*check).cred_level = probe(user_ns, &offset::USER_NS_LEVEL);
         (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);

@@ -31,10 +31,6 @@ pub static CALLS: HashMap<CallKey, u64> = HashMap::with_max_entries(1 << 14, 0);
 #[map]
 pub static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1 << 16, 0);
 
-/// What to do with mount namespaces, by inode number: `scope::namespace`.
-#[map]
-pub static NAMESPACES: HashMap<u32, u32> = HashMap::with_max_entries(1 << 14, 0);
-
 /// System calls under way in which a check was walked, by thread.
 #[map]
 pub static PENDING: LruHashMap<u32, Pending> = LruHashMap::with_max_entries(1 << 14, 0);

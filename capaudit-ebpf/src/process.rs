@@ -10,12 +10,12 @@ use aya_ebpf::{
 use capaudit_common::{
     event::{CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, kind},
     offset::ABSENT,
-    scope::{Process, image, loss, namespace},
+    scope::{Process, image, loss},
 };
 
 use crate::{
     kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
-    maps::{EVENTS, IMAGES, NAMESPACES, PENDING, PROCESSES, SPAWNING, lose},
+    maps::{EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, lose},
     setting::{self, offset},
 };
 
@@ -26,14 +26,15 @@ const SUBSYS_MOST: u32 = 16;
 #[inline(always)]
 pub fn followed(task: Pointer, tgid: u32) -> Option<Process> {
     // SAFETY: copied at once.
-    if let Some(process) = unsafe { PROCESSES.get(&tgid) } {
-        return Some(*process);
+    match unsafe { PROCESSES.get(&tgid) } {
+        Some(process) if process.flags & image::IGNORED == 0 => Some(*process),
+        Some(_) => None,
+        None => adopt(task, tgid),
     }
-    adopt(task, tgid)
 }
 
-/// Begins to follow the running process if it is met where everything is followed, or in a namespace of
-/// interest. There it is what sets a container up, until its next execve.
+/// Begins to follow the running process if everything is followed, or if it is met in another mount namespace
+/// than capaudit's: there it is what sets a new container up, until its next execve.
 #[inline(always)]
 fn adopt(task: Pointer, tgid: u32) -> Option<Process> {
     let flags = entitled(task, tgid)?;
@@ -51,27 +52,24 @@ fn entitled(task: Pointer, tgid: u32) -> Option<u32> {
     if setting::FOLLOW_ALL.load() != 0 {
         return Some(0);
     }
+    if setting::FOLLOW_UNKNOWN.load() == 0 {
+        return None;
+    }
     let mount = kernel::mount_namespace(task);
-    if mount == 0 || mount == setting::HOST_MNT_NS.load() {
+    if mount == 0
+        || mount == setting::HOST_MNT_NS.load()
+        || direct::<u32>(task, &offset::TASK_FLAGS) & (PF_EXITING | PF_KTHREAD) != 0
+    {
         return None;
     }
-    if direct::<u32>(task, &offset::TASK_FLAGS) & (PF_EXITING | PF_KTHREAD) != 0 {
-        return None;
-    }
-    // SAFETY: copied at once.
-    match unsafe { NAMESPACES.get(&mount) }.copied() {
-        Some(namespace::FOLLOW) => Some(image::SETUP),
-        Some(_) => None,
-        None if setting::FOLLOW_UNKNOWN.load() != 0 => Some(image::SETUP),
-        None => None,
-    }
+    Some(image::SETUP)
 }
 
 /// Enters a process, with a new image, into the map.
 #[inline(always)]
 fn follow_from_now(tgid: u32, flags: u32) -> Option<Process> {
     let counter = IMAGES.get_ptr_mut(0)?;
-    // SAFETY: a map value of this CPU, and no no preconditions. User space numbers from 1 below 1 << 40.
+    // SAFETY: a map value of this CPU, and no preconditions. User space numbers from 1 below 1 << 40.
     let image = unsafe {
         *counter += 1;
         (u64::from(bpf_get_smp_processor_id()) + 1) << 40 | *counter
@@ -108,7 +106,9 @@ pub fn fork(parent: Pointer, child: Pointer) {
             None => return,
         }
     };
-    if let Some(process) = follow_from_now(tgid, flags) {
+    if let Some(process) = follow_from_now(tgid, flags)
+        && flags & image::IGNORED == 0
+    {
         announce(child, process, kind::FORK, tgid, from);
     }
 }
@@ -153,6 +153,7 @@ pub fn exec(task: Pointer, bprm: Pointer) {
     let tgid: u32 = direct(task, &offset::TASK_TGID);
     // SAFETY: copied at once.
     let previous = match unsafe { PROCESSES.get(&tgid) } {
+        Some(process) if process.flags & image::IGNORED != 0 => return,
         Some(process) => process.image,
         None if entitled(task, tgid).is_some() => 0,
         None => return,
@@ -272,6 +273,9 @@ pub fn exit(task: Pointer) {
         return;
     }
     let _ = PROCESSES.remove(&tgid);
+    if process.flags & image::IGNORED != 0 {
+        return;
+    }
     let Some(mut entry) = EVENTS.reserve::<Exit>(0) else {
         lose(loss::RING);
         return;

@@ -23,7 +23,7 @@ pub static DENIED_ONLY: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FOLLOW_ALL: Global<u32> = Global::new(0);
 
-/// Non-zero: what enters a mount namespace that is not in the namespace map is followed.
+/// Non-zero: what is met in another mount namespace than capaudit's is followed.
 #[unsafe(no_mangle)]
 pub static FOLLOW_UNKNOWN: Global<u32> = Global::new(0);
 

@@ -1,5 +1,16 @@
 //! capaudit: finds the minimal set of Linux capabilities that a program needs, from what the kernel was
 //! really asked while it ran.
+//!
+//! One event's way: [`probe`] (kernel to user space) -> [`subject`] (who did it) and [`session`] (totals) ->
+//! [`ledger`] (facts, saved and merged) -> [`advise`] (what they mean) -> [`report`] and [`export`].
 
+pub mod advise;
 pub mod capability;
+pub mod cli;
+pub mod export;
+pub mod launch;
+pub mod ledger;
 pub mod probe;
+pub mod report;
+pub mod session;
+pub mod subject;

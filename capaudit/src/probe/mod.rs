@@ -10,7 +10,7 @@ mod treatment;
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsRawFd, RawFd},
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use aya::{
@@ -20,7 +20,7 @@ use aya::{
 };
 use capaudit_common::{
     key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
-    scope::{Process, loss, namespace},
+    scope::{Process, image, loss},
 };
 use thiserror::Error;
 
@@ -183,7 +183,6 @@ pub struct Tracer {
     sites: BpfHashMap<MapData, SiteKey, SiteCount>,
     calls: BpfHashMap<MapData, CallKey, u64>,
     processes: BpfHashMap<MapData, u32, Process>,
-    namespaces: BpfHashMap<MapData, u32, u32>,
     spawning: Array<MapData, u32>,
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
@@ -241,22 +240,19 @@ impl Tracer {
         }
         let hook = attach_best(&mut bpf, &btf, settings.hook)?;
 
-        let mut tracer = Self {
+        Ok(Self {
             hook,
             events: RingBuf::try_from(take(&mut bpf, "EVENTS")?)?,
             checks: BpfHashMap::try_from(take(&mut bpf, "CHECKS")?)?,
             sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
             processes: BpfHashMap::try_from(take(&mut bpf, "PROCESSES")?)?,
-            namespaces: BpfHashMap::try_from(take(&mut bpf, "NAMESPACES")?)?,
             spawning: Array::try_from(take(&mut bpf, "SPAWNING")?)?,
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
             _bpf: bpf,
-        };
-        tracer.ignore_what_is_there()?;
-        Ok(tracer)
+        })
     }
 
     /// The hook in use.
@@ -279,36 +275,18 @@ impl Tracer {
         spawned
     }
 
-    /// Follows nothing that enters this mount namespace from now on.
+    /// Leaves a running process, and what it forks from now on, out.
     ///
     /// # Errors
     ///
-    /// The map of namespaces is full.
-    pub fn ignore_namespace(&mut self, inode: u32) -> Result<(), ProbeError> {
-        Ok(self.namespaces.insert(inode, namespace::IGNORE, 0)?)
-    }
-
-    /// Stops following a process.
-    pub fn forget_process(&mut self, pid: u32) {
-        // It may have ended meanwhile, which is as good.
-        let _ = self.processes.remove(&pid);
-    }
-
-    /// Mount namespaces that exist already belong to containers (and services) that are not new.
-    fn ignore_what_is_there(&mut self) -> Result<(), ProbeError> {
-        let Ok(processes) = std::fs::read_dir("/proc") else {
-            return Ok(());
+    /// The map of processes is full.
+    pub fn ignore_process(&mut self, pid: u32) -> Result<(), ProbeError> {
+        let process = Process {
+            image: 0,
+            flags: image::IGNORED,
+            reserved: 0,
         };
-        for entry in processes.flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().filter(|pid| pid.parse::<u32>().is_ok()) else {
-                continue;
-            };
-            if let Some(inode) = mount_namespace_of(pid) {
-                self.ignore_namespace(inode)?;
-            }
-        }
-        Ok(())
+        Ok(self.processes.insert(pid, process, 0)?)
     }
 
     /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
@@ -410,10 +388,10 @@ impl Tracer {
     }
 }
 
-impl AsRawFd for Tracer {
+impl AsFd for Tracer {
     /// Readable when there are records to drain.
-    fn as_raw_fd(&self) -> RawFd {
-        self.events.as_raw_fd()
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
     }
 }
 

@@ -1,0 +1,106 @@
+//! One fact, judged.
+
+use crate::{
+    advise::{Evidence, Verdict, rules},
+    capability::CapSet,
+    ledger::{CallRecord, CheckRecord, ExecRecord, Session, SubjectRecord},
+};
+
+/// A fact, in the company of those that it may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Fact<'a> {
+    /// The check.
+    pub check: &'a CheckRecord,
+    /// Whose it is.
+    pub subject: &'a SubjectRecord,
+    /// How it was recorded.
+    pub session: &'a Session,
+}
+
+/// What a fact means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// Never [`Verdict::Alternative`]: that is a matter of the whole set.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub evidence: Evidence,
+    /// Any one of these satisfies the need; empty unless the verdict is [`Verdict::Needed`].
+    pub satisfied_by: CapSet,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+impl Judgement {
+    /// A need that `satisfied_by` meets: without, the system call fails.
+    pub fn decisive(satisfied_by: impl Into<CapSet>, reason: impl Into<String>) -> Self {
+        Self {
+            verdict: Verdict::Needed,
+            evidence: Evidence::Decisive,
+            satisfied_by: satisfied_by.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// A need that the program may not really have.
+    pub fn possible(satisfied_by: impl Into<CapSet>, reason: impl Into<String>) -> Self {
+        Self {
+            evidence: Evidence::Possible,
+            ..Self::decisive(satisfied_by, reason)
+        }
+    }
+
+    /// Makes no difference.
+    pub fn noise(reason: impl Into<String>) -> Self {
+        Self::without_need(Verdict::Noise, reason)
+    }
+
+    /// Was refused without consequence.
+    pub fn tolerated(reason: impl Into<String>) -> Self {
+        Self::without_need(Verdict::Tolerated, reason)
+    }
+
+    /// Cannot be granted.
+    pub fn ungrantable(reason: impl Into<String>) -> Self {
+        Self::without_need(Verdict::Ungrantable, reason)
+    }
+
+    fn without_need(verdict: Verdict, reason: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            evidence: Evidence::Decisive,
+            satisfied_by: CapSet::EMPTY,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Judges a check: the first rule that applies decides; where none does, the check is a need.
+pub fn judge(fact: &Fact<'_>) -> Judgement {
+    rules::CHECK_RULES
+        .iter()
+        .find_map(|rule| (rule.apply)(fact))
+        .unwrap_or_else(|| {
+            Judgement::decisive(
+                fact.check.identity.capability,
+                "the kernel asked for it, and without it the call fails",
+            )
+        })
+}
+
+/// Name of the rule that decides about a check; `None` if it is a need because no rule applies.
+pub fn deciding_rule(fact: &Fact<'_>) -> Option<&'static str> {
+    rules::CHECK_RULES
+        .iter()
+        .find(|rule| (rule.apply)(fact).is_some())
+        .map(|rule| rule.name)
+}
+
+/// Judges the execution of a privileged file.
+pub fn judge_exec(exec: &ExecRecord) -> Vec<Judgement> {
+    rules::exec::needs(exec)
+}
+
+/// Judges system calls that matter without any check.
+pub fn judge_calls(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
+    crate::advise::seccomp::needs(subject, calls)
+}

@@ -1,0 +1,61 @@
+//! Checks about users, groups and capabilities themselves.
+
+use super::Rule;
+use crate::{
+    advise::Judgement,
+    capability::Capability,
+    ledger::{Object, Sample},
+};
+
+/// setuid(2) and setgid(2) ask before they look whether anything changes (`__sys_setuid`, kernel/sys.c). If
+/// real, effective and saved id are the one asked for already, the call succeeds without and does nothing.
+pub const SETUID_TO_SELF: Rule = Rule {
+    name: "setuid-to-self",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let unchanged: fn(&Sample) -> bool = match identity.syscall.as_deref()? {
+            "setuid" => |sample| {
+                let ids = sample.ids;
+                [ids.uid, ids.euid, ids.suid, ids.fsuid]
+                    .iter()
+                    .all(|id| u64::from(*id) == sample.arguments[0] & 0xffff_ffff)
+            },
+            "setgid" => |sample| {
+                let ids = sample.ids;
+                [ids.gid, ids.egid, ids.sgid, ids.fsgid]
+                    .iter()
+                    .all(|id| u64::from(*id) == sample.arguments[0] & 0xffff_ffff)
+            },
+            _ => return None,
+        };
+        let samples = &fact.check.samples;
+        (fact.subject.user_namespace_level == 0
+            && !samples.is_empty()
+            && samples.iter().all(unchanged))
+        .then(|| Judgement::noise("sets the ids that the process has already"))
+    },
+};
+
+/// capset(2) always asks for SETPCAP, and uses the answer only where the new inheritable set has members that
+/// were neither inheritable nor permitted (`cap_capset`, security/commoncap.c).
+pub const CAPSET_INHERITABLE: Rule = Rule {
+    name: "capset-inheritable",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        if !identity.is(Capability::SETPCAP) || !identity.by_syscall(&["capset"]) {
+            return None;
+        }
+        let samples = &fact.check.samples;
+        let idle = |sample: &Sample| match &sample.object {
+            Some(Object::Capset {
+                held,
+                held_inheritable,
+                inheritable,
+                ..
+            }) => inheritable.is_subset(held.union(*held_inheritable)),
+            _ => false,
+        };
+        (!samples.is_empty() && samples.iter().all(idle))
+            .then(|| Judgement::noise("asked by every capset(2); this one adds nothing inheritable"))
+    },
+};

@@ -1,0 +1,76 @@
+//! The rules, each resting on what a kernel function does with the answer, never on a program's name.
+
+pub mod exec;
+mod files;
+mod identity;
+mod network;
+mod process;
+mod scope;
+
+use crate::{
+    advise::{Fact, Judgement},
+    capability::Capability,
+    ledger::CheckIdentity,
+};
+
+/// A rule about checks.
+pub struct Rule {
+    /// Its name, for tests and documentation.
+    pub name: &'static str,
+    /// Judges a fact, if the rule is about such facts.
+    pub apply: fn(&Fact<'_>) -> Option<Judgement>,
+}
+
+/// All rules about checks, in the order in which they are tried: first where the check counts at all, then
+/// what it was for, then what became of it.
+pub const CHECK_RULES: &[Rule] = &[
+    scope::SETUP,
+    scope::OTHER_NAMESPACE,
+    scope::BORROWED,
+    process::MEMORY_RESERVE,
+    process::PTRACE_STAT,
+    process::EPOLL_WAKEUP,
+    process::IO_URING_ACCOUNTING,
+    files::RESERVED_BLOCKS,
+    files::TRUSTED_LIST,
+    files::CHMOD_KEEPS_SETGID,
+    identity::SETUID_TO_SELF,
+    identity::CAPSET_INHERITABLE,
+    network::DIAGNOSTICS,
+    network::SYSCTL,
+    network::DEVICE_MODULE,
+    scope::REFUSED,
+    files::READ_BY_EITHER,
+    files::PROBE,
+    process::IO_PRIORITY,
+    process::FORK_LIMIT,
+    process::PTRACE_READ,
+    process::SPLIT_FROM_SYS_ADMIN,
+    network::MARK_AND_TRANSPARENT,
+    network::FORCED_BUFFER,
+    network::CONGESTION,
+];
+
+impl CheckIdentity {
+    /// Whether any of these functions is among those that led to the check. Static functions may have been
+    /// inlined into their callers, so rules name the callers too.
+    fn called_from(&self, functions: &[&str]) -> bool {
+        self.callers
+            .iter()
+            .any(|caller| functions.contains(&caller.as_str()))
+    }
+
+    /// Whether it was made by one of these system calls.
+    fn by_syscall(&self, names: &[&str]) -> bool {
+        self.syscall
+            .as_deref()
+            .is_some_and(|name| names.contains(&name))
+    }
+
+    fn is(&self, capability: Capability) -> bool {
+        self.capability == capability
+    }
+}
+
+#[cfg(test)]
+mod tests;

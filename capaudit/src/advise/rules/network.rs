@@ -1,0 +1,137 @@
+//! Checks about the network.
+
+use super::Rule;
+use crate::{
+    advise::Judgement,
+    capability::{CapSet, Capability},
+    ledger::Sample,
+};
+
+const SOL_SOCKET: u64 = 1;
+const SO_SNDBUFFORCE: u64 = 32;
+const SO_RCVBUFFORCE: u64 = 33;
+const SO_MARK: u64 = 36;
+const SO_PRIORITY: u64 = 12;
+const IPPROTO_IP: u64 = 0;
+const IP_TRANSPARENT: u64 = 19;
+const IPPROTO_IPV6: u64 = 41;
+const IPV6_TRANSPARENT: u64 = 75;
+const IPPROTO_TCP: u64 = 6;
+const TCP_CONGESTION: u64 = 13;
+const O_ACCMODE: u64 = 3;
+
+/// Socket diagnostics ask whether to show marks and congestion details too (`inet_diag_dump_icsk` and kin,
+/// net/ipv4/inet_diag.c: `netlink_net_capable` into `net_admin`).
+pub const DIAGNOSTICS: Rule = Rule {
+    name: "diagnostics",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let diagnostics = identity.callers.iter().any(|caller| {
+            ["inet_diag_", "udp_diag_", "tcp_diag_", "raw_diag_", "unix_diag_", "packet_diag_"]
+                .iter()
+                .any(|prefix| caller.starts_with(prefix))
+        });
+        (identity.is(Capability::NET_ADMIN) && diagnostics)
+            .then(|| Judgement::noise("only decides how much socket diagnostics tell"))
+    },
+};
+
+/// Access to /proc/sys/net asks for NET_ADMIN to treat its holder as the owner (`net_ctl_permissions`,
+/// net/sysctl_net.c); root of the network namespace's user namespace is the owner anyhow, and everybody reads.
+pub const SYSCTL: Rule = Rule {
+    name: "net-sysctl",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        if !identity.is(Capability::NET_ADMIN)
+            || !identity.called_from(&["net_ctl_permissions", "proc_sys_permission"])
+        {
+            return None;
+        }
+        let flags_argument = match identity.syscall.as_deref() {
+            Some("open") => 1,
+            Some("openat") => 2,
+            _ => return None,
+        };
+        let harmless =
+            |sample: &Sample| sample.ids.fsuid == 0 || sample.arguments[flags_argument] & O_ACCMODE == 0;
+        let samples = &fact.check.samples;
+        (!samples.is_empty() && samples.iter().all(harmless))
+            .then(|| Judgement::noise("asked on access to /proc/sys/net, which root and readers are allowed anyhow"))
+    },
+};
+
+/// Naming an interface that does not exist makes the kernel load a module if the caller could have done so
+/// itself (`dev_load`, net/core/dev_ioctl.c).
+pub const DEVICE_MODULE: Rule = Rule {
+    name: "device-module",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        ((identity.is(Capability::NET_ADMIN) || identity.is(Capability::SYS_MODULE))
+            && identity.called_from(&["dev_load"]))
+        .then(|| Judgement::noise("only decides whether the kernel tries to load a module for an unknown interface"))
+    },
+};
+
+/// Marks, transparent sockets and high priorities take NET_RAW or NET_ADMIN (`sk_setsockopt`,
+/// net/core/sock.c; `do_ip_setsockopt`, net/ipv4/ip_sockglue.c).
+pub const MARK_AND_TRANSPARENT: Rule = Rule {
+    name: "mark-and-transparent",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let either = CapSet::of(&[Capability::NET_RAW, Capability::NET_ADMIN]);
+        let such = sets_option(
+            &fact.check.samples,
+            &[
+                (SOL_SOCKET, SO_MARK),
+                (SOL_SOCKET, SO_PRIORITY),
+                (IPPROTO_IP, IP_TRANSPARENT),
+                (IPPROTO_IPV6, IPV6_TRANSPARENT),
+            ],
+        );
+        (identity.by_syscall(&["setsockopt"]) && either.contains(identity.capability) && such)
+            .then(|| Judgement::decisive(either, "sets a socket option that takes NET_RAW or NET_ADMIN"))
+    },
+};
+
+/// Buffers beyond the limit by force: programs usually ask without force when refused.
+pub const FORCED_BUFFER: Rule = Rule {
+    name: "forced-buffer",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let such = sets_option(
+            &fact.check.samples,
+            &[(SOL_SOCKET, SO_SNDBUFFORCE), (SOL_SOCKET, SO_RCVBUFFORCE)],
+        );
+        (identity.by_syscall(&["setsockopt"]) && identity.is(Capability::NET_ADMIN) && such).then(|| {
+            Judgement::possible(
+                identity.capability,
+                "forces a socket buffer beyond the system's limit, which programs usually do without when refused",
+            )
+        })
+    },
+};
+
+/// Choosing a congestion control asks first and needs the answer only for one that is not in
+/// net.ipv4.tcp_allowed_congestion_control (`tcp_set_congestion_control`, net/ipv4/tcp_cong.c).
+pub const CONGESTION: Rule = Rule {
+    name: "congestion",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.by_syscall(&["setsockopt"])
+            && identity.is(Capability::NET_ADMIN)
+            && sets_option(&fact.check.samples, &[(IPPROTO_TCP, TCP_CONGESTION)]))
+        .then(|| {
+            Judgement::possible(
+                identity.capability,
+                "chooses a TCP congestion control, which is free to everyone if the system allows that one",
+            )
+        })
+    },
+};
+
+fn sets_option(samples: &[Sample], options: &[(u64, u64)]) -> bool {
+    !samples.is_empty()
+        && samples
+            .iter()
+            .all(|sample| options.contains(&(sample.arguments[1], sample.arguments[2])))
+}

@@ -1,0 +1,158 @@
+//! Checks about processes, memory and scheduling.
+
+use super::Rule;
+use crate::{
+    advise::Judgement,
+    capability::{CapSet, Capability},
+    ledger::Outcome,
+};
+
+/// Every mapping asks whether the caller may use the last of the memory (`cap_vm_enough_memory`,
+/// security/commoncap.c, for `__vm_enough_memory`, mm/util.c).
+pub const MEMORY_RESERVE: Rule = Rule {
+    name: "memory-reserve",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.is(Capability::SYS_ADMIN)
+            && identity.called_from(&[
+                "cap_vm_enough_memory",
+                "security_vm_enough_memory_mm",
+                "__vm_enough_memory",
+            ]))
+        .then(|| Judgement::noise("asked for every memory mapping; it only opens the last reserve of memory"))
+    },
+};
+
+/// Reading /proc/PID/stat and the like hides a few fields from strangers and succeeds (`do_task_stat`,
+/// fs/proc/array.c; `proc_pid_wchan`, `proc_pid_syscall`, fs/proc/base.c).
+pub const PTRACE_STAT: Rule = Rule {
+    name: "ptrace-stat",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.is(Capability::SYS_PTRACE)
+            && identity.called_from(&[
+                "do_task_stat",
+                "proc_pid_wchan",
+                "proc_pid_permission",
+                "proc_tgid_stat",
+                "proc_tid_stat",
+            ]))
+        .then(|| Judgement::noise("only decides whether a few fields of another process's status are shown"))
+    },
+};
+
+/// EPOLLWAKEUP is dropped silently without BLOCK_SUSPEND (`ep_take_care_of_epollwakeup`,
+/// include/linux/eventpoll.h).
+pub const EPOLL_WAKEUP: Rule = Rule {
+    name: "epoll-wakeup",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.is(Capability::BLOCK_SUSPEND) && identity.by_syscall(&["epoll_ctl"]))
+            .then(|| Judgement::noise("without it the EPOLLWAKEUP flag is dropped silently"))
+    },
+};
+
+/// io_uring counts its memory against the user's limit unless the caller has IPC_LOCK (`io_uring_create`,
+/// io_uring/io_uring.c).
+pub const IO_URING_ACCOUNTING: Rule = Rule {
+    name: "io-uring-accounting",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.is(Capability::IPC_LOCK) && identity.by_syscall(&["io_uring_setup"])).then(|| {
+            Judgement::noise("only decides whether io_uring's memory counts against the locked-memory limit")
+        })
+    },
+};
+
+/// Real-time I/O priority takes SYS_ADMIN or SYS_NICE, asked in this order (`ioprio_check_cap`,
+/// block/ioprio.c).
+pub const IO_PRIORITY: Rule = Rule {
+    name: "io-priority",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let either = CapSet::of(&[Capability::SYS_NICE, Capability::SYS_ADMIN]);
+        (either.contains(identity.capability)
+            && (identity.by_syscall(&["ioprio_set"])
+                || identity.called_from(&["ioprio_check_cap", "__do_sys_ioprio_set"])))
+        .then(|| Judgement::decisive(either, "sets a real-time I/O priority"))
+    },
+};
+
+/// fork beyond the process limit takes SYS_RESOURCE or SYS_ADMIN (`copy_process`, kernel/fork.c), as do
+/// pipes beyond theirs (`pipe_is_unprivileged_user`, fs/pipe.c).
+pub const FORK_LIMIT: Rule = Rule {
+    name: "fork-limit",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let either = CapSet::of(&[Capability::SYS_RESOURCE, Capability::SYS_ADMIN]);
+        let limited = identity.is(Capability::SYS_RESOURCE)
+            && (identity.by_syscall(&["fork", "vfork", "clone", "clone3", "pipe", "pipe2"])
+                || identity.called_from(&["pipe_is_unprivileged_user", "alloc_pipe_info"]));
+        limited.then(|| Judgement::decisive(either, "goes beyond the user's limit of processes or pipes"))
+    },
+};
+
+/// Looking into another process's memory map, environment or links fails without; monitors mostly leave the
+/// field empty then (`proc_mem_open`, `proc_fd_access_allowed`, fs/proc/base.c).
+pub const PTRACE_READ: Rule = Rule {
+    name: "ptrace-read",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let reads = identity.by_syscall(&[
+            "read",
+            "pread64",
+            "open",
+            "openat",
+            "openat2",
+            "readlink",
+            "readlinkat",
+            "stat",
+            "lstat",
+            "newfstatat",
+            "statx",
+            "getdents64",
+        ]);
+        (identity.is(Capability::SYS_PTRACE) && reads).then(|| {
+            Judgement::possible(
+                identity.capability,
+                "looks into another user's process in /proc, which monitors usually do without when refused",
+            )
+        })
+    },
+};
+
+/// BPF, PERFMON, CHECKPOINT_RESTORE and SYSLOG were split from SYS_ADMIN, which still serves
+/// (`bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`, include/linux/capability.h).
+pub const SPLIT_FROM_SYS_ADMIN: Rule = Rule {
+    name: "split-from-sys-admin",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let split = CapSet::of(&[
+            Capability::BPF,
+            Capability::PERFMON,
+            Capability::CHECKPOINT_RESTORE,
+        ]);
+        if split.contains(identity.capability) {
+            return Some(Judgement::decisive(
+                CapSet::of(&[identity.capability, Capability::SYS_ADMIN]),
+                "asked for what was part of SYS_ADMIN once",
+            ));
+        }
+        if !identity.is(Capability::SYS_ADMIN) {
+            return None;
+        }
+        // SYS_ADMIN asked in the second place, after the narrower one was refused.
+        let narrower = fact.subject.checks.iter().find(|other| {
+            split.contains(other.identity.capability)
+                && other.identity.outcome == Outcome::Denied
+                && other.identity.asker == identity.asker
+                && other.identity.syscall == identity.syscall
+                && other.identity.operation == identity.operation
+                && other.count >= fact.check.count
+        })?;
+        Some(Judgement::decisive(
+            CapSet::of(&[narrower.identity.capability, Capability::SYS_ADMIN]),
+            "asked for what was part of SYS_ADMIN once",
+        ))
+    },
+};

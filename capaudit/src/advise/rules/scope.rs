@@ -1,0 +1,76 @@
+//! Whether a check is about the subject at all, and what became of it.
+
+use super::Rule;
+use crate::{
+    advise::Judgement,
+    ledger::{Credentials, Outcome, Place},
+};
+
+/// What a container runtime asks before it executes the program, inside the container's namespaces.
+pub const SETUP: Rule = Rule {
+    name: "setup",
+    apply: |fact| {
+        fact.check
+            .identity
+            .asker
+            .setup
+            .then(|| Judgement::noise("asked by what set the program up, before it was executed"))
+    },
+};
+
+/// `cap_capable` (security/commoncap.c) looks for the capability in the credentials' own namespace only: in a
+/// namespace below, its creator has all; in one above, or with credentials of one below, nothing counts.
+pub const OTHER_NAMESPACE: Rule = Rule {
+    name: "other-namespace",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        match identity.place {
+            Place::Inner => Some(Judgement::noise(
+                "asked in a user namespace that the program made itself, where it holds everything",
+            )),
+            Place::Outer => Some(Judgement::ungrantable(
+                "asked in a user namespace above the program's own, where nothing it is given counts",
+            )),
+            Place::Own if identity.inner_credentials => Some(Judgement::ungrantable(
+                "asked by a process that has moved to a user namespace of its own, and so holds nothing here",
+            )),
+            Place::Own => None,
+        }
+    },
+};
+
+/// overlayfs works on its layers with the credentials of whoever mounted it (`ovl_override_creds`,
+/// fs/overlayfs/util.c), after it has checked the caller's. access(2) borrows only to use the real ids
+/// (`access_override_creds`, fs/open.c): those checks are the program's.
+pub const BORROWED: Rule = Rule {
+    name: "borrowed",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let borrowed = identity.credentials == Credentials::Borrowed
+            && !identity.by_syscall(&["access", "faccessat", "faccessat2"]);
+        borrowed.then(|| {
+            Judgement::noise("asked of credentials that the kernel borrowed (as overlayfs does), not of the program's")
+        })
+    },
+};
+
+/// A refused check: what the call did then, and whether the run went on, tells whether it mattered.
+pub const REFUSED: Rule = Rule {
+    name: "refused",
+    apply: |fact| {
+        let check = fact.check;
+        if check.identity.outcome != Outcome::Denied {
+            return None;
+        }
+        if check.failed == 0 && check.succeeded > 0 {
+            return Some(Judgement::tolerated("refused, and the call succeeded all the same"));
+        }
+        match fact.session.exit_status {
+            None | Some(0) => Some(Judgement::tolerated("refused, and the run was a success all the same")),
+            Some(_) => Some(Judgement::possible(
+                check.identity.capability,
+                "refused in a run that failed: it may be why",
+            )),
+        }
+    },
+};

@@ -1,0 +1,76 @@
+//! System calls that an engine's default seccomp profile allows only with a capability.
+//!
+//! The profile looks at the container's capabilities when it starts, so such a call may succeed for no other
+//! reason, though the kernel never asks for the capability.
+
+use crate::{
+    advise::Judgement,
+    capability::{CapSet, Capability},
+    ledger::{CallRecord, Kind, SubjectRecord},
+};
+
+/// Flags of clone, unshare and setns that make or enter namespaces (include/uapi/linux/sched.h).
+const CLONE_NEW: u64 = 0x7e02_0000 | 0x80;
+
+/// Capabilities of which any unlocks a call.
+///
+/// Source: moby profiles/seccomp/default_linux.go, v20.10.24 to v28; Podman's
+/// containers/common pkg/seccomp/seccomp.json (v0.50 to v0.64) has the same conditions for these.
+fn unlocked_by(call: &CallRecord) -> Option<CapSet> {
+    let capability = match call.syscall.as_str() {
+        "bpf" => return Some(CapSet::of(&[Capability::SYS_ADMIN, Capability::BPF])),
+        "perf_event_open" => {
+            return Some(CapSet::of(&[Capability::SYS_ADMIN, Capability::PERFMON]));
+        }
+        "syslog" => return Some(CapSet::of(&[Capability::SYSLOG, Capability::SYS_ADMIN])),
+        "fanotify_init" | "fsconfig" | "fsmount" | "fsopen" | "fspick" | "lookup_dcookie"
+        | "mount" | "mount_setattr" | "move_mount" | "open_tree" | "quotactl" | "quotactl_fd"
+        | "setdomainname" | "sethostname" | "setns" | "umount2" | "unshare" => Capability::SYS_ADMIN,
+        // The first argument of clone; clone3's flags are in memory, and without SYS_ADMIN it fails with
+        // ENOSYS, upon which the C library calls clone.
+        "clone" if call.arguments[0] & CLONE_NEW & !0xff != 0 => Capability::SYS_ADMIN,
+        "open_by_handle_at" => Capability::DAC_READ_SEARCH,
+        "reboot" => Capability::SYS_BOOT,
+        "delete_module" | "init_module" | "finit_module" => Capability::SYS_MODULE,
+        "kcmp" | "pidfd_getfd" | "process_madvise" | "process_vm_readv" | "process_vm_writev" => {
+            Capability::SYS_PTRACE
+        }
+        "iopl" | "ioperm" => Capability::SYS_RAWIO,
+        "settimeofday" | "clock_settime" | "clock_settime64" => Capability::SYS_TIME,
+        "vhangup" => Capability::SYS_TTY_CONFIG,
+        // Asks nothing: only finds out whether the kernel has the call.
+        "get_mempolicy" if call.arguments == [0; 6] => return None,
+        "get_mempolicy" | "mbind" | "set_mempolicy" | "set_mempolicy_home_node" => {
+            Capability::SYS_NICE
+        }
+        _ => return None,
+    };
+    Some(CapSet::from(capability))
+}
+
+/// Calls that programs try and do without when refused: reading another process's memory falls back to
+/// ptrace.
+const TRIED: [&str; 3] = ["process_vm_readv", "kcmp", "get_mempolicy"];
+
+/// The needs that a container's calls show.
+pub fn needs(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
+    if subject.kind != Kind::Container {
+        return Vec::new();
+    }
+    calls
+        .iter()
+        .filter(|call| !call.failed && !call.asker.setup)
+        .filter_map(|call| {
+            let by = unlocked_by(call)?;
+            let reason = format!(
+                "calls {}, which the default seccomp profile of container engines allows only with it",
+                call.syscall
+            );
+            Some(if TRIED.contains(&call.syscall.as_str()) {
+                Judgement::possible(by, reason)
+            } else {
+                Judgement::decisive(by, reason)
+            })
+        })
+        .collect()
+}

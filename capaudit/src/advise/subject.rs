@@ -1,0 +1,341 @@
+//! All facts about one subject: what it needs, capability by capability.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    advise::{
+        Evidence, Fact, Judgement, Verdict, cover,
+        judge::{judge, judge_calls, judge_exec},
+        need_less,
+        rules::exec::needs_of_capset,
+    },
+    capability::{CapSet, Capability},
+    ledger::{CheckRecord, Ledger, Object, Outcome, Place, SubjectRecord},
+};
+
+/// What a subject needs, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// The least powerful set that meets every need.
+    pub recommended: CapSet,
+    /// One entry for each capability that was asked for or is needed, in the kernel's order.
+    pub findings: Vec<Finding>,
+    /// No setuid or file-capability program was executed: `no-new-privileges` would change nothing.
+    pub no_new_privileges_is_safe: bool,
+}
+
+/// What there is to say of one capability.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub capability: Capability,
+    /// What it turned out to be.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub evidence: Evidence,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Sets that would serve instead of this capability.
+    pub alternatives: Vec<CapSet>,
+    /// Checks that were granted.
+    pub granted: u64,
+    /// Checks that were refused.
+    pub denied: u64,
+    /// Where it was asked, the deciding checks first.
+    pub seen_in: Vec<SeenIn>,
+    /// How to get rid of the need.
+    pub need_less: Option<String>,
+}
+
+/// A place where a capability was asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SeenIn {
+    /// Executable.
+    pub exe: String,
+    /// Command name.
+    pub comm: String,
+    /// System call.
+    pub syscall: String,
+    /// What it acted upon; empty if unknown.
+    pub object: String,
+    /// Kernel function that asked; empty if unknown.
+    pub caller: String,
+}
+
+/// Places that are listed for one capability.
+const MAX_SEEN_IN: usize = 8;
+
+struct Judged<'a> {
+    check: Option<&'a CheckRecord>,
+    judgement: Judgement,
+}
+
+/// Judges all facts about a subject.
+pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
+    let judged = judge_all(ledger, subject);
+    let needs: Vec<CapSet> = judged
+        .iter()
+        .filter(|judged| judged.judgement.verdict == Verdict::Needed)
+        .map(|judged| judged.judgement.satisfied_by)
+        .collect();
+    let recommended = cover::least_power(&needs);
+
+    let mut by_capability: BTreeMap<Capability, Vec<&Judged<'_>>> = BTreeMap::new();
+    for fact in &judged {
+        let asked = fact.check.map(|check| check.identity.capability);
+        let needed = recommended.intersection(fact.judgement.satisfied_by);
+        for capability in asked.into_iter().chain(needed) {
+            let facts = by_capability.entry(capability).or_default();
+            if !facts.iter().any(|known| std::ptr::eq(*known, fact)) {
+                facts.push(fact);
+            }
+        }
+    }
+    let findings = by_capability
+        .into_iter()
+        .map(|(capability, facts)| finding(capability, &facts, recommended, subject))
+        .collect();
+    Advice {
+        recommended,
+        findings,
+        no_new_privileges_is_safe: subject.execs.is_empty(),
+    }
+}
+
+fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'a>> {
+    let mut judged: Vec<Judged<'_>> = Vec::new();
+    for check in &subject.checks {
+        let fact = Fact {
+            check,
+            subject,
+            session: &ledger.session,
+        };
+        judged.push(Judged {
+            check: Some(check),
+            judgement: judge(&fact),
+        });
+        let identity = &check.identity;
+        if identity.syscall.as_deref() == Some("capset")
+            && identity.place == Place::Own
+            && !identity.asker.setup
+        {
+            let needs = needs_of_capset(check).into_iter();
+            judged.extend(needs.map(|judgement| Judged {
+                check: None,
+                judgement,
+            }));
+        }
+    }
+    let unasked = subject
+        .execs
+        .iter()
+        .flat_map(judge_exec)
+        .chain(judge_calls(subject, &subject.calls));
+    judged.extend(unasked.map(|judgement| Judged {
+        check: None,
+        judgement,
+    }));
+    judged
+}
+
+fn finding(
+    capability: Capability,
+    facts: &[&Judged<'_>],
+    recommended: CapSet,
+    subject: &SubjectRecord,
+) -> Finding {
+    let granted = count(capability, facts, Outcome::Granted);
+    let denied = count(capability, facts, Outcome::Denied);
+    let (verdict, deciding) = decide(capability, facts, recommended);
+    let seen_in = seen_in(capability, facts, deciding);
+    let (evidence, reason, alternatives) = deciding.map_or_else(
+        || (Evidence::Possible, String::new(), Vec::new()),
+        |deciding| {
+            let judgement = &deciding.judgement;
+            let others = judgement.satisfied_by.difference(CapSet::from(capability));
+            (
+                judgement.evidence,
+                told(verdict, capability, deciding, recommended),
+                others.iter().map(CapSet::from).collect(),
+            )
+        },
+    );
+    let checks: Vec<&CheckRecord> = facts
+        .iter()
+        .filter(|fact| fact.judgement.verdict == Verdict::Needed)
+        .filter_map(|fact| fact.check)
+        .collect();
+    Finding {
+        capability,
+        verdict,
+        evidence,
+        reason,
+        alternatives,
+        granted,
+        denied,
+        seen_in,
+        need_less: (verdict == Verdict::Needed)
+            .then(|| need_less::advice(capability, &checks, subject))
+            .flatten(),
+    }
+}
+
+/// The verdict, and the fact that decides it: of several the surest.
+fn decide<'a>(
+    capability: Capability,
+    facts: &[&'a Judged<'a>],
+    recommended: CapSet,
+) -> (Verdict, Option<&'a Judged<'a>>) {
+    let needs = || {
+        facts
+            .iter()
+            .copied()
+            .filter(|fact| fact.judgement.verdict == Verdict::Needed)
+    };
+    if recommended.contains(capability) {
+        let deciding = needs()
+            .filter(|fact| fact.judgement.satisfied_by.contains(capability))
+            // What nothing else satisfies first, then the surest, then what asked for this very capability.
+            .max_by_key(|fact| {
+                (
+                    fact.judgement.satisfied_by.len() == 1,
+                    fact.judgement.evidence,
+                    fact.check
+                        .is_some_and(|check| check.identity.capability == capability),
+                )
+            });
+        return (Verdict::Needed, deciding);
+    }
+    if let Some(met) = needs().max_by_key(|fact| fact.judgement.evidence) {
+        return (Verdict::Alternative, Some(met));
+    }
+    let deciding = facts
+        .iter()
+        .copied()
+        .max_by_key(|fact| (fact.judgement.verdict, fact.check.map_or(0, |check| check.count)));
+    let verdict = deciding.map_or(Verdict::Noise, |fact| fact.judgement.verdict);
+    (verdict, deciding)
+}
+
+fn told(
+    verdict: Verdict,
+    capability: Capability,
+    deciding: &Judged<'_>,
+    recommended: CapSet,
+) -> String {
+    let reason = &deciding.judgement.reason;
+    let by = deciding
+        .judgement
+        .satisfied_by
+        .intersection(recommended)
+        .iter()
+        .min_by_key(|member| member.power());
+    match (verdict, by) {
+        (Verdict::Alternative, Some(by)) => format!("{reason}; {} covers that", by.name()),
+        (Verdict::Needed, _)
+            if deciding
+                .check
+                .is_some_and(|check| check.identity.capability != capability) =>
+        {
+            format!("{reason}; it is the least powerful that will do")
+        }
+        _ => reason.clone(),
+    }
+}
+
+fn count(capability: Capability, facts: &[&Judged<'_>], outcome: Outcome) -> u64 {
+    facts
+        .iter()
+        .filter_map(|fact| fact.check)
+        .filter(|check| {
+            check.identity.capability == capability && check.identity.outcome == outcome
+        })
+        .map(|check| check.count)
+        .sum()
+}
+
+fn seen_in(
+    capability: Capability,
+    facts: &[&Judged<'_>],
+    deciding: Option<&Judged<'_>>,
+) -> Vec<SeenIn> {
+    let mut checks: Vec<&CheckRecord> = facts
+        .iter()
+        .filter(|fact| {
+            deciding.is_none_or(|deciding| fact.judgement.verdict == deciding.judgement.verdict)
+        })
+        .filter_map(|fact| fact.check)
+        .filter(|check| {
+            check.identity.capability == capability
+                || deciding.is_some_and(|deciding| {
+                    deciding
+                        .check
+                        .is_some_and(|deciding| deciding.identity == check.identity)
+                })
+        })
+        .collect();
+    checks.sort_by_key(|check| check.first_ms);
+    let mut places: Vec<SeenIn> = Vec::new();
+    for check in checks {
+        let identity = &check.identity;
+        let place = |object: String| SeenIn {
+            exe: identity.asker.exe.clone(),
+            comm: identity.asker.comm.clone(),
+            syscall: identity.syscall.clone().unwrap_or_default(),
+            object,
+            caller: caller(&identity.callers).to_owned(),
+        };
+        let mut objects: Vec<String> = check
+            .samples
+            .iter()
+            .filter_map(|sample| sample.object.as_ref().map(object_text))
+            .collect();
+        objects.dedup();
+        if objects.is_empty() {
+            objects.push(String::new());
+        }
+        for object in objects {
+            let place = place(object);
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+    }
+    places.truncate(MAX_SEEN_IN);
+    places
+}
+
+/// The function that wanted to know, behind the layers that pass the question on.
+fn caller(callers: &[String]) -> &str {
+    const LAYERS: [&str; 11] = [
+        "security_capable",
+        "capable",
+        "ns_capable",
+        "ns_capable_common",
+        "ns_capable_noaudit",
+        "ns_capable_setid",
+        "file_ns_capable",
+        "has_ns_capability",
+        "has_ns_capability_noaudit",
+        "capable_wrt_inode_uidgid",
+        "sockopt_ns_capable",
+    ];
+    callers
+        .iter()
+        .map(String::as_str)
+        .find(|name| !LAYERS.contains(name))
+        .unwrap_or_default()
+}
+
+/// An object in a few words.
+pub fn object_text(object: &Object) -> String {
+    match object {
+        Object::Path(path) | Object::Unix(path) => path.clone(),
+        Object::Internet { address, port } if address.contains(':') => {
+            format!("[{address}]:{port}")
+        }
+        Object::Internet { address, port } => format!("{address}:{port}"),
+        Object::Netlink { kind, .. } => format!("netlink message {kind}"),
+        Object::Capset { permitted, .. } => format!("permitted = {permitted}"),
+    }
+}

@@ -1,0 +1,154 @@
+//! `capaudit doctor`: what works here, what does not, and how to mend it.
+
+use std::path::Path;
+
+use super::Exit;
+use crate::{
+    capability::{CapSet, Capability},
+    probe::{Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
+    report::{Style, sanitize},
+};
+
+/// Check what auditing needs here: privileges, kernel features, hooks.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {}
+
+/// Something that was looked at.
+struct Check {
+    name: String,
+    result: Result<String, String>,
+}
+
+/// Runs the subcommand.
+pub fn run(_arguments: &Arguments) -> Exit {
+    let style = Style::of(&std::io::stdout());
+    let mut text = String::new();
+    for check in [privileges(), pid_namespace(), type_information(), symbols()] {
+        text.push_str(&line(&check, style));
+    }
+    let hooks: Vec<Check> = Hook::BEST_FIRST.into_iter().map(hook).collect();
+    let best = hooks.iter().position(|check| check.result.is_ok());
+    for check in &hooks {
+        text.push_str(&line(check, style));
+    }
+    let (verdict, exit) = match best {
+        Some(best) => (
+            format!("capaudit works here; it will use {}", hooks[best].name),
+            Exit::Success,
+        ),
+        None => ("capaudit cannot trace here".to_owned(), Exit::CannotTrace),
+    };
+    text.push_str(&style.bold(&verdict));
+    // A closed pipe is no failure of the machine's.
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes());
+    exit
+}
+
+fn line(check: &Check, style: Style) -> String {
+    let (mark, text) = match &check.result {
+        Ok(text) => (style.good("ok"), text),
+        Err(text) => (style.alarm("no"), text),
+    };
+    format!("{mark}  {:<18} {}\n", check.name, sanitize(text))
+}
+
+fn privileges() -> Check {
+    let needed = CapSet::of(&[
+        Capability::BPF,
+        Capability::PERFMON,
+        Capability::SYS_PTRACE,
+        Capability::DAC_READ_SEARCH,
+    ]);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let held: CapSet = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .map_or(CapSet::EMPTY, CapSet::from_bits);
+    let missing = needed.difference(held);
+    let enough = missing.is_empty() || held.contains(Capability::SYS_ADMIN);
+    Check {
+        name: "privileges".to_owned(),
+        result: if enough {
+            Ok("BPF, PERFMON, SYS_PTRACE and DAC_READ_SEARCH are there".to_owned())
+        } else {
+            Err(format!("{missing} missing: run as root (sudo capaudit …)"))
+        },
+    }
+}
+
+fn pid_namespace() -> Check {
+    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h
+    const INITIAL: u32 = 0xeffffffc;
+    Check {
+        name: "pid namespace".to_owned(),
+        result: match crate::probe::namespace_inode("self", "pid") {
+            Some(INITIAL) => Ok("the machine's own".to_owned()),
+            _ => Err(
+                "not the machine's own, so that processes cannot be told apart: run on the host, or in a container with --pid=host"
+                    .to_owned(),
+            ),
+        },
+    }
+}
+
+fn type_information() -> Check {
+    Check {
+        name: "BTF".to_owned(),
+        result: match KernelBtf::of_running_kernel() {
+            Ok(_) => Ok("the kernel describes its types".to_owned()),
+            Err(error) => Err(format!(
+                "{error}; a kernel with CONFIG_DEBUG_INFO_BTF is needed, which distributions have had since about 5.8"
+            )),
+        },
+    }
+}
+
+fn symbols() -> Check {
+    let known = crate::probe::symbols::Symbols::of_running_kernel();
+    Check {
+        name: "kernel symbols".to_owned(),
+        result: match known {
+            Ok(symbols) if !symbols.is_empty() => Ok("readable".to_owned()),
+            _ => Err(
+                "hidden, so that every check will count as a need: sysctl kernel.kptr_restrict=1, and run as root"
+                    .to_owned(),
+            ),
+        },
+    }
+}
+
+fn hook(hook: Hook) -> Check {
+    let settings = Settings {
+        hook: Some(hook),
+        ring_bytes: 4096,
+        max_checks: 64,
+        ..Settings::default()
+    };
+    Check {
+        name: hook.to_string(),
+        result: match Tracer::start(&settings) {
+            Ok(_) => Ok("loads and attaches".to_owned()),
+            Err(ProbeError::NoHook(refused)) => Err(refused
+                .first()
+                .map(|(hook, error)| format!("{}{}", one_line(error), remedy(*hook)))
+                .unwrap_or_default()),
+            Err(error) => Err(one_line(&error)),
+        },
+    }
+}
+
+fn remedy(hook: Hook) -> String {
+    let lockdown = std::fs::read_to_string(Path::new("/sys/kernel/security/lockdown"))
+        .unwrap_or_default();
+    let locked = if lockdown.contains("[none]") || lockdown.is_empty() {
+        ""
+    } else {
+        "; the kernel is locked down"
+    };
+    match hook {
+        Hook::Fexit => format!("; needs BPF trampolines (CONFIG_FUNCTION_TRACER, x86-64 since 5.5){locked}"),
+        Hook::TpBtf => "; needs the tracepoint capability:cap_capable (Linux 6.14)".to_owned(),
+        Hook::Kprobe => format!("; needs CONFIG_KPROBES{locked}"),
+    }
+}

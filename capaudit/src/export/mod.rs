@@ -1,0 +1,3 @@
+//! Recommendations in the formats of those who apply them: one file a format.
+
+pub mod compose;

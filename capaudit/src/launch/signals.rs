@@ -1,0 +1,99 @@
+//! Signals to capaudit, as file descriptor.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use nix::sys::{
+    signal::{SigHandler, SigSet, Signal, signal},
+    signalfd::{SfdFlags, SignalFd},
+};
+
+/// Signals that are for the command: passed on, not obeyed.
+const PASSED_ON: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+/// What arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrived {
+    /// A child changed its state.
+    Child,
+    /// A signal that somebody sent to capaudit alone: it is to be passed on.
+    Sent(Signal),
+    /// A signal from the terminal: the command has got it, too.
+    FromTerminal(Signal),
+}
+
+/// A source of signals. While it exists they are blocked; children get an empty mask.
+#[derive(Debug)]
+pub struct Signals {
+    source: SignalFd,
+}
+
+impl Signals {
+    /// Blocks the signals in this thread, and in those it starts from now on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a file descriptor.
+    pub fn take() -> io::Result<Self> {
+        let mut set = SigSet::empty();
+        set.add(Signal::SIGCHLD);
+        for passed in PASSED_ON {
+            set.add(passed);
+        }
+        set.thread_block()?;
+        let source = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { source })
+    }
+
+    /// The next signal, if one has arrived.
+    ///
+    /// # Errors
+    ///
+    /// The file descriptor cannot be read.
+    pub fn next(&self) -> io::Result<Option<Arrived>> {
+        loop {
+            let Some(info) = self.source.read_signal()? else {
+                return Ok(None);
+            };
+            let Some(signal) = i32::try_from(info.ssi_signo)
+                .ok()
+                .and_then(|number| Signal::try_from(number).ok())
+            else {
+                continue;
+            };
+            if signal == Signal::SIGCHLD {
+                return Ok(Some(Arrived::Child));
+            }
+            // si_code is positive if the kernel sent it, which for these means the terminal (sigaction(2)).
+            return Ok(Some(if info.ssi_code > 0 {
+                Arrived::FromTerminal(signal)
+            } else {
+                Arrived::Sent(signal)
+            }));
+        }
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+/// Lets a signal do again what it does by default.
+pub fn restore_default(wanted: Signal) {
+    // SAFETY: no handler of ours is replaced; the default has no code.
+    let _ = unsafe { signal(wanted, SigHandler::SigDfl) };
+    let mut set = SigSet::empty();
+    set.add(wanted);
+    let _ = set.thread_unblock();
+}

@@ -1,0 +1,106 @@
+//! A ledger as a file.
+
+use std::{
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::{Ledger, SCHEMA};
+
+/// Why a saved session cannot be used.
+#[derive(Debug, Error)]
+pub enum LoadError {
+    /// It cannot be read.
+    #[error("cannot read {path:?}: {error}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is none.
+    #[error("{path:?} is not a session that `capaudit run --save` wrote: {error}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        error: serde_json::Error,
+    },
+    /// It is one of another version.
+    #[error("{path:?} has format {found:?}, this capaudit reads {SCHEMA:?}: use the version that wrote it")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: String,
+    },
+}
+
+/// Reads a saved session.
+///
+/// # Errors
+///
+/// The file cannot be read, is no session, or one of another version.
+pub fn load(path: &Path) -> Result<Ledger, LoadError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        schema: String,
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| LoadError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    let format = |error| LoadError::Format {
+        path: path.to_owned(),
+        error,
+    };
+    // The version first: a newer format need not have the same fields.
+    let version: Version = serde_json::from_str(&text).map_err(format)?;
+    if version.schema != SCHEMA {
+        return Err(LoadError::Version {
+            path: path.to_owned(),
+            found: version.schema,
+        });
+    }
+    serde_json::from_str(&text).map_err(format)
+}
+
+/// Saves a session: whole, or not at all.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn save(ledger: &Ledger, path: &Path) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(ledger)?;
+    text.push(b'\n');
+    write_whole(path, &text)
+}
+
+/// Writes a file through a temporary one beside it, so that nobody ever sees half of it. A path that is no
+/// regular file (`/dev/stdout`, a pipe) is written directly.
+///
+/// # Errors
+///
+/// The file cannot be written; the old one, if any, is left as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
+    if special {
+        return std::fs::OpenOptions::new()
+            .write(true)
+            .open(path)?
+            .write_all(bytes);
+    }
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut temporary = tempfile::Builder::new()
+        .prefix(".capaudit-")
+        .tempfile_in(directory)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}

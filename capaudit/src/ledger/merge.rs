@@ -1,0 +1,163 @@
+//! Several ledgers into one: of several runs of a test suite, or of replicas of a service.
+
+use std::collections::HashMap;
+
+use super::{CallRecord, CheckIdentity, CheckRecord, ExecRecord, Ledger, Sample, Session, SubjectRecord};
+
+/// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
+///
+/// Subjects that people know by the same name become one: a compose service by project and service, a
+/// container by its image if that is known, else by its name, the command by being one.
+pub fn merge(ledgers: impl IntoIterator<Item = Ledger>) -> Option<Ledger> {
+    let mut ledgers = ledgers.into_iter();
+    let mut merged = ledgers.next()?;
+    merged.subjects = unite(merged.subjects);
+    for ledger in ledgers {
+        merged.session.add(ledger.session);
+        let mut subjects = std::mem::take(&mut merged.subjects);
+        subjects.extend(ledger.subjects);
+        merged.subjects = unite(subjects);
+    }
+    Some(merged)
+}
+
+/// Makes one of each group of subjects that are the same to people. The order stays.
+pub fn unite(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut united: Vec<SubjectRecord> = Vec::new();
+    for subject in subjects {
+        match places.get(&same_name(&subject)) {
+            Some(place) => united[*place].add(subject),
+            None => {
+                places.insert(same_name(&subject), united.len());
+                united.push(subject);
+            }
+        }
+    }
+    united
+}
+
+/// Equal for subjects that get one recommendation.
+fn same_name(subject: &SubjectRecord) -> String {
+    match (&subject.compose_project, &subject.compose_service) {
+        (Some(project), Some(service)) => format!("{:?} service {project}/{service}", subject.kind),
+        _ => format!("{:?} {} {}", subject.kind, subject.id, subject.name),
+    }
+}
+
+impl Session {
+    fn add(&mut self, other: Self) {
+        self.duration_ms += other.duration_ms;
+        self.exit_status = match (self.exit_status, other.exit_status) {
+            (Some(0) | None, status) => status.or(self.exit_status),
+            (failed, _) => failed,
+        };
+        let (sum, more) = (&mut self.losses, other.losses);
+        sum.events += more.events;
+        sum.checks += more.checks;
+        sum.sites += more.sites;
+        sum.processes += more.processes;
+        sum.calls += more.calls;
+        sum.stacks += more.stacks;
+        sum.returns += more.returns;
+        for (capability, count) in other.unattributed {
+            match self.unattributed.iter_mut().find(|(known, _)| *known == capability) {
+                Some((_, total)) => *total += count,
+                None => self.unattributed.push((capability, count)),
+            }
+        }
+        for note in other.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
+    }
+}
+
+impl SubjectRecord {
+    /// Adds the facts of another subject that is the same to people.
+    pub fn add(&mut self, other: Self) {
+        self.granted = self.granted.union(other.granted);
+        for check in other.checks {
+            self.add_check(check);
+        }
+        for exec in other.execs {
+            self.add_exec(exec);
+        }
+        for call in other.calls {
+            self.add_call(call);
+        }
+    }
+
+    /// Adds a check to those already counted.
+    pub fn add_check(&mut self, check: CheckRecord) {
+        match self.checks.iter_mut().find(|known| known.identity == check.identity) {
+            Some(known) => known.add(check),
+            None => self.checks.push(check),
+        }
+    }
+
+    /// Adds an execution to those already counted.
+    pub fn add_exec(&mut self, exec: ExecRecord) {
+        match self.execs.iter_mut().find(|known| {
+            known.exe == exec.exe
+                && known.capabilities == exec.capabilities
+                && known.setid == exec.setid
+                && known.unseen == exec.unseen
+        }) {
+            Some(known) => known.count += exec.count,
+            None => self.execs.push(exec),
+        }
+    }
+
+    /// Adds a system call to those already counted.
+    pub fn add_call(&mut self, call: CallRecord) {
+        match self.calls.iter_mut().find(|known| {
+            known.syscall == call.syscall
+                && known.asker == call.asker
+                && known.operation == call.operation
+                && known.failed == call.failed
+        }) {
+            Some(known) => known.count += call.count,
+            None => self.calls.push(call),
+        }
+    }
+}
+
+impl CheckRecord {
+    /// Adds the counts and samples of the same check.
+    pub fn add(&mut self, other: Self) {
+        self.count += other.count;
+        self.first_ms = self.first_ms.min(other.first_ms);
+        self.last_ms = self.last_ms.max(other.last_ms);
+        self.succeeded += other.succeeded;
+        self.failed += other.failed;
+        if other.errno != 0 {
+            self.errno = other.errno;
+        }
+        for sample in other.samples {
+            self.add_sample(sample);
+        }
+    }
+
+    /// Keeps a sample if it is a new one and there is room.
+    pub fn add_sample(&mut self, sample: Sample) {
+        if self.samples.len() < Self::MAX_SAMPLES && !self.samples.contains(&sample) {
+            self.samples.push(sample);
+        }
+    }
+
+    /// A check that was not counted yet.
+    pub fn new(identity: CheckIdentity) -> Self {
+        Self {
+            identity,
+            count: 0,
+            first_ms: u64::MAX,
+            last_ms: 0,
+            succeeded: 0,
+            failed: 0,
+            errno: 0,
+            samples: Vec::new(),
+        }
+    }
+}

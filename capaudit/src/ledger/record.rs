@@ -1,0 +1,289 @@
+//! The facts a ledger is made of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::capability::{CapSet, Capability};
+
+/// What kind of thing was audited.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The command that capaudit ran, with its descendants.
+    Command,
+    /// A container.
+    Container,
+    /// A process that was running already.
+    Process,
+}
+
+/// All facts about one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubjectRecord {
+    /// What it is.
+    pub kind: Kind,
+    /// What people call it.
+    pub name: String,
+    /// What its engine calls it; empty for a command.
+    pub id: String,
+    /// The image of a container; empty if unknown.
+    pub image: String,
+    /// Compose project of a container.
+    pub compose_project: Option<String>,
+    /// Compose service of a container.
+    pub compose_service: Option<String>,
+    /// Real user id at the start, in the initial user namespace.
+    pub uid: u32,
+    /// Bounding set at the start.
+    pub granted: CapSet,
+    /// Depth of the user namespace it was started in; above 0, some capabilities cannot be granted at all.
+    pub user_namespace_level: u32,
+    /// Checks, by what makes them different.
+    pub checks: Vec<CheckRecord>,
+    /// Executed files that carry privilege.
+    pub execs: Vec<ExecRecord>,
+    /// System calls that matter without any check.
+    pub calls: Vec<CallRecord>,
+}
+
+/// Who asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Asker {
+    /// Path of the executable as it was given to execve; empty if unknown.
+    pub exe: String,
+    /// Command name of the thread.
+    pub comm: String,
+    /// It set the audited program up (a container runtime), and is not it.
+    pub setup: bool,
+}
+
+/// The kernel's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Yes.
+    Granted,
+    /// No.
+    Denied,
+}
+
+/// In which user namespace the capability was asked, seen from the subject's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// In the subject's own: where its capabilities count.
+    Own,
+    /// In one that was made below it.
+    Inner,
+    /// In one above or beside it: what is granted to the subject does not count there.
+    Outer,
+}
+
+/// Whose credentials were examined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Credentials {
+    /// The task's own.
+    Own,
+    /// Such as it borrowed for the moment: overlayfs acts with its mounter's, access(2) with the real ids.
+    Borrowed,
+    /// Those of whoever opened the file or socket, or another task's.
+    Foreign,
+}
+
+/// How the kernel asked; only hooks that see it tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Options {
+    /// Only asked, a refusal is not reported.
+    pub noaudit: bool,
+    /// Inside a setuid-family call.
+    pub insetid: bool,
+}
+
+/// What makes a check different from another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct CheckIdentity {
+    /// The capability asked for.
+    pub capability: Capability,
+    /// The answer.
+    pub outcome: Outcome,
+    /// Who asked.
+    pub asker: Asker,
+    /// Where.
+    pub place: Place,
+    /// The examined credentials were of a user namespace below the subject's own.
+    pub inner_credentials: bool,
+    /// With whose credentials.
+    pub credentials: Credentials,
+    /// How; `None` if the hook does not tell.
+    pub options: Option<Options>,
+    /// The system call, by name or number; `None` outside one.
+    pub syscall: Option<String>,
+    /// Hash of the arguments that decide what the call does.
+    pub operation: u32,
+    /// Kernel functions from the one that called `cap_capable` outwards; empty if unknown.
+    pub callers: Vec<String>,
+}
+
+/// A check and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// What was asked.
+    #[serde(flatten)]
+    pub identity: CheckIdentity,
+    /// How often.
+    pub count: u64,
+    /// When first, in milliseconds of the session.
+    pub first_ms: u64,
+    /// When last.
+    pub last_ms: u64,
+    /// System calls, among those sampled, that succeeded afterwards.
+    pub succeeded: u64,
+    /// System calls, among those sampled, that failed.
+    pub failed: u64,
+    /// errno of the last failure; 0 if there was none.
+    pub errno: u32,
+    /// Single checks, distinct ones, at most [`CheckRecord::MAX_SAMPLES`].
+    pub samples: Vec<Sample>,
+}
+
+impl CheckRecord {
+    /// Samples that are kept.
+    pub const MAX_SAMPLES: usize = 8;
+}
+
+/// A single check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sample {
+    /// Arguments of the system call.
+    pub arguments: [u64; 6],
+    /// What it acts upon.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub object: Option<Object>,
+    /// A second such thing: a new name, an attribute's name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub second: Option<String>,
+    /// The owner of the file, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub owner: Option<FileOwner>,
+    /// Who asks.
+    pub ids: UserIds,
+    /// What the system call returned; negative is an errno; `None` if that was not seen.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub result: Option<i64>,
+}
+
+/// What a system call acts upon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Object {
+    /// A path, as the program gave it or as the file is called within its mount.
+    Path(String),
+    /// An internet socket address.
+    Internet {
+        /// Address in the usual notation.
+        address: String,
+        /// Port number.
+        port: u16,
+    },
+    /// A socket path, or `@name` in the abstract namespace.
+    Unix(String),
+    /// A netlink message.
+    Netlink {
+        /// `nlmsg_type`
+        kind: u16,
+        /// `nlmsg_flags`
+        flags: u16,
+    },
+    /// The sets that capset(2) asks for, and what the task held before.
+    Capset {
+        /// Permitted before.
+        held: CapSet,
+        /// Inheritable before.
+        held_inheritable: CapSet,
+        /// Effective.
+        effective: CapSet,
+        /// Permitted.
+        permitted: CapSet,
+        /// Inheritable.
+        inheritable: CapSet,
+    },
+}
+
+/// A file's owner, group and permission bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileOwner {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Mode with the file type.
+    pub mode: u32,
+}
+
+/// User and group ids of a task, in the initial user namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserIds {
+    /// Real user.
+    pub uid: u32,
+    /// Effective user.
+    pub euid: u32,
+    /// Saved user.
+    pub suid: u32,
+    /// File-system user.
+    pub fsuid: u32,
+    /// Real group.
+    pub gid: u32,
+    /// Effective group.
+    pub egid: u32,
+    /// Saved group.
+    pub sgid: u32,
+    /// File-system group.
+    pub fsgid: u32,
+}
+
+/// Capabilities of a file, from its `security.capability` attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileCapabilities {
+    /// Permitted.
+    pub permitted: CapSet,
+    /// Inheritable.
+    pub inheritable: CapSet,
+    /// Whether they become effective at once; then execve insists on all of them.
+    pub effective: bool,
+}
+
+/// The execution of a file that carries privilege.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecRecord {
+    /// Path as given to execve.
+    pub exe: String,
+    /// Its capabilities; `None` if it has none.
+    pub capabilities: Option<FileCapabilities>,
+    /// It is setuid or setgid, and by whom owned.
+    pub setid: Option<FileOwner>,
+    /// The process was gone before the file could be looked at.
+    pub unseen: bool,
+    /// How often.
+    pub count: u64,
+}
+
+/// A system call that matters without any check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallRecord {
+    /// Name or number.
+    pub syscall: String,
+    /// Who called.
+    pub asker: Asker,
+    /// Hash of the arguments that decide what the call does.
+    pub operation: u32,
+    /// Arguments at the first call.
+    pub arguments: [u64; 6],
+    /// Whether it failed.
+    pub failed: bool,
+    /// What the first call returned.
+    pub result: i64,
+    /// How often.
+    pub count: u64,
+}

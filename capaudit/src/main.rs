@@ -1,0 +1,7 @@
+//! The `capaudit` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    capaudit::cli::main()
+}

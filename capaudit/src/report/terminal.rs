@@ -1,0 +1,113 @@
+//! Text that is safe to show.
+
+use std::fmt::Write as _;
+
+/// Makes text safe for a terminal and for one line: control characters, characters that reorder or hide text
+/// (bidirectional overrides, zero-width and tag characters, line separators) and replaced bytes are shown as
+/// escapes. Process names, paths and container names come from whoever is audited.
+pub fn sanitize(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) {
+            // Writing to a string cannot fail.
+            let _ = write!(safe, "{}", character.escape_unicode());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
+}
+
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Whether and how to colour.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Style {
+    /// Use ANSI colours.
+    pub colour: bool,
+    /// Columns to wrap at; at least 40.
+    pub width: usize,
+}
+
+impl Style {
+    /// No colour, for files and pipes.
+    pub const PLAIN: Self = Self {
+        colour: false,
+        width: 100,
+    };
+
+    /// As fits a file descriptor: colour on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    pub fn of(stream: &(impl std::os::fd::AsFd + std::io::IsTerminal)) -> Self {
+        if !stream.is_terminal() {
+            return Self::PLAIN;
+        }
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let width = rustix::termios::tcgetwinsize(stream)
+            .map(|size| usize::from(size.ws_col))
+            .unwrap_or(0);
+        Self {
+            colour: !refused,
+            width: if width == 0 { 100 } else { width.clamp(40, 120) },
+        }
+    }
+
+    /// Bold.
+    pub fn bold(self, text: &str) -> String {
+        self.ansi("1", text)
+    }
+
+    /// Faint.
+    pub fn faint(self, text: &str) -> String {
+        self.ansi("2", text)
+    }
+
+    /// For what needs attention.
+    pub fn warning(self, text: &str) -> String {
+        self.ansi("33", text)
+    }
+
+    /// For what is wrong.
+    pub fn alarm(self, text: &str) -> String {
+        self.ansi("31", text)
+    }
+
+    /// For what is to be used.
+    pub fn good(self, text: &str) -> String {
+        self.ansi("32", text)
+    }
+
+    fn ansi(self, code: &str, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_could_move_a_terminal_or_a_reader_is_escaped() {
+        assert_eq!(sanitize("a\x1b[31mb"), "a\\u{1b}[31mb");
+        assert_eq!(sanitize("x\u{202e}y\nz"), "x\\u{202e}y\\u{a}z");
+        assert_eq!(sanitize("grüße 漢字"), "grüße 漢字");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unsafe_is_left(text in any::<String>()) {
+            prop_assert!(!sanitize(&text).chars().any(is_unsafe));
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The report for people.
+
+use super::{CapabilityReport, Report, Style, SubjectReport, sanitize};
+use crate::{
+    advise::{Evidence, Verdict},
+    export,
+    ledger::Kind,
+};
+
+/// Places that are shown for a capability.
+const SHOWN_PLACES: usize = 3;
+
+/// Writes the report out; `all` shows also what made no difference.
+pub fn text(report: &Report, style: Style, all: bool) -> String {
+    let mut out = String::new();
+    heading(&mut out, report, style);
+    for subject in &report.subjects {
+        if all || is_of_interest(report, subject) {
+            out.push('\n');
+            subject_text(&mut out, subject, style, all);
+        }
+    }
+    snippet(&mut out, report, style);
+    out
+}
+
+/// A command that only started containers and asked for nothing itself need not be told about.
+fn is_of_interest(report: &Report, subject: &SubjectReport) -> bool {
+    subject.kind != Kind::Command
+        || !subject.cap_add.is_empty()
+        || report.subjects.len() == 1
+}
+
+fn heading(out: &mut String, report: &Report, style: Style) {
+    let session = &report.session;
+    let status = match session.exit_status {
+        None => String::new(),
+        Some(0) => ", the command succeeded".to_owned(),
+        Some(status) => format!(", the command failed with status {status}"),
+    };
+    line(
+        out,
+        &style.bold(&format!(
+            "capaudit: {} s, kernel {}, hook {}{status}",
+            session.duration_s,
+            sanitize(&session.kernel),
+            session.hook
+        )),
+    );
+    if !session.complete {
+        line(
+            out,
+            &style.alarm(&format!(
+                "INCOMPLETE: {} records were lost, so a needed capability may be missing below. Run again with a larger --ring-buffer, or fewer processes at a time.",
+                session.lost_events
+            )),
+        );
+    }
+    if session.exit_status.is_some_and(|status| status != 0) {
+        line(
+            out,
+            &style.warning("The command failed: what it would have needed later was not seen."),
+        );
+    }
+    for note in &session.notes {
+        paragraph(out, &style.warning("Note: "), "      ", &sanitize(note), style);
+    }
+}
+
+fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bool) {
+    let kind = match subject.kind {
+        Kind::Command => "command",
+        Kind::Container => "container",
+        Kind::Process => "process",
+    };
+    let mut title = format!("{kind} {}", sanitize(&subject.name));
+    if !subject.image.is_empty() {
+        title.push_str(&format!(" ({})", sanitize(&subject.image)));
+    }
+    line(out, &style.bold(&title));
+    let of = |verdict: Verdict| {
+        subject
+            .capabilities
+            .iter()
+            .filter(move |capability| capability.verdict == verdict)
+    };
+    if subject.cap_add.is_empty() {
+        line(out, &format!("  needs {}", style.good("no capability at all")));
+    } else {
+        line(out, &format!("  needs {}", style.good(&subject.cap_add.join(" "))));
+    }
+    for capability in of(Verdict::Needed) {
+        needed(out, capability, style);
+    }
+    let others: Vec<&CapabilityReport> = subject
+        .capabilities
+        .iter()
+        .filter(|capability| capability.verdict != Verdict::Needed)
+        .filter(|capability| all || !is_background(capability))
+        .collect();
+    if !others.is_empty() {
+        out.push('\n');
+        line(out, "  asked for, but not needed:");
+        for capability in others {
+            let name = format!("{:<18}", capability.name);
+            paragraph(
+                out,
+                &format!("    {}", style.faint(&name)),
+                "                      ",
+                &format!("{} ({})", sanitize(&capability.reason), counts(capability)),
+                style,
+            );
+        }
+    }
+}
+
+/// SYS_ADMIN is asked of every program's every mapping: not worth a line.
+fn is_background(capability: &CapabilityReport) -> bool {
+    capability.verdict == Verdict::Noise
+        && capability.name == "SYS_ADMIN"
+        && capability.reason.contains("memory mapping")
+}
+
+fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
+    let mark = match capability.evidence {
+        Evidence::Possible => style.warning(" (possibly)"),
+        Evidence::Decisive => String::new(),
+        Evidence::Proven => style.good(" (proven)"),
+    };
+    out.push('\n');
+    paragraph(
+        out,
+        &format!("  {}{mark}: ", style.bold(&capability.name)),
+        "    ",
+        &format!("{} ({})", sanitize(&capability.reason), counts(capability)),
+        style,
+    );
+    for place in capability.seen_in.iter().take(SHOWN_PLACES) {
+        let who = if place.exe.is_empty() { &place.comm } else { &place.exe };
+        let mut seen = format!("{}: {}", sanitize(who), sanitize(&place.syscall));
+        if !place.object.is_empty() {
+            seen.push_str(&format!(" {}", sanitize(&place.object)));
+        }
+        if !place.caller.is_empty() {
+            seen.push_str(&format!(", asked by {}", sanitize(&place.caller)));
+        }
+        paragraph(out, "    - ", "      ", &seen, style);
+    }
+    if !capability.alternatives.is_empty() {
+        let sets: Vec<String> = capability.alternatives.iter().map(|set| set.join(" ")).collect();
+        paragraph(out, "    would do as well: ", "      ", &sets.join(" or "), style);
+    }
+    if !capability.need_less.is_empty() {
+        paragraph(
+            out,
+            &style.good("    to need less: "),
+            "      ",
+            &sanitize(&capability.need_less),
+            style,
+        );
+    }
+}
+
+fn counts(capability: &CapabilityReport) -> String {
+    let checks = capability.checks;
+    match (checks.granted, checks.denied) {
+        (0, 0) => "never asked".to_owned(),
+        (granted, 0) => format!("asked {granted}×"),
+        (0, denied) => format!("refused {denied}×"),
+        (granted, denied) => format!("granted {granted}×, refused {denied}×"),
+    }
+}
+
+fn snippet(out: &mut String, report: &Report, style: Style) {
+    if !report
+        .subjects
+        .iter()
+        .any(|subject| subject.kind == Kind::Container)
+    {
+        return;
+    }
+    out.push('\n');
+    line(out, &style.bold("For compose.yaml:"));
+    for text in export::compose::snippet(report).lines() {
+        line(out, &format!("  {text}"));
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
+
+/// Writes `text` behind `first`, wrapped to the width, later lines behind `next`. Escape sequences in `first`
+/// take no room.
+fn paragraph(out: &mut String, first: &str, next: &str, text: &str, style: Style) {
+    let mut column = visible_length(first);
+    out.push_str(first);
+    let mut fresh = true;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if !fresh && column + 1 + length > style.width {
+            out.push('\n');
+            out.push_str(next);
+            column = next.len();
+            fresh = true;
+        }
+        if !fresh {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+        fresh = false;
+    }
+    out.push('\n');
+}
+
+fn visible_length(text: &str) -> usize {
+    let mut length = 0;
+    let mut escaped = false;
+    for character in text.chars() {
+        match character {
+            '\x1b' => escaped = true,
+            'm' if escaped => escaped = false,
+            _ if escaped => {}
+            _ => length += 1,
+        }
+    }
+    length
+}

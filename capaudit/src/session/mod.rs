@@ -1,0 +1,545 @@
+//! From the kernel's records and totals to a ledger.
+//!
+//! [`Collector`] takes records as they come and totals when images end; at the end it has every fact under the
+//! subject and executable it belongs to, and nothing that depends on pids or image numbers any more.
+
+pub mod audit;
+mod describe;
+mod file_capabilities;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use capaudit_common::{
+    event::{Call, Check, Exec, Result as CallResult},
+    key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
+};
+
+use crate::{
+    capability::Capability,
+    ledger::{
+        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Options,
+        Outcome, Place, Sample, SubjectRecord,
+    },
+    probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
+    session::file_capabilities::Reader,
+    subject::{
+        Identity, Image, Owner, Subject, SubjectId, Tracker, container::ContainerId,
+        engine::Description, existing::Existing,
+    },
+};
+
+/// Images that may have ended before their totals are taken over: a sweep reads the whole map.
+const SWEEP_AT: usize = 512;
+/// System calls under way whose outcome is awaited.
+const MAX_AWAITED: usize = 1 << 14;
+
+/// Records of one call site of one image.
+#[derive(Debug, Default)]
+struct Sightings {
+    stack: Vec<u64>,
+    levels: (u32, u32),
+    comm: Arc<str>,
+    samples: Vec<Sample>,
+}
+
+/// Gathers an audit's facts.
+#[derive(Debug)]
+pub struct Collector {
+    tracker: Tracker,
+    files: Reader,
+    sightings: HashMap<SiteKey, Sightings>,
+    awaited: HashMap<(u32, u64), Vec<(SiteKey, usize)>>,
+    awaited_order: VecDeque<(u32, u64)>,
+    calls: HashMap<CallKey, Call>,
+    subjects: HashMap<SubjectId, SubjectRecord>,
+    unattributed: HashMap<Capability, u64>,
+    symbols: Symbols,
+    /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
+    started: u64,
+}
+
+impl Collector {
+    /// A collector for an audit that starts now; `symbols` name the kernel's functions.
+    pub fn new(existing: Existing, symbols: Symbols) -> Self {
+        Self {
+            tracker: Tracker::new(existing),
+            files: Reader::default(),
+            sightings: HashMap::new(),
+            awaited: HashMap::new(),
+            awaited_order: VecDeque::new(),
+            calls: HashMap::new(),
+            subjects: HashMap::new(),
+            unattributed: HashMap::new(),
+            symbols,
+            started: monotonic_now(),
+        }
+    }
+
+    /// Takes a record.
+    pub fn record(&mut self, event: Event) {
+        match event {
+            Event::Check(check) => self.check(&check),
+            Event::Result(result) => self.result(&result),
+            Event::Fork(fork) => self.tracker.fork(&fork),
+            Event::Adopt(fork) => self.tracker.adopt(&fork),
+            Event::Exec(exec) => {
+                self.tracker.exec(&exec);
+                self.exec(&exec);
+            }
+            Event::Exit(exit) => self.tracker.exit(&exit),
+            Event::Call(call) => {
+                self.calls.insert(call.key, call);
+            }
+        }
+    }
+
+    fn check(&mut self, check: &Check) {
+        let key = SiteKey {
+            check: check.key,
+            site: check.site,
+            reserved: 0,
+        };
+        let sightings = self.sightings.entry(key).or_insert_with(|| Sightings {
+            stack: check.stack[..(check.depth as usize).min(check.stack.len())].to_vec(),
+            levels: (check.target_level, check.cred_level),
+            comm: describe::text(&check.comm).into(),
+            samples: Vec::new(),
+        });
+        let sample = describe::sample(check);
+        let place = match sightings.samples.iter().position(|known| *known == sample) {
+            Some(place) => place,
+            None if sightings.samples.len() < CheckRecord::MAX_SAMPLES => {
+                sightings.samples.push(sample);
+                sightings.samples.len() - 1
+            }
+            None => return,
+        };
+        let thread = (check.header.tid, check.call);
+        self.awaited
+            .entry(thread)
+            .or_insert_with(|| {
+                self.awaited_order.push_back(thread);
+                Vec::new()
+            })
+            .push((key, place));
+        if self.awaited_order.len() > MAX_AWAITED
+            && let Some(oldest) = self.awaited_order.pop_front()
+        {
+            // Its outcome was never sent: the thread was killed, or the call has not returned.
+            self.awaited.remove(&oldest);
+        }
+    }
+
+    fn result(&mut self, result: &CallResult) {
+        let thread = (result.header.tid, result.call);
+        for (key, place) in self.awaited.remove(&thread).unwrap_or_default() {
+            if let Some(sample) = self
+                .sightings
+                .get_mut(&key)
+                .and_then(|sightings| sightings.samples.get_mut(place))
+            {
+                sample.result = Some(result.value);
+            }
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec) {
+        let Some(Owner::Subject(subject)) =
+            self.tracker.image(exec.header.image).map(|image| image.owner)
+        else {
+            return;
+        };
+        let others = self.tracker.process_of(subject);
+        if let Some(record) = self.files.look(exec, others) {
+            self.subject(subject).add_exec(record);
+        }
+    }
+
+    /// Takes over the totals of images that ended, if they are many: keeps the kernel's maps from filling up.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn sweep(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
+        if self.tracker.ended() < SWEEP_AT {
+            return Ok(());
+        }
+        let ended: HashSet<u64> = self.tracker.take_ended().into_iter().collect();
+        self.take_over(tracer, |image| ended.contains(&image))?;
+        for image in ended {
+            self.tracker.forget(image);
+        }
+        Ok(())
+    }
+
+    /// Takes over everything that is left.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn finish(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
+        self.take_over(tracer, |_image| true)?;
+        for (capability, granted, denied) in tracer.overflow()? {
+            *self.unattributed.entry(capability).or_default() += granted + denied;
+        }
+        Ok(())
+    }
+
+    fn take_over(
+        &mut self,
+        tracer: &mut Tracer,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<(), ProbeError> {
+        let mut sites: HashMap<CheckKey, Vec<(SiteKey, SiteCount)>> = HashMap::new();
+        for (key, count) in tracer.sites()? {
+            if wanted(key.check.image) {
+                sites.entry(key.check).or_default().push((key, count));
+                tracer.remove_site(&key);
+            }
+        }
+        for (key, count) in tracer.checks()? {
+            if wanted(key.image) {
+                let sites = sites.remove(&key).unwrap_or_default();
+                self.total(&key, &count, &sites);
+                tracer.remove_check(&key);
+            }
+        }
+        for (key, count) in tracer.calls()? {
+            if wanted(key.image) {
+                self.call_total(&key, count);
+                tracer.remove_call(&key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the total of one key under the subject it belongs to, divided among its call sites.
+    fn total(&mut self, key: &CheckKey, count: &CheckCount, sites: &[(SiteKey, SiteCount)]) {
+        let Some(capability) = Capability::from_number(key.capability) else {
+            return;
+        };
+        let image = match self.tracker.image(key.image) {
+            Some(image) => image.clone(),
+            None => {
+                *self.unattributed.entry(capability).or_default() += count.count;
+                return;
+            }
+        };
+        let Owner::Subject(subject) = image.owner else {
+            for (site, _count) in sites {
+                self.sightings.remove(site);
+            }
+            return;
+        };
+        let milliseconds = |time: u64| time.saturating_sub(self.started) / 1_000_000;
+        let (first_ms, last_ms) = (milliseconds(count.first), milliseconds(count.last));
+        let shares = divide(count.count, sites);
+        let of_subject = self.tracker.get(subject).clone();
+        for (site, (site_count, share)) in shares {
+            let sightings = site.and_then(|site| self.sightings.remove(&site));
+            let identity = self.identity(key, capability, &image, &of_subject, sightings.as_ref());
+            let mut record = CheckRecord::new(identity);
+            record.count = share;
+            record.first_ms = first_ms;
+            record.last_ms = last_ms;
+            record.succeeded = site_count.succeeded.into();
+            record.failed = site_count.failed.into();
+            record.errno = site_count.errno;
+            for sample in sightings.map(|sightings| sightings.samples).unwrap_or_default() {
+                record.add_sample(sample);
+            }
+            self.subject(subject).add_check(record);
+        }
+    }
+
+    fn identity(
+        &self,
+        key: &CheckKey,
+        capability: Capability,
+        image: &Image,
+        subject: &Subject,
+        sightings: Option<&Sightings>,
+    ) -> CheckIdentity {
+        let has = |bit: u8| key.flags & bit != 0;
+        let base = subject.user_namespace;
+        let (target_level, cred_level) =
+            sightings.map_or((base.level, base.level), |sightings| sightings.levels);
+        let place = if key.target_ns == base.inode {
+            Place::Own
+        } else if target_level > base.level {
+            Place::Inner
+        } else {
+            Place::Outer
+        };
+        CheckIdentity {
+            capability,
+            outcome: if has(flag::DENIED) {
+                Outcome::Denied
+            } else {
+                Outcome::Granted
+            },
+            asker: Asker {
+                // What a runtime does in its last execve is for the program that it executes.
+                setup: image.setup && !is_execve(key),
+                exe: image.exe.to_string(),
+                comm: sightings.map_or_else(
+                    || image.comm.to_string(),
+                    |sightings| sightings.comm.to_string(),
+                ),
+            },
+            place,
+            inner_credentials: cred_level > base.level,
+            credentials: if has(flag::FOREIGN) {
+                Credentials::Foreign
+            } else if has(flag::OVERRIDDEN) {
+                Credentials::Borrowed
+            } else {
+                Credentials::Own
+            },
+            options: has(flag::OPTIONS_KNOWN).then(|| Options {
+                noaudit: has(flag::NOAUDIT),
+                insetid: has(flag::INSETID),
+            }),
+            syscall: syscall_text(key),
+            operation: key.operation,
+            callers: sightings
+                .map(|sightings| describe::callers(&sightings.stack, &self.symbols))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn call_total(&mut self, key: &CallKey, count: u64) {
+        let first = self.calls.remove(key);
+        let Some(image) = self.tracker.image(key.image).cloned() else {
+            return;
+        };
+        let Owner::Subject(subject) = image.owner else {
+            return;
+        };
+        let record = CallRecord {
+            syscall: syscall_name(key.syscall)
+                .map_or_else(|| key.syscall.to_string(), str::to_owned),
+            asker: Asker {
+                exe: image.exe.to_string(),
+                comm: image.comm.to_string(),
+                setup: image.setup,
+            },
+            operation: key.operation,
+            arguments: first.map_or([0; 6], |call| call.arguments),
+            failed: key.failed != 0,
+            result: first.map_or(0, |call| call.value),
+            count,
+        };
+        self.subject(subject).add_call(record);
+    }
+
+    fn subject(&mut self, id: SubjectId) -> &mut SubjectRecord {
+        let known = self.tracker.get(id);
+        self.subjects.entry(id).or_insert_with(|| nameless(known))
+    }
+
+    /// Ids of the containers seen, to ask their engine about.
+    pub fn containers(&self) -> Vec<ContainerId> {
+        self.tracker
+            .subjects()
+            .filter_map(|(_id, subject)| match &subject.identity {
+                Identity::Container(container) => Some(container.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The facts, by subject, and the checks that no subject could be found for.
+    pub fn into_records(
+        mut self,
+        command: &[String],
+        described: &HashMap<ContainerId, Description>,
+    ) -> (Vec<SubjectRecord>, Vec<(Capability, u64)>) {
+        let ids: Vec<SubjectId> = self.tracker.subjects().map(|(id, _subject)| id).collect();
+        let mut records: Vec<SubjectRecord> = Vec::new();
+        for id in ids {
+            // Of a subject without any check, too: it needs nothing, which is a finding.
+            let mut record = self.subject(id).clone();
+            match &self.tracker.get(id).identity {
+                Identity::Command => record.name = command.join(" "),
+                Identity::Container(container) => {
+                    let known = described.get(container).cloned().unwrap_or_default();
+                    record.name = if known.name.is_empty() {
+                        container.short().to_owned()
+                    } else {
+                        known.name
+                    };
+                    record.image = known.image;
+                    record.compose_project = known.compose_project;
+                    record.compose_service = known.compose_service;
+                }
+                Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
+            }
+            records.push(record);
+        }
+        records.sort_by_key(|record| record.kind);
+        let mut unattributed: Vec<(Capability, u64)> = self.unattributed.into_iter().collect();
+        unattributed.sort();
+        (records, unattributed)
+    }
+
+    /// What a reader should know of what was followed.
+    pub fn notes(&self) -> Vec<String> {
+        let running: Vec<String> = self
+            .tracker
+            .subjects()
+            .filter(|(_id, subject)| subject.is_live())
+            .filter_map(|(_id, subject)| match &subject.identity {
+                Identity::Container(container) => Some(container.short().to_owned()),
+                _ => None,
+            })
+            .collect();
+        let mut notes = Vec::new();
+        if !running.is_empty() {
+            notes.push(format!(
+                "still running when the audit ended, so that what is asked later (at shutdown, say) was not seen: {}",
+                running.join(", ")
+            ));
+        }
+        let unseen: u64 = self
+            .subjects
+            .values()
+            .flat_map(|subject| &subject.execs)
+            .filter(|exec| exec.unseen)
+            .map(|exec| exec.count)
+            .sum();
+        if unseen > 0 {
+            notes.push(format!(
+                "{unseen} programs had ended before their file could be looked at: if one of them has file capabilities, they are missing here"
+            ));
+        }
+        notes
+    }
+
+    /// The processes followed.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+}
+
+fn nameless(subject: &Subject) -> SubjectRecord {
+    let (kind, id) = match &subject.identity {
+        Identity::Command => (Kind::Command, String::new()),
+        Identity::Container(container) => (Kind::Container, container.to_string()),
+        Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
+    };
+    SubjectRecord {
+        kind,
+        name: String::new(),
+        id,
+        image: String::new(),
+        compose_project: None,
+        compose_service: None,
+        uid: subject.uid,
+        granted: subject.granted,
+        user_namespace_level: subject.user_namespace.level,
+        checks: Vec::new(),
+        execs: Vec::new(),
+        calls: Vec::new(),
+    }
+}
+
+fn is_execve(key: &CheckKey) -> bool {
+    key.flags & flag::COMPAT == 0
+        && matches!(syscall_name(key.syscall), Some("execve" | "execveat"))
+}
+
+fn syscall_text(key: &CheckKey) -> Option<String> {
+    if key.syscall == NO_SYSCALL {
+        return None;
+    }
+    Some(match syscall_name(key.syscall) {
+        Some(name) if key.flags & flag::COMPAT == 0 => name.to_owned(),
+        Some(_) => format!("32-bit {}", key.syscall),
+        None => key.syscall.to_string(),
+    })
+}
+
+/// Divides a total among the call sites by what was sampled of each; what is left over goes to the first.
+/// Without any site, everything goes to an unknown one.
+fn divide(total: u64, sites: &[(SiteKey, SiteCount)]) -> Vec<(Option<SiteKey>, (SiteCount, u64))> {
+    let walked: u64 = sites.iter().map(|(_key, count)| u64::from(count.walked)).sum();
+    if sites.is_empty() || walked == 0 {
+        return vec![(None, (SiteCount::default(), total))];
+    }
+    let mut rest = total;
+    let mut shares: Vec<(Option<SiteKey>, (SiteCount, u64))> = sites
+        .iter()
+        .map(|(key, count)| {
+            let exact = u128::from(total) * u128::from(count.walked) / u128::from(walked);
+            // At most `total`, so it fits.
+            let share = (exact as u64).max(1).min(rest);
+            rest -= share;
+            (Some(*key), (*count, share))
+        })
+        .collect();
+    if let Some((_key, (_count, share))) = shares.first_mut() {
+        *share += rest;
+    }
+    shares
+}
+
+/// `CLOCK_MONOTONIC` in nanoseconds, as the BPF programs read it.
+fn monotonic_now() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+        + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+/// How long ago `since` was, in milliseconds.
+pub fn milliseconds_since(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn site(walked: u32, site: u32) -> (SiteKey, SiteCount) {
+        let check = CheckKey {
+            image: 1,
+            target_ns: 0,
+            cred_ns: 0,
+            operation: 0,
+            syscall: 0,
+            capability: 0,
+            flags: 0,
+        };
+        (
+            SiteKey {
+                check,
+                site,
+                reserved: 0,
+            },
+            SiteCount {
+                walked,
+                ..SiteCount::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn dividing_loses_nothing(total in 0u64..1_000_000, walked in proptest::collection::vec(0u32..100, 0..6)) {
+            let sites: Vec<_> = walked.iter().enumerate().map(|(n, w)| site(*w, n as u32)).collect();
+            let sum: u64 = divide(total, &sites).iter().map(|(_, (_, share))| share).sum();
+            prop_assert_eq!(sum, total);
+        }
+    }
+
+    #[test]
+    fn every_site_seen_gets_a_share() {
+        let shares = divide(1000, &[site(63, 1), site(1, 2)]);
+        assert!(shares.iter().all(|(_, (_, share))| *share > 0));
+    }
+}

@@ -1,0 +1,332 @@
+//! Who did it: which program image belongs to which subject of the audit.
+//!
+//! A subject is the command that capaudit runs, with all its descendants, or a container that starts
+//! meanwhile. [`Tracker`] learns it from the kernel's fork, exec and exit records alone; what people call a
+//! container (name, image, service) comes from its [`engine`] later.
+
+pub mod container;
+pub mod engine;
+pub mod existing;
+
+use std::{collections::HashMap, sync::Arc};
+
+use capaudit_common::{
+    event::{Exec, Exit, Fork, Namespaces},
+    scope::image,
+};
+
+use crate::{
+    capability::CapSet,
+    probe::decode::until_nul,
+    subject::{container::ContainerId, existing::Existing},
+};
+
+/// Index of a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubjectId(usize);
+
+/// What a subject is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// The audited command and its descendants.
+    Command,
+    /// A container of a known engine.
+    Container(ContainerId),
+    /// A process tree in a pid namespace of its own, of no engine that we recognise.
+    Namespace(u32),
+}
+
+/// A user namespace: its inode number and its depth below the initial one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// Inode number.
+    pub inode: u32,
+    /// 0 for the initial user namespace.
+    pub level: u32,
+}
+
+/// What the kernel told of a subject.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What it is.
+    pub identity: Identity,
+    /// The user namespace it was started in: the one its capabilities count in.
+    pub user_namespace: UserNamespace,
+    /// Bounding set it was started with.
+    pub granted: CapSet,
+    /// Real user id it was started with, in the initial user namespace.
+    pub uid: u32,
+    /// Its processes that live.
+    live: usize,
+}
+
+/// One run of one executable.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Whose it is.
+    pub owner: Owner,
+    /// Sets the audited program up, but is not it.
+    pub setup: bool,
+    /// Path of the executable as it was given to execve; empty if that was before we looked.
+    pub exe: Arc<str>,
+    /// Command name at the start.
+    pub comm: Arc<str>,
+    /// Process id in the initial pid namespace.
+    pub tgid: u32,
+    /// The image it came from, 0 if unknown.
+    from: u64,
+}
+
+/// Whose an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This subject's.
+    Subject(SubjectId),
+    /// Not known yet: met in a namespace of its own, and has not executed anything since.
+    Undecided,
+    /// None of ours: another service with private mounts, a container that was there before.
+    Unrelated,
+}
+
+/// Follows images and subjects through the kernel's records.
+#[derive(Debug)]
+pub struct Tracker {
+    images: HashMap<u64, Image>,
+    subjects: Vec<Subject>,
+    by_identity: HashMap<Identity, SubjectId>,
+    existing: Existing,
+    ended: Vec<u64>,
+}
+
+impl Subject {
+    /// Whether any of its processes lives.
+    pub fn is_live(&self) -> bool {
+        self.live > 0
+    }
+}
+
+impl Tracker {
+    /// A tracker that takes containers in `existing` for none of ours.
+    pub fn new(existing: Existing) -> Self {
+        Self {
+            images: HashMap::new(),
+            subjects: Vec::new(),
+            by_identity: HashMap::new(),
+            existing,
+            ended: Vec::new(),
+        }
+    }
+
+    /// A process was forked; `parent` 0 means by capaudit itself: the command.
+    pub fn fork(&mut self, fork: &Fork) {
+        let (owner, exe) = if fork.parent == 0 {
+            let owner = self.subject(Identity::Command, &fork.namespaces, fork.sets.bounding, fork.ids.uid);
+            (Owner::Subject(owner), "".into())
+        } else {
+            self.images
+                .get(&fork.parent)
+                .map_or((Owner::Undecided, "".into()), |parent| {
+                    (parent.owner, Arc::clone(&parent.exe))
+                })
+        };
+        self.enter(fork, owner, exe, fork.parent);
+    }
+
+    /// A process was met in a namespace of its own.
+    pub fn adopt(&mut self, fork: &Fork) {
+        self.enter(fork, Owner::Undecided, "".into(), 0);
+    }
+
+    /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it.
+    pub fn exec(&mut self, exec: &Exec) {
+        let previous = self.images.get(&exec.previous);
+        let known = previous.map_or(Owner::Undecided, |previous| previous.owner);
+        let setting_up = previous.is_some_and(|previous| previous.setup);
+        let owner = self.decide(exec, known);
+        if known == Owner::Undecided {
+            self.settle(exec.previous, owner);
+        }
+        if let Owner::Subject(id) = owner {
+            let subject = &mut self.subjects[id.0];
+            if setting_up && subject.identity == Identity::Command {
+                // Our own child: what it was forked with is ours, what counts is what the command got.
+                subject.granted = CapSet::from_bits(exec.sets.bounding);
+                subject.uid = exec.ids.uid;
+            }
+            subject.live += 1;
+        }
+        self.end(exec.previous);
+        self.images.insert(
+            exec.header.image,
+            Image {
+                owner,
+                setup: false,
+                exe: text(&exec.path),
+                comm: text(&exec.comm),
+                tgid: exec.header.tgid,
+                from: exec.previous,
+            },
+        );
+    }
+
+    /// A process ended.
+    pub fn exit(&mut self, exit: &Exit) {
+        self.end(exit.header.image);
+    }
+
+    fn enter(&mut self, fork: &Fork, owner: Owner, exe: Arc<str>, from: u64) {
+        if let Owner::Subject(id) = owner {
+            self.subjects[id.0].live += 1;
+        }
+        self.images.insert(
+            fork.header.image,
+            Image {
+                owner,
+                setup: fork.header.flags & image::SETUP != 0,
+                exe,
+                comm: text(&fork.comm),
+                tgid: fork.header.tgid,
+                from,
+            },
+        );
+    }
+
+    /// Whose an image is that was just executed, by its cgroup, by what it came from, or by its pid namespace.
+    fn decide(&mut self, exec: &Exec, known: Owner) -> Owner {
+        let names = exec.cgroups.each_ref().map(|name| until_nul(name));
+        if let Some(container) = ContainerId::from_cgroups(&names) {
+            if self.existing.holds(&container, exec.namespaces.pid) {
+                return Owner::Unrelated;
+            }
+            let identity = Identity::Container(container);
+            return Owner::Subject(self.subject(
+                identity,
+                &exec.namespaces,
+                exec.sets.bounding,
+                exec.ids.uid,
+            ));
+        }
+        match known {
+            Owner::Undecided if self.existing.is_pid_namespace(exec.namespaces.pid) => {
+                Owner::Unrelated
+            }
+            Owner::Undecided => Owner::Subject(self.subject(
+                Identity::Namespace(exec.namespaces.pid),
+                &exec.namespaces,
+                exec.sets.bounding,
+                exec.ids.uid,
+            )),
+            decided => decided,
+        }
+    }
+
+    /// Gives `image`, and the undecided ones it came from, to `owner`.
+    fn settle(&mut self, image: u64, owner: Owner) {
+        let mut next = image;
+        while let Some(image) = self.images.get_mut(&next) {
+            if image.owner != Owner::Undecided {
+                break;
+            }
+            image.owner = owner;
+            if let Owner::Subject(id) = owner {
+                self.subjects[id.0].live += 1;
+            }
+            next = image.from;
+        }
+    }
+
+    fn subject(
+        &mut self,
+        identity: Identity,
+        namespaces: &Namespaces,
+        bounding: u64,
+        uid: u32,
+    ) -> SubjectId {
+        if let Some(id) = self.by_identity.get(&identity) {
+            // Inode numbers of namespaces are reused, container ids are not.
+            let ended = self.subjects[id.0].live == 0;
+            if !(ended && matches!(identity, Identity::Namespace(_))) {
+                return *id;
+            }
+        }
+        let id = SubjectId(self.subjects.len());
+        self.subjects.push(Subject {
+            identity: identity.clone(),
+            user_namespace: UserNamespace {
+                inode: namespaces.user,
+                level: namespaces.user_level,
+            },
+            granted: CapSet::from_bits(bounding),
+            uid,
+            live: 0,
+        });
+        self.by_identity.insert(identity, id);
+        id
+    }
+
+    fn end(&mut self, image: u64) {
+        if let Some(known) = self.images.get(&image) {
+            if let Owner::Subject(id) = known.owner {
+                let live = &mut self.subjects[id.0].live;
+                *live = live.saturating_sub(1);
+            }
+            self.ended.push(image);
+        }
+    }
+
+    /// An image, if its record was not lost.
+    pub fn image(&self, image: u64) -> Option<&Image> {
+        self.images.get(&image)
+    }
+
+    /// A subject.
+    pub fn get(&self, id: SubjectId) -> &Subject {
+        &self.subjects[id.0]
+    }
+
+    /// All subjects, in the order in which they appeared.
+    pub fn subjects(&self) -> impl Iterator<Item = (SubjectId, &Subject)> {
+        self.subjects
+            .iter()
+            .enumerate()
+            .map(|(index, subject)| (SubjectId(index), subject))
+    }
+
+    /// A living process of a subject: a way into its mount namespace.
+    pub fn process_of(&self, id: SubjectId) -> impl Iterator<Item = u32> {
+        self.images
+            .values()
+            .filter(move |image| image.owner == Owner::Subject(id) && !image.setup)
+            .map(|image| image.tgid)
+    }
+
+    /// Number of ended images whose totals can be taken over.
+    pub fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// Takes the list of ended images. They stay known until [`Self::forget`].
+    pub fn take_ended(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Forgets an image whose totals were taken over.
+    pub fn forget(&mut self, image: u64) {
+        self.images.remove(&image);
+    }
+
+    /// Whether a subject has living processes.
+    pub fn is_live(&self, identity: &Identity) -> bool {
+        self.by_identity
+            .get(identity)
+            .is_some_and(|id| self.subjects[id.0].is_live())
+    }
+}
+
+/// Text out of a NUL-terminated field. Not for terminals: it may hold anything.
+fn text(bytes: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(until_nul(bytes)).into()
+}
+
+#[cfg(test)]
+mod tests;
