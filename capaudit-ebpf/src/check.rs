@@ -96,8 +96,15 @@ pub fn observe<const DIRECT: bool>(
     let Some(process) = process::followed(task, tgid) else {
         return;
     };
-    let (key, treatment) =
-        key::<DIRECT>(task, process.image, cred, target, capability, options, result);
+    let (key, treatment) = key::<DIRECT>(
+        task,
+        process.image,
+        cred,
+        target,
+        capability,
+        options,
+        result,
+    );
     let Some(count) = count(&key) else {
         return;
     };
@@ -197,7 +204,10 @@ fn count(key: &CheckKey) -> Option<u64> {
 
 /// Finds the call site, counts it, and sends the check if it is among its first.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined: the verifier's stack is 512 bytes")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "inlined: the verifier's stack is 512 bytes"
+)]
 fn walk<const DIRECT: bool>(
     ctx: *mut c_void,
     task: Pointer,
@@ -285,7 +295,10 @@ fn await_result(key: &CheckKey, site: &SiteKey, thread: u32) -> u64 {
 }
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined: the verifier's stack is 512 bytes")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "inlined: the verifier's stack is 512 bytes"
+)]
 fn send<const DIRECT: bool>(
     task: Pointer,
     cred: Pointer,

@@ -38,7 +38,9 @@ pub fn operation(registers: Pointer, treatment: Treatment, capability: u32) -> u
         }
     }
     match treatment.special_value() {
-        special::MESSAGE | special::BUFFER if NETLINK_CAPABILITIES & (1 << (capability & 63)) != 0 => {
+        special::MESSAGE | special::BUFFER
+            if NETLINK_CAPABILITIES & (1 << (capability & 63)) != 0 =>
+        {
             if let Some(head) = user::<[u32; 2]>(payload(registers, treatment)) {
                 // nlmsghdr: length, then type and flags
                 hash = mix(hash, u64::from(head[1]));

@@ -50,7 +50,7 @@ fn unlocked_by(call: &CallRecord) -> Option<CapSet> {
 
 /// Calls that programs try and do without when refused: reading another process's memory falls back to
 /// ptrace.
-const TRIED: [&str; 3] = ["process_vm_readv", "kcmp", "get_mempolicy"];
+const TRIED: [&str; 2] = ["process_vm_readv", "kcmp"];
 
 /// The needs that a container's calls show.
 pub fn needs(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
@@ -60,6 +60,7 @@ pub fn needs(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
     calls
         .iter()
         .filter(|call| !call.failed && !call.asker.setup)
+        .filter(|call| !is_undone(call, calls))
         .filter_map(|call| {
             let by = unlocked_by(call)?;
             let reason = format!(
@@ -73,4 +74,29 @@ pub fn needs(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
             })
         })
         .collect()
+}
+
+/// Whether a call is part of a probe that leaves nothing behind: a program that reads its memory policy, sets
+/// another and puts the default back only finds out what the kernel can do (libnuma does so when it is loaded,
+/// and goes on if it is refused).
+fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
+    const MPOL_DEFAULT: u64 = 0;
+    let count = |wanted: &dyn Fn(&CallRecord) -> bool| -> u64 {
+        calls
+            .iter()
+            .filter(|other| other.asker.exe == call.asker.exe && !other.failed && wanted(other))
+            .map(|other| other.count)
+            .sum()
+    };
+    let sets = |other: &CallRecord| other.syscall == "set_mempolicy";
+    let taken_back = count(&|other| sets(other) && other.arguments[0] == MPOL_DEFAULT);
+    let set = count(&|other| sets(other) && other.arguments[0] != MPOL_DEFAULT);
+    match call.syscall.as_str() {
+        "set_mempolicy" => set <= taken_back,
+        "get_mempolicy" => {
+            let read = count(&|other| other.syscall == "get_mempolicy");
+            set <= taken_back && read <= taken_back
+        }
+        _ => false,
+    }
 }

@@ -93,8 +93,12 @@ fn by_name(name: &str) -> Treatment {
         | "sethostname" | "syslog" | "open_by_handle_at" | "reboot" | "delete_module"
         | "init_module" | "finit_module" | "kcmp" | "pidfd_getfd" | "process_madvise"
         | "process_vm_readv" | "process_vm_writev" | "iopl" | "ioperm" | "settimeofday"
-        | "clock_settime" | "clock_settime64" | "vhangup" | "get_mempolicy" | "mbind"
-        | "set_mempolicy" | "set_mempolicy_home_node" => PLAIN.reported(),
+        | "clock_settime" | "clock_settime64" | "vhangup" | "set_mempolicy_home_node" => {
+            PLAIN.reported()
+        }
+        "set_mempolicy" => PLAIN.selecting(0b001).reported(),
+        "mbind" => PLAIN.selecting(0b100).reported(),
+        "get_mempolicy" => PLAIN.selecting(0b10000).reported(),
         "keyctl" => PLAIN.selecting(0b001),
         _ => PLAIN,
     }

@@ -4,10 +4,11 @@ use super::Rule;
 use crate::{
     advise::{Fact, Judgement},
     capability::{CapSet, Capability},
-    ledger::Outcome,
+    ledger::{Outcome, Sample},
 };
 
 const S_ISGID: u64 = 0o2000;
+const O_ACCMODE: u64 = 3;
 
 /// Functions that walk paths or open files; `capable_wrt_inode_uidgid` is called from them through
 /// `generic_permission` (fs/namei.c), which may be inlined or reached through a file system's own.
@@ -81,6 +82,39 @@ pub const CHMOD_KEEPS_SETGID: Rule = Rule {
         .then(|| Judgement::noise("asked by a chmod without the setgid bit, where the answer changes nothing"))
     },
 };
+
+/// Sysctls of a namespace ask whether the caller is to be treated as their owner (`net_ctl_permissions`,
+/// net/sysctl_net.c; `pid_table_root_permissions`, kernel/pid.c). Root of the namespace's user namespace is the
+/// owner anyhow, and everybody may read.
+pub const SYSCTL: Rule = Rule {
+    name: "sysctl",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let as_owner = identity.called_from(&["net_ctl_permissions", "pid_table_root_permissions"]);
+        // These give more than the owner's rights to their holders, so only reading is free.
+        let by_capability = identity.called_from(&["set_permissions", "ipc_permissions"]);
+        if !as_owner && !by_capability {
+            return None;
+        }
+        let flags_argument = match identity.syscall.as_deref() {
+            Some("open") => Some(1),
+            Some("openat") => Some(2),
+            Some("write" | "writev" | "pwrite64") => None,
+            // Anything else only looks.
+            _ => return Some(Judgement::noise(SYSCTL_REASON)),
+        };
+        let harmless = |sample: &Sample| {
+            let reads = flags_argument.is_some_and(|flags| sample.arguments[flags] & O_ACCMODE == 0);
+            reads || (as_owner && sample.ids.fsuid == 0)
+        };
+        let samples = &fact.check.samples;
+        (!samples.is_empty() && samples.iter().all(harmless))
+            .then(|| Judgement::noise(SYSCTL_REASON))
+    },
+};
+
+const SYSCTL_REASON: &str =
+    "asked on access to a namespace's sysctls, which root and readers are allowed anyhow";
 
 /// Reading and searching takes DAC_READ_SEARCH or DAC_OVERRIDE, asked in this order (`generic_permission`,
 /// fs/namei.c). Where the first is refused and the second granted, either would have done.

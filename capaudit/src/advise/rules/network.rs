@@ -18,7 +18,6 @@ const IPPROTO_IPV6: u64 = 41;
 const IPV6_TRANSPARENT: u64 = 75;
 const IPPROTO_TCP: u64 = 6;
 const TCP_CONGESTION: u64 = 13;
-const O_ACCMODE: u64 = 3;
 
 /// Socket diagnostics ask whether to show marks and congestion details too (`inet_diag_dump_icsk` and kin,
 /// net/ipv4/inet_diag.c: `netlink_net_capable` into `net_admin`).
@@ -33,30 +32,6 @@ pub const DIAGNOSTICS: Rule = Rule {
         });
         (identity.is(Capability::NET_ADMIN) && diagnostics)
             .then(|| Judgement::noise("only decides how much socket diagnostics tell"))
-    },
-};
-
-/// Access to /proc/sys/net asks for NET_ADMIN to treat its holder as the owner (`net_ctl_permissions`,
-/// net/sysctl_net.c); root of the network namespace's user namespace is the owner anyhow, and everybody reads.
-pub const SYSCTL: Rule = Rule {
-    name: "net-sysctl",
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        if !identity.is(Capability::NET_ADMIN)
-            || !identity.called_from(&["net_ctl_permissions", "proc_sys_permission"])
-        {
-            return None;
-        }
-        let flags_argument = match identity.syscall.as_deref() {
-            Some("open") => 1,
-            Some("openat") => 2,
-            _ => return None,
-        };
-        let harmless =
-            |sample: &Sample| sample.ids.fsuid == 0 || sample.arguments[flags_argument] & O_ACCMODE == 0;
-        let samples = &fact.check.samples;
-        (!samples.is_empty() && samples.iter().all(harmless))
-            .then(|| Judgement::noise("asked on access to /proc/sys/net, which root and readers are allowed anyhow"))
     },
 };
 

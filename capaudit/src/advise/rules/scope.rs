@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::{
     advise::Judgement,
-    ledger::{Credentials, Outcome, Place},
+    ledger::{CheckIdentity, Credentials, Outcome, Place},
 };
 
 /// What a container runtime asks before it executes the program, inside the container's namespaces.
@@ -41,18 +41,29 @@ pub const OTHER_NAMESPACE: Rule = Rule {
 
 /// overlayfs works on its layers with the credentials of whoever mounted it (`ovl_override_creds`,
 /// fs/overlayfs/util.c), after it has checked the caller's. access(2) borrows only to use the real ids
-/// (`access_override_creds`, fs/open.c): those checks are the program's.
+/// (`access_override_creds`, fs/open.c): those checks are the program's, unless overlayfs has borrowed again.
 pub const BORROWED: Rule = Rule {
     name: "borrowed",
     apply: |fact| {
         let identity = &fact.check.identity;
         let borrowed = identity.credentials == Credentials::Borrowed
-            && !identity.by_syscall(&["access", "faccessat", "faccessat2"]);
+            && (!identity.by_syscall(&["access", "faccessat", "faccessat2"]) || below_overlayfs(identity));
         borrowed.then(|| {
             Judgement::noise("asked of credentials that the kernel borrowed (as overlayfs does), not of the program's")
         })
     },
 };
+
+/// Whether overlayfs asked on a layer. The caller's own rights it checks itself, by calling
+/// `generic_permission` from `ovl_permission` (fs/overlayfs/inode.c); everything else it does with borrowed
+/// credentials.
+fn below_overlayfs(identity: &CheckIdentity) -> bool {
+    let callers = &identity.callers;
+    let own = callers
+        .windows(2)
+        .any(|pair| pair[0] == "generic_permission" && pair[1] == "ovl_permission");
+    !own && callers.iter().any(|caller| caller.starts_with("ovl_"))
+}
 
 /// A refused check: what the call did then, and whether the run went on, tells whether it mattered.
 pub const REFUSED: Rule = Rule {
