@@ -51,7 +51,10 @@ mod tests {
 
     #[test]
     fn the_weaker_of_two_is_chosen_unless_the_stronger_is_needed_anyhow() {
-        assert_eq!(least_power(&[READ]), CapSet::from(Capability::DAC_READ_SEARCH));
+        assert_eq!(
+            least_power(&[READ]),
+            CapSet::from(Capability::DAC_READ_SEARCH)
+        );
         assert_eq!(least_power(&[READ, WRITE]), WRITE);
         assert_eq!(least_power(&[NICE]), CapSet::from(Capability::SYS_NICE));
         assert_eq!(

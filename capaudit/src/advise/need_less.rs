@@ -1,7 +1,7 @@
 //! How to get along without a capability, as concretely as the evidence allows.
 
 use crate::{
-    advise::subject::object_text,
+    advise::object::object_text,
     capability::Capability,
     ledger::{CheckRecord, Object, SubjectRecord},
 };

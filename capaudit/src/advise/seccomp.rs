@@ -25,7 +25,9 @@ fn unlocked_by(call: &CallRecord) -> Option<CapSet> {
         "syslog" => return Some(CapSet::of(&[Capability::SYSLOG, Capability::SYS_ADMIN])),
         "fanotify_init" | "fsconfig" | "fsmount" | "fsopen" | "fspick" | "lookup_dcookie"
         | "mount" | "mount_setattr" | "move_mount" | "open_tree" | "quotactl" | "quotactl_fd"
-        | "setdomainname" | "sethostname" | "setns" | "umount2" | "unshare" => Capability::SYS_ADMIN,
+        | "setdomainname" | "sethostname" | "setns" | "umount2" | "unshare" => {
+            Capability::SYS_ADMIN
+        }
         // The first argument of clone; clone3's flags are in memory, and without SYS_ADMIN it fails with
         // ENOSYS, upon which the C library calls clone.
         "clone" if call.arguments[0] & CLONE_NEW & !0xff != 0 => Capability::SYS_ADMIN,

@@ -7,10 +7,11 @@ use crate::{
         Evidence, Fact, Judgement, Verdict, cover,
         judge::{judge, judge_calls, judge_exec},
         need_less,
+        object::described,
         rules::exec::needs_of_capset,
     },
     capability::{CapSet, Capability},
-    ledger::{CheckRecord, Ledger, Object, Outcome, Place, SubjectRecord},
+    ledger::{CheckRecord, Ledger, Outcome, Place, SubjectRecord},
 };
 
 /// What a subject needs, and why.
@@ -209,10 +210,12 @@ fn decide<'a>(
     if let Some(met) = needs().max_by_key(|fact| fact.judgement.evidence) {
         return (Verdict::Alternative, Some(met));
     }
-    let deciding = facts
-        .iter()
-        .copied()
-        .max_by_key(|fact| (fact.judgement.verdict, fact.check.map_or(0, |check| check.count)));
+    let deciding = facts.iter().copied().max_by_key(|fact| {
+        (
+            fact.judgement.verdict,
+            fact.check.map_or(0, |check| check.count),
+        )
+    });
     let verdict = deciding.map_or(Verdict::Noise, |fact| fact.judgement.verdict);
     (verdict, deciding)
 }
@@ -285,10 +288,11 @@ fn seen_in(
             object,
             caller: caller(&identity.callers).to_owned(),
         };
+        let syscall = identity.syscall.as_deref().unwrap_or_default();
         let mut objects: Vec<String> = check
             .samples
             .iter()
-            .filter_map(|sample| sample.object.as_ref().map(object_text))
+            .map(|sample| described(syscall, sample))
             .collect();
         objects.dedup();
         if objects.is_empty() {
@@ -325,17 +329,4 @@ fn caller(callers: &[String]) -> &str {
         .map(String::as_str)
         .find(|name| !LAYERS.contains(name))
         .unwrap_or_default()
-}
-
-/// An object in a few words.
-pub fn object_text(object: &Object) -> String {
-    match object {
-        Object::Path(path) | Object::Unix(path) => path.clone(),
-        Object::Internet { address, port } if address.contains(':') => {
-            format!("[{address}]:{port}")
-        }
-        Object::Internet { address, port } => format!("{address}:{port}"),
-        Object::Netlink { kind, .. } => format!("netlink message {kind}"),
-        Object::Capset { permitted, .. } => format!("permitted = {permitted}"),
-    }
 }

@@ -139,15 +139,17 @@ fn hook(hook: Hook) -> Check {
 }
 
 fn remedy(hook: Hook) -> String {
-    let lockdown = std::fs::read_to_string(Path::new("/sys/kernel/security/lockdown"))
-        .unwrap_or_default();
+    let lockdown =
+        std::fs::read_to_string(Path::new("/sys/kernel/security/lockdown")).unwrap_or_default();
     let locked = if lockdown.contains("[none]") || lockdown.is_empty() {
         ""
     } else {
         "; the kernel is locked down"
     };
     match hook {
-        Hook::Fexit => format!("; needs BPF trampolines (CONFIG_FUNCTION_TRACER, x86-64 since 5.5){locked}"),
+        Hook::Fexit => {
+            format!("; needs BPF trampolines (CONFIG_FUNCTION_TRACER, x86-64 since 5.5){locked}")
+        }
         Hook::TpBtf => "; needs the tracepoint capability:cap_capable (Linux 6.14)".to_owned(),
         Hook::Kprobe => format!("; needs CONFIG_KPROBES{locked}"),
     }

@@ -49,11 +49,16 @@ pub fn run(arguments: &Arguments) -> Exit {
         let known: Vec<String> = ledger
             .subjects
             .iter()
-            .map(|subject| subject.compose_service.clone().unwrap_or_else(|| subject.name.clone()))
+            .map(|subject| {
+                subject
+                    .compose_service
+                    .clone()
+                    .unwrap_or_else(|| subject.name.clone())
+            })
             .collect();
-        ledger.subjects.retain(|subject| {
-            subject.compose_service.as_ref().unwrap_or(&subject.name) == wanted
-        });
+        ledger
+            .subjects
+            .retain(|subject| subject.compose_service.as_ref().unwrap_or(&subject.name) == wanted);
         if ledger.subjects.is_empty() {
             complain(&format!(
                 "no service or container {wanted:?} was audited; there are: {}",

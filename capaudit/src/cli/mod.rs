@@ -45,7 +45,12 @@ impl From<Exit> for ExitCode {
 /// Finds the minimal set of Linux capabilities that a program or container needs, by watching every capability
 /// check that the kernel makes while it runs.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

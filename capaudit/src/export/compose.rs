@@ -49,9 +49,12 @@ fn services(report: &Report) -> BTreeMap<String, Service> {
         service.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
         for capability in &subject.capabilities {
             // Names of a report come from a file and may be anything: what is no capability is no member.
-            let Some(number) = capability.name.parse().ok().filter(|_| {
-                subject.cap_add.contains(&capability.name)
-            }) else {
+            let Some(number) = capability
+                .name
+                .parse()
+                .ok()
+                .filter(|_| subject.cap_add.contains(&capability.name))
+            else {
                 continue;
             };
             let fresh = service.cap_add.insert(number);
@@ -68,7 +71,11 @@ fn services(report: &Report) -> BTreeMap<String, Service> {
 fn service_text(text: &mut String, name: &str, service: &Service) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "  {}:", key(name));
-    let _ = writeln!(text, "    # audited: {}", sanitize(&service.members.join(", ")));
+    let _ = writeln!(
+        text,
+        "    # audited: {}",
+        sanitize(&service.members.join(", "))
+    );
     let _ = writeln!(text, "    cap_drop:\n      - ALL");
     if !service.cap_add.is_empty() {
         let _ = writeln!(text, "    cap_add:");
@@ -107,7 +114,10 @@ fn key(name: &str) -> String {
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
         && name.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric())
         && !matches!(
             name.to_ascii_lowercase().as_str(),
             "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null"

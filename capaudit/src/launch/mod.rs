@@ -64,11 +64,13 @@ pub fn shell_status(status: ExitStatus) -> i32 {
 
 /// Ends this process as the command ended, so that whoever waits for it cannot tell the difference.
 pub fn end_like(status: ExitStatus) -> ! {
-    if let Some(signal) = status.signal().and_then(|number| Signal::try_from(number).ok()) {
+    if let Some(signal) = status
+        .signal()
+        .and_then(|number| Signal::try_from(number).ok())
+    {
         // The command has dumped its core already, if any; ours would only be in the way.
-        let _ = rustix::process::set_dumpable_behavior(
-            rustix::process::DumpableBehavior::NotDumpable,
-        );
+        let _ =
+            rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
         signals::restore_default(signal);
         let _ = signal::raise(signal);
     }

@@ -29,7 +29,9 @@ pub enum LoadError {
         error: serde_json::Error,
     },
     /// It is one of another version.
-    #[error("{path:?} has format {found:?}, this capaudit reads {SCHEMA:?}: use the version that wrote it")]
+    #[error(
+        "{path:?} has format {found:?}, this capaudit reads {SCHEMA:?}: use the version that wrote it"
+    )]
     Version {
         /// The file.
         path: PathBuf,

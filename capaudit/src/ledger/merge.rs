@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::{CallRecord, CheckIdentity, CheckRecord, ExecRecord, Ledger, Sample, Session, SubjectRecord};
+use super::{
+    CallRecord, CheckIdentity, CheckRecord, ExecRecord, Ledger, Sample, Session, SubjectRecord,
+};
 
 /// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
 ///
@@ -61,7 +63,11 @@ impl Session {
         sum.stacks += more.stacks;
         sum.returns += more.returns;
         for (capability, count) in other.unattributed {
-            match self.unattributed.iter_mut().find(|(known, _)| *known == capability) {
+            match self
+                .unattributed
+                .iter_mut()
+                .find(|(known, _)| *known == capability)
+            {
                 Some((_, total)) => *total += count,
                 None => self.unattributed.push((capability, count)),
             }
@@ -91,7 +97,11 @@ impl SubjectRecord {
 
     /// Adds a check to those already counted.
     pub fn add_check(&mut self, check: CheckRecord) {
-        match self.checks.iter_mut().find(|known| known.identity == check.identity) {
+        match self
+            .checks
+            .iter_mut()
+            .find(|known| known.identity == check.identity)
+        {
             Some(known) => known.add(check),
             None => self.checks.push(check),
         }

@@ -206,9 +206,12 @@ impl KernelBtf {
         }
         for index in 0..record.length {
             let at = record.rest + 12 * index;
-            let (name, member, offset) =
-                (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
-            let bits = if record.flag { offset & 0x00ff_ffff } else { offset };
+            let (name, member, offset) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
+            let bits = if record.flag {
+                offset & 0x00ff_ffff
+            } else {
+                offset
+            };
             if name == 0 {
                 if let Some((inner, found)) = self.member(member, wanted, depth + 1) {
                     return Some((bits / 8 + inner, found));
@@ -302,7 +305,10 @@ mod tests {
         assert!(btf.offset("dentry", "d_name.name").unwrap().is_some());
         assert!(btf.offset("user_namespace", "ns.inum").unwrap().is_some());
         let first = btf.offset("css_set", "subsys").unwrap().unwrap();
-        assert_eq!(btf.offset("css_set", "subsys[3]").unwrap(), Some(first + 24));
+        assert_eq!(
+            btf.offset("css_set", "subsys[3]").unwrap(),
+            Some(first + 24)
+        );
         assert!(btf.array_length("css_set", "subsys").unwrap().unwrap() > 3);
     }
 

@@ -28,8 +28,7 @@ pub use self::{btf::KernelBtf, decode::Event, hook::Hook, treatment::name as sys
 use crate::capability::{CapSet, Capability};
 
 /// The compiled BPF programs.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
 
 /// Why tracing is not possible here.
 #[derive(Debug, Error)]
@@ -139,7 +138,9 @@ impl Default for Settings {
 }
 
 /// What could not be recorded, by cause. All zero for a complete record.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 pub struct Losses {
     /// Records for which the ring buffer had no room.
     pub events: u64,
@@ -352,9 +353,8 @@ impl Tracer {
     ///
     /// The map cannot be read.
     pub fn losses(&self) -> Result<Losses, ProbeError> {
-        let of = |index| -> Result<u64, ProbeError> {
-            Ok(self.losses.get(&index, 0)?.iter().sum())
-        };
+        let of =
+            |index| -> Result<u64, ProbeError> { Ok(self.losses.get(&index, 0)?.iter().sum()) };
         Ok(Losses {
             events: of(loss::RING)? + self.malformed,
             checks: of(loss::CHECKS)?,

@@ -29,8 +29,7 @@ fn by_name(name: &str) -> Treatment {
         "open" => PLAIN.path(0).selecting(0b010),
         "openat" => PLAIN.path(1).selecting(0b100),
         "creat" | "truncate" | "chdir" | "rmdir" | "unlink" | "readlink" | "statfs" | "stat"
-        | "lstat" | "chroot" | "acct" | "uselib" | "utime" | "utimes" | "swapoff"
-        => PLAIN.path(0),
+        | "lstat" | "chroot" | "acct" | "uselib" | "utime" | "utimes" | "swapoff" => PLAIN.path(0),
         "inotify_add_watch" => PLAIN.path(1),
         "access" | "mkdir" | "chmod" | "mknod" | "swapon" => PLAIN.path(0).selecting(0b010),
         "faccessat" | "faccessat2" | "mkdirat" | "fchmodat" | "fchmodat2" | "mknodat"
@@ -89,13 +88,30 @@ fn by_name(name: &str) -> Treatment {
         "setns" => PLAIN.selecting(0b010).reported(),
         "clone3" => PLAIN.special(special::CLONE3).reported(),
         // System calls that engines' default seccomp profiles unlock by capability.
-        "bpf" | "perf_event_open" | "fanotify_init" | "lookup_dcookie" | "setdomainname"
-        | "sethostname" | "syslog" | "open_by_handle_at" | "reboot" | "delete_module"
-        | "init_module" | "finit_module" | "kcmp" | "pidfd_getfd" | "process_madvise"
-        | "process_vm_readv" | "process_vm_writev" | "iopl" | "ioperm" | "settimeofday"
-        | "clock_settime" | "clock_settime64" | "vhangup" | "set_mempolicy_home_node" => {
-            PLAIN.reported()
-        }
+        "bpf"
+        | "perf_event_open"
+        | "fanotify_init"
+        | "lookup_dcookie"
+        | "setdomainname"
+        | "sethostname"
+        | "syslog"
+        | "open_by_handle_at"
+        | "reboot"
+        | "delete_module"
+        | "init_module"
+        | "finit_module"
+        | "kcmp"
+        | "pidfd_getfd"
+        | "process_madvise"
+        | "process_vm_readv"
+        | "process_vm_writev"
+        | "iopl"
+        | "ioperm"
+        | "settimeofday"
+        | "clock_settime"
+        | "clock_settime64"
+        | "vhangup"
+        | "set_mempolicy_home_node" => PLAIN.reported(),
         "set_mempolicy" => PLAIN.selecting(0b001).reported(),
         "mbind" => PLAIN.selecting(0b100).reported(),
         "get_mempolicy" => PLAIN.selecting(0b10000).reported(),

@@ -180,7 +180,11 @@ impl Report {
                 command: session.command.clone(),
                 exit_status: session.exit_status,
                 lost_events: session.losses.total()
-                    + session.unattributed.iter().map(|(_, count)| count).sum::<u64>(),
+                    + session
+                        .unattributed
+                        .iter()
+                        .map(|(_, count)| count)
+                        .sum::<u64>(),
                 complete: session.is_complete(),
                 notes: session.notes.clone(),
             },
@@ -206,7 +210,11 @@ impl SubjectReport {
             cap_add: names(advice.recommended),
             granted: names(subject.granted),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
-            capabilities: advice.findings.into_iter().map(CapabilityReport::of).collect(),
+            capabilities: advice
+                .findings
+                .into_iter()
+                .map(CapabilityReport::of)
+                .collect(),
         }
     }
 }

@@ -54,7 +54,11 @@ impl Style {
             .unwrap_or(0);
         Self {
             colour: !refused,
-            width: if width == 0 { 100 } else { width.clamp(40, 120) },
+            width: if width == 0 {
+                100
+            } else {
+                width.clamp(40, 120)
+            },
         }
     }
 

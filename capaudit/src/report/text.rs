@@ -26,9 +26,7 @@ pub fn text(report: &Report, style: Style, all: bool) -> String {
 
 /// A command that only started containers and asked for nothing itself need not be told about.
 fn is_of_interest(report: &Report, subject: &SubjectReport) -> bool {
-    subject.kind != Kind::Command
-        || !subject.cap_add.is_empty()
-        || report.subjects.len() == 1
+    subject.kind != Kind::Command || !subject.cap_add.is_empty() || report.subjects.len() == 1
 }
 
 fn heading(out: &mut String, report: &Report, style: Style) {
@@ -63,7 +61,13 @@ fn heading(out: &mut String, report: &Report, style: Style) {
         );
     }
     for note in &session.notes {
-        paragraph(out, &style.warning("Note: "), "      ", &sanitize(note), style);
+        paragraph(
+            out,
+            &style.warning("Note: "),
+            "      ",
+            &sanitize(note),
+            style,
+        );
     }
 }
 
@@ -85,9 +89,15 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
             .filter(move |capability| capability.verdict == verdict)
     };
     if subject.cap_add.is_empty() {
-        line(out, &format!("  needs {}", style.good("no capability at all")));
+        line(
+            out,
+            &format!("  needs {}", style.good("no capability at all")),
+        );
     } else {
-        line(out, &format!("  needs {}", style.good(&subject.cap_add.join(" "))));
+        line(
+            out,
+            &format!("  needs {}", style.good(&subject.cap_add.join(" "))),
+        );
     }
     for capability in of(Verdict::Needed) {
         needed(out, capability, style);
@@ -136,7 +146,11 @@ fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
         style,
     );
     for place in capability.seen_in.iter().take(SHOWN_PLACES) {
-        let who = if place.exe.is_empty() { &place.comm } else { &place.exe };
+        let who = if place.exe.is_empty() {
+            &place.comm
+        } else {
+            &place.exe
+        };
         let mut seen = format!("{}: {}", sanitize(who), sanitize(&place.syscall));
         if !place.object.is_empty() {
             seen.push_str(&format!(" {}", sanitize(&place.object)));
@@ -147,8 +161,18 @@ fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
         paragraph(out, "    - ", "      ", &seen, style);
     }
     if !capability.alternatives.is_empty() {
-        let sets: Vec<String> = capability.alternatives.iter().map(|set| set.join(" ")).collect();
-        paragraph(out, "    would do as well: ", "      ", &sets.join(" or "), style);
+        let sets: Vec<String> = capability
+            .alternatives
+            .iter()
+            .map(|set| set.join(" "))
+            .collect();
+        paragraph(
+            out,
+            "    would do as well: ",
+            "      ",
+            &sets.join(" or "),
+            style,
+        );
     }
     if !capability.need_less.is_empty() {
         paragraph(

@@ -167,9 +167,17 @@ pub fn callers(stack: &[u64], symbols: &Symbols) -> Vec<String> {
 
 fn is_hook(name: &str) -> bool {
     name == "?"
-        || ["bpf_", "kprobe", "kretprobe", "arch_rethook", "rethook", "ftrace_", "aggr_"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+        || [
+            "bpf_",
+            "kprobe",
+            "kretprobe",
+            "arch_rethook",
+            "rethook",
+            "ftrace_",
+            "aggr_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }
 
 #[cfg(test)]
@@ -178,7 +186,10 @@ mod tests {
 
     #[test]
     fn names_become_a_path() {
-        assert_eq!(path_of_names(b"access.log\0nginx\0log\0/\0"), "/log/nginx/access.log");
+        assert_eq!(
+            path_of_names(b"access.log\0nginx\0log\0/\0"),
+            "/log/nginx/access.log"
+        );
         assert_eq!(path_of_names(b"/\0"), "/");
         assert_eq!(path_of_names(b"memfd:x\0"), "memfd:x");
         assert_eq!(path_of_names(b""), "");
@@ -198,8 +209,14 @@ mod tests {
             })
         );
         assert_eq!(address(&bytes[..3]), None);
-        assert_eq!(address(b"\x01\0/run/x\0"), Some(Object::Unix("/run/x".to_owned())));
-        assert_eq!(address(b"\x01\0\0abs"), Some(Object::Unix("@abs".to_owned())));
+        assert_eq!(
+            address(b"\x01\0/run/x\0"),
+            Some(Object::Unix("/run/x".to_owned()))
+        );
+        assert_eq!(
+            address(b"\x01\0\0abs"),
+            Some(Object::Unix("@abs".to_owned()))
+        );
     }
 
     #[test]
@@ -217,6 +234,10 @@ mod tests {
         let stack = [0x11, 0x21, 0x31, 0x41, 0x51, 0x61, 0x71, 0x81];
         let expected = ["security_capable", "ns_capable", "generic_permission"];
         assert_eq!(callers(&stack, &symbols), expected);
-        assert_eq!(callers(&stack[3..], &symbols), expected, "a kretprobe's view");
+        assert_eq!(
+            callers(&stack[3..], &symbols),
+            expected,
+            "a kretprobe's view"
+        );
     }
 }

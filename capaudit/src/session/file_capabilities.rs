@@ -37,12 +37,15 @@ impl Reader {
             Some(known) => Some(*known),
             None => self.read(exec, others),
         };
-        let setid = (exec.mode & SETID != 0 && exec.mode & S_IFREG == S_IFREG).then_some(FileOwner {
-            uid: exec.owner,
-            gid: exec.group,
-            mode: exec.mode,
-        });
-        let capabilities = found.flatten().or_else(|| Self::gained(exec, found.is_none()));
+        let setid =
+            (exec.mode & SETID != 0 && exec.mode & S_IFREG == S_IFREG).then_some(FileOwner {
+                uid: exec.owner,
+                gid: exec.group,
+                mode: exec.mode,
+            });
+        let capabilities = found
+            .flatten()
+            .or_else(|| Self::gained(exec, found.is_none()));
         let unseen = found.is_none() && capabilities.is_none();
         if capabilities.is_none() && setid.is_none() && !unseen {
             return None;

@@ -21,8 +21,8 @@ use capaudit_common::{
 use crate::{
     capability::Capability,
     ledger::{
-        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Options,
-        Outcome, Place, Sample, SubjectRecord,
+        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Options, Outcome, Place,
+        Sample, SubjectRecord,
     },
     probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
     session::file_capabilities::Reader,
@@ -148,8 +148,10 @@ impl Collector {
     }
 
     fn exec(&mut self, exec: &Exec) {
-        let Some(Owner::Subject(subject)) =
-            self.tracker.image(exec.header.image).map(|image| image.owner)
+        let Some(Owner::Subject(subject)) = self
+            .tracker
+            .image(exec.header.image)
+            .map(|image| image.owner)
         else {
             return;
         };
@@ -249,7 +251,10 @@ impl Collector {
             record.succeeded = site_count.succeeded.into();
             record.failed = site_count.failed.into();
             record.errno = site_count.errno;
-            for sample in sightings.map(|sightings| sightings.samples).unwrap_or_default() {
+            for sample in sightings
+                .map(|sightings| sightings.samples)
+                .unwrap_or_default()
+            {
                 record.add_sample(sample);
             }
             self.subject(subject).add_check(record);
@@ -467,7 +472,10 @@ fn syscall_text(key: &CheckKey) -> Option<String> {
 /// Divides a total among the call sites by what was sampled of each; what is left over goes to the first.
 /// Without any site, everything goes to an unknown one.
 fn divide(total: u64, sites: &[(SiteKey, SiteCount)]) -> Vec<(Option<SiteKey>, (SiteCount, u64))> {
-    let walked: u64 = sites.iter().map(|(_key, count)| u64::from(count.walked)).sum();
+    let walked: u64 = sites
+        .iter()
+        .map(|(_key, count)| u64::from(count.walked))
+        .sum();
     if sites.is_empty() || walked == 0 {
         return vec![(None, (SiteCount::default(), total))];
     }

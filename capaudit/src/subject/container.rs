@@ -26,7 +26,12 @@ impl ContainerId {
         let name = name.strip_suffix(".scope").unwrap_or(name);
         let start = name.len().checked_sub(LENGTH)?;
         // Not in the middle of a longer run of digits.
-        if start > 0 && !name.as_bytes().get(start - 1).is_some_and(|byte| matches!(byte, b'-' | b':')) {
+        if start > 0
+            && !name
+                .as_bytes()
+                .get(start - 1)
+                .is_some_and(|byte| matches!(byte, b'-' | b':'))
+        {
             return None;
         }
         Self::new(name.get(start..)?)
@@ -107,7 +112,10 @@ mod tests {
         let names: [&[u8]; 3] = [b"container", parent.as_bytes(), b"machine.slice"];
         assert!(ContainerId::from_cgroups(&names).is_some());
         let line = format!("9:pids:/docker/{ID}\n");
-        assert_eq!(ContainerId::from_path(&line).map(|id| id.0), Some(ID.to_owned()));
+        assert_eq!(
+            ContainerId::from_path(&line).map(|id| id.0),
+            Some(ID.to_owned())
+        );
     }
 
     proptest! {

@@ -120,7 +120,12 @@ impl Tracker {
     /// A process was forked; `parent` 0 means by capaudit itself: the command.
     pub fn fork(&mut self, fork: &Fork) {
         let (owner, exe) = if fork.parent == 0 {
-            let owner = self.subject(Identity::Command, &fork.namespaces, fork.sets.bounding, fork.ids.uid);
+            let owner = self.subject(
+                Identity::Command,
+                &fork.namespaces,
+                fork.sets.bounding,
+                fork.ids.uid,
+            );
             (Owner::Subject(owner), "".into())
         } else {
             self.images

@@ -89,7 +89,10 @@ mod tests {
         let two = CapSet::of(&[Capability::NET_BIND_SERVICE, Capability::SYS_TIME]);
         assert!(is_list(two, all));
         assert!(!is_list(all.difference(two), all));
-        assert!(!is_list(CapSet::EMPTY, all), "dropping everything always works");
+        assert!(
+            !is_list(CapSet::EMPTY, all),
+            "dropping everything always works"
+        );
         assert!(!is_list(two, two), "keeping what one has");
     }
 }

@@ -24,7 +24,12 @@ const PATH_WALK: &[&str] = &[
 ];
 
 /// Opening by handle asks for DAC_READ_SEARCH alone (`may_decode_fh`, fs/fhandle.c).
-const BY_HANDLE: &[&str] = &["do_handle_open", "handle_to_path", "may_decode_fh", "vfs_open_by_handle"];
+const BY_HANDLE: &[&str] = &[
+    "do_handle_open",
+    "handle_to_path",
+    "may_decode_fh",
+    "vfs_open_by_handle",
+];
 
 /// File systems keep blocks and inodes for whoever has SYS_RESOURCE, and quotas spare them: asked on
 /// allocations near the limit, not of what the call does (`ext4_has_free_clusters`, fs/ext4/balloc.c;
@@ -46,7 +51,9 @@ pub const RESERVED_BLOCKS: Rule = Rule {
                 "dquot_alloc_inode",
                 "ubifs_budget_space",
             ]))
-        .then(|| Judgement::noise("only lets the program use blocks that a full disk keeps in reserve"))
+        .then(|| {
+            Judgement::noise("only lets the program use blocks that a full disk keeps in reserve")
+        })
     },
 };
 
@@ -79,7 +86,11 @@ pub const CHMOD_KEEPS_SETGID: Rule = Rule {
             && samples
                 .iter()
                 .all(|sample| sample.arguments[mode_argument] & S_ISGID == 0))
-        .then(|| Judgement::noise("asked by a chmod without the setgid bit, where the answer changes nothing"))
+        .then(|| {
+            Judgement::noise(
+                "asked by a chmod without the setgid bit, where the answer changes nothing",
+            )
+        })
     },
 };
 
@@ -104,7 +115,8 @@ pub const SYSCTL: Rule = Rule {
             _ => return Some(Judgement::noise(SYSCTL_REASON)),
         };
         let harmless = |sample: &Sample| {
-            let reads = flags_argument.is_some_and(|flags| sample.arguments[flags] & O_ACCMODE == 0);
+            let reads =
+                flags_argument.is_some_and(|flags| sample.arguments[flags] & O_ACCMODE == 0);
             reads || (as_owner && sample.ids.fsuid == 0)
         };
         let samples = &fact.check.samples;
@@ -137,7 +149,10 @@ pub const READ_BY_EITHER: Rule = Rule {
             return Some(if only_after_refusal {
                 Judgement::decisive(either, "reads or searches what the file's mode forbids")
             } else {
-                Judgement::decisive(identity.capability, "writes or executes what the file's mode forbids")
+                Judgement::decisive(
+                    identity.capability,
+                    "writes or executes what the file's mode forbids",
+                )
             });
         }
         None

@@ -55,7 +55,8 @@ pub const CAPSET_INHERITABLE: Rule = Rule {
             }) => inheritable.is_subset(held.union(*held_inheritable)),
             _ => false,
         };
-        (!samples.is_empty() && samples.iter().all(idle))
-            .then(|| Judgement::noise("asked by every capset(2); this one adds nothing inheritable"))
+        (!samples.is_empty() && samples.iter().all(idle)).then(|| {
+            Judgement::noise("asked by every capset(2); this one adds nothing inheritable")
+        })
     },
 };

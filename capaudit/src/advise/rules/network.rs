@@ -26,9 +26,16 @@ pub const DIAGNOSTICS: Rule = Rule {
     apply: |fact| {
         let identity = &fact.check.identity;
         let diagnostics = identity.callers.iter().any(|caller| {
-            ["inet_diag_", "udp_diag_", "tcp_diag_", "raw_diag_", "unix_diag_", "packet_diag_"]
-                .iter()
-                .any(|prefix| caller.starts_with(prefix))
+            [
+                "inet_diag_",
+                "udp_diag_",
+                "tcp_diag_",
+                "raw_diag_",
+                "unix_diag_",
+                "packet_diag_",
+            ]
+            .iter()
+            .any(|prefix| caller.starts_with(prefix))
         });
         (identity.is(Capability::NET_ADMIN) && diagnostics)
             .then(|| Judgement::noise("only decides how much socket diagnostics tell"))
@@ -43,7 +50,11 @@ pub const DEVICE_MODULE: Rule = Rule {
         let identity = &fact.check.identity;
         ((identity.is(Capability::NET_ADMIN) || identity.is(Capability::SYS_MODULE))
             && identity.called_from(&["dev_load"]))
-        .then(|| Judgement::noise("only decides whether the kernel tries to load a module for an unknown interface"))
+        .then(|| {
+            Judgement::noise(
+                "only decides whether the kernel tries to load a module for an unknown interface",
+            )
+        })
     },
 };
 
@@ -63,8 +74,14 @@ pub const MARK_AND_TRANSPARENT: Rule = Rule {
                 (IPPROTO_IPV6, IPV6_TRANSPARENT),
             ],
         );
-        (identity.by_syscall(&["setsockopt"]) && either.contains(identity.capability) && such)
-            .then(|| Judgement::decisive(either, "sets a socket option that takes NET_RAW or NET_ADMIN"))
+        (identity.by_syscall(&["setsockopt"]) && either.contains(identity.capability) && such).then(
+            || {
+                Judgement::decisive(
+                    either,
+                    "sets a socket option that takes NET_RAW or NET_ADMIN",
+                )
+            },
+        )
     },
 };
 

@@ -19,7 +19,11 @@ pub const MEMORY_RESERVE: Rule = Rule {
                 "security_vm_enough_memory_mm",
                 "__vm_enough_memory",
             ]))
-        .then(|| Judgement::noise("asked for every memory mapping; it only opens the last reserve of memory"))
+        .then(|| {
+            Judgement::noise(
+                "asked for every memory mapping; it only opens the last reserve of memory",
+            )
+        })
     },
 };
 
@@ -37,7 +41,11 @@ pub const PTRACE_STAT: Rule = Rule {
                 "proc_tgid_stat",
                 "proc_tid_stat",
             ]))
-        .then(|| Judgement::noise("only decides whether a few fields of another process's status are shown"))
+        .then(|| {
+            Judgement::noise(
+                "only decides whether a few fields of another process's status are shown",
+            )
+        })
     },
 };
 
@@ -59,7 +67,9 @@ pub const IO_URING_ACCOUNTING: Rule = Rule {
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::IPC_LOCK) && identity.by_syscall(&["io_uring_setup"])).then(|| {
-            Judgement::noise("only decides whether io_uring's memory counts against the locked-memory limit")
+            Judgement::noise(
+                "only decides whether io_uring's memory counts against the locked-memory limit",
+            )
         })
     },
 };
@@ -88,7 +98,9 @@ pub const FORK_LIMIT: Rule = Rule {
         let limited = identity.is(Capability::SYS_RESOURCE)
             && (identity.by_syscall(&["fork", "vfork", "clone", "clone3", "pipe", "pipe2"])
                 || identity.called_from(&["pipe_is_unprivileged_user", "alloc_pipe_info"]));
-        limited.then(|| Judgement::decisive(either, "goes beyond the user's limit of processes or pipes"))
+        limited.then(|| {
+            Judgement::decisive(either, "goes beyond the user's limit of processes or pipes")
+        })
     },
 };
 

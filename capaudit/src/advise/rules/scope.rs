@@ -7,16 +7,15 @@ use crate::{
 };
 
 /// What a container runtime asks before it executes the program, inside the container's namespaces.
-pub const SETUP: Rule = Rule {
-    name: "setup",
-    apply: |fact| {
-        fact.check
-            .identity
-            .asker
-            .setup
-            .then(|| Judgement::noise("asked by what set the program up, before it was executed"))
-    },
-};
+pub const SETUP: Rule =
+    Rule {
+        name: "setup",
+        apply: |fact| {
+            fact.check.identity.asker.setup.then(|| {
+                Judgement::noise("asked by what set the program up, before it was executed")
+            })
+        },
+    };
 
 /// `cap_capable` (security/commoncap.c) looks for the capability in the credentials' own namespace only: in a
 /// namespace below, its creator has all; in one above, or with credentials of one below, nothing counts.
@@ -47,7 +46,8 @@ pub const BORROWED: Rule = Rule {
     apply: |fact| {
         let identity = &fact.check.identity;
         let borrowed = identity.credentials == Credentials::Borrowed
-            && (!identity.by_syscall(&["access", "faccessat", "faccessat2"]) || below_overlayfs(identity));
+            && (!identity.by_syscall(&["access", "faccessat", "faccessat2"])
+                || below_overlayfs(identity));
         borrowed.then(|| {
             Judgement::noise("asked of credentials that the kernel borrowed (as overlayfs does), not of the program's")
         })
@@ -74,10 +74,14 @@ pub const REFUSED: Rule = Rule {
             return None;
         }
         if check.failed == 0 && check.succeeded > 0 {
-            return Some(Judgement::tolerated("refused, and the call succeeded all the same"));
+            return Some(Judgement::tolerated(
+                "refused, and the call succeeded all the same",
+            ));
         }
         match fact.session.exit_status {
-            None | Some(0) => Some(Judgement::tolerated("refused, and the run was a success all the same")),
+            None | Some(0) => Some(Judgement::tolerated(
+                "refused, and the run was a success all the same",
+            )),
             Some(_) => Some(Judgement::possible(
                 check.identity.capability,
                 "refused in a run that failed: it may be why",

@@ -64,7 +64,10 @@ fn replicas_of_a_service_are_one() {
         container(
             "shop-web-2",
             "web",
-            &[("SETUID", Evidence::Possible), ("CHOWN", Evidence::Possible)],
+            &[
+                ("SETUID", Evidence::Possible),
+                ("CHOWN", Evidence::Possible),
+            ],
         ),
     ]);
     assert_eq!(

@@ -1,0 +1,30 @@
+//! Tests against the real kernel, real programs and a real container engine. They need root, and what
+//! `cargo xtask setup --tests` installs; what is missing makes them fail, not pass.
+//!
+//! The binary is also the audited program, where a test needs one that does exactly one thing: `system payload
+//! NAME ARG…`.
+
+mod audit;
+mod command;
+mod container;
+mod payload;
+mod runner;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().collect();
+    if words.get(1).is_some_and(|word| word == "payload") {
+        return payload::run(&words[2..]);
+    }
+    let mut arguments = Arguments::from_args();
+    // Containers and signals do not get better by running many at once on a small machine.
+    arguments.test_threads = Some(arguments.test_threads.unwrap_or(2));
+    let trials: Vec<Trial> = [command::trials(), runner::trials(), container::trials()]
+        .into_iter()
+        .flatten()
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,58 @@
+//! Programs that do exactly one thing.
+
+use std::{os::unix::fs::chown, path::Path, process::ExitCode};
+
+use nix::{
+    sys::wait::wait,
+    unistd::{ForkResult, fork},
+};
+
+/// Runs the payload named by the first word.
+pub fn run(words: &[String]) -> ExitCode {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["chown", file] => chown_once(Path::new(file)),
+        ["fork-storm", count, file] => fork_storm(count.parse().unwrap_or(0), Path::new(file)),
+        ["threads", count, file] => threads(count.parse().unwrap_or(0), Path::new(file)),
+        ["bind", port] => {
+            std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
+        }
+        ["setuid-to-self"] => nix::unistd::setuid(nix::unistd::getuid()).is_ok(),
+        _ => false,
+    };
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// One check for CHOWN: the owner only, of a file that is not ours afterwards either.
+fn chown_once(file: &Path) -> bool {
+    chown(file, Some(1), None).is_ok()
+}
+
+/// `count` processes, each of which makes one check and is gone.
+fn fork_storm(count: usize, file: &Path) -> bool {
+    for _ in 0..count {
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => std::process::exit(i32::from(!chown_once(file))),
+            Ok(ForkResult::Parent { .. }) => {}
+            Err(_) => return false,
+        }
+    }
+    (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// `count` threads, each of which makes ten checks.
+fn threads(count: usize, file: &Path) -> bool {
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..count)
+            .map(|_| scope.spawn(|| (0..10).all(|_| chown_once(file))))
+            .collect();
+        workers
+            .into_iter()
+            .all(|worker| worker.join().unwrap_or(false))
+    })
+}
