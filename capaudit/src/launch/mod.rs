@@ -5,7 +5,7 @@ mod signals;
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     process::{Child, Command, ExitStatus},
 };
 
@@ -23,18 +23,26 @@ pub struct Launched {
 }
 
 impl Launched {
-    /// Starts a command. It shares capaudit's terminal, process group, standard streams and environment.
+    /// Starts a command. It shares capaudit's terminal, process group, standard streams and environment, and
+    /// has the signal mask that capaudit was started with.
     ///
     /// # Errors
     ///
     /// It cannot be executed.
-    pub fn start(command: &[OsString]) -> io::Result<Self> {
+    pub fn start(command: &[OsString], signals: &Signals) -> io::Result<Self> {
         let Some((program, arguments)) = command.split_first() else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
-        // The standard library gives the child an empty signal mask, whatever ours is.
-        let child = Command::new(program).args(arguments).spawn()?;
-        Ok(Self { child })
+        let mut command = Command::new(program);
+        command.args(arguments);
+        let mask = signals.mask_before();
+        // A blocked signal stays blocked across execve (signal(7)), and a shell that waits for its children
+        // with SIGCHLD blocked waits for ever.
+        // SAFETY: between fork and execve only sigprocmask is called, which is async-signal-safe.
+        unsafe { command.pre_exec(move || Ok(mask.thread_set_mask()?)) };
+        Ok(Self {
+            child: command.spawn()?,
+        })
     }
 
     /// Its exit status, if it has ended.

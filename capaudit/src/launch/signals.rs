@@ -6,7 +6,7 @@ use std::{
 };
 
 use nix::sys::{
-    signal::{SigHandler, SigSet, Signal, signal},
+    signal::{SigHandler, SigSet, SigmaskHow, Signal, signal},
     signalfd::{SfdFlags, SignalFd},
 };
 
@@ -31,10 +31,11 @@ pub enum Arrived {
     FromTerminal(Signal),
 }
 
-/// A source of signals. While it exists they are blocked; children get an empty mask.
+/// A source of signals. While it exists they are blocked.
 #[derive(Debug)]
 pub struct Signals {
     source: SignalFd,
+    before: SigSet,
 }
 
 impl Signals {
@@ -49,9 +50,14 @@ impl Signals {
         for passed in PASSED_ON {
             set.add(passed);
         }
-        set.thread_block()?;
+        let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let source = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { source })
+        Ok(Self { source, before })
+    }
+
+    /// The mask that capaudit was started with, which is the command's.
+    pub fn mask_before(&self) -> SigSet {
+        self.before
     }
 
     /// The next signal, if one has arrived.

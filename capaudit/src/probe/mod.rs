@@ -188,8 +188,8 @@ pub struct Tracer {
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
-    // Owns the programs and their links.
-    _bpf: Ebpf,
+    /// Owns the programs and their links.
+    programs: Option<Ebpf>,
 }
 
 impl Tracer {
@@ -252,7 +252,7 @@ impl Tracer {
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
-            _bpf: bpf,
+            programs: Some(bpf),
         })
     }
 
@@ -274,6 +274,13 @@ impl Tracer {
         let spawned = spawn();
         self.spawning.set(0, 0, 0).map_err(io::Error::other)?;
         spawned
+    }
+
+    /// Stops recording. What is recorded already can still be taken.
+    pub fn stop(&mut self) {
+        self.programs = None;
+        // A program that runs while its link is closed runs to its end (RCU); it takes microseconds.
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 
     /// Leaves a running process, and what it forks from now on, out.

@@ -99,7 +99,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
     let started = jiff::Timestamp::now();
     let clock = Instant::now();
     let mut launched = tracer
-        .following_children(|| Launched::start(&plan.command))
+        .following_children(|| Launched::start(&plan.command, &signals))
         .map_err(|error| AuditError::Command {
             program: plan.command.first().cloned().unwrap_or_default(),
             error,
@@ -140,6 +140,8 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
             break;
         }
     }
+    // What still runs is not watched any more, so that totals and records are of the same moment.
+    tracer.stop();
     for _ in 0..LAST_BATCHES {
         if tracer.drain(BATCH, |event| collector.record(event)) < BATCH {
             break;
@@ -149,7 +151,6 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
     let duration_ms = milliseconds_since(clock);
     let losses = tracer.losses()?;
     let hook = tracer.hook();
-    // Nothing is watched any more while the engine is asked.
     drop(tracer);
 
     notes.extend(collector.notes());

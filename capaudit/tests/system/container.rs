@@ -225,7 +225,8 @@ fn churn() -> Verdicts {
         let container = audited.container(&format!("{name}-{index}"))?;
         needs(container, &["CHOWN"])?;
         let found = capability(container, "CHOWN")?;
-        ensure(found.checks.granted == 1, found)?;
+        // Once by the program, and where the engine uses overlayfs, once on its layer.
+        ensure((1..=2).contains(&found.checks.granted), found)?;
         ensure(container.image == IMAGE, &container.image)?;
     }
     Ok(())

@@ -121,7 +121,7 @@ fn terminal() -> Verdicts {
 
 fn ctrl_c() -> Verdicts {
     let command = format!(
-        "{CAPAUDIT} run -- sh -c 'trap \"echo once\" INT; echo ready; sleep 20; echo after; exit 3'"
+        "{CAPAUDIT} run -- sh -c 'trap \"echo INT-\\$((6*7))\" INT; echo ready; sleep 20; echo after; exit 3'"
     );
     let mut child = in_terminal(&command)
         .stdin(Stdio::piped())
@@ -140,7 +140,7 @@ fn ctrl_c() -> Verdicts {
     stdout.read_to_string(&mut text)?;
     ensure(child.wait()?.code() == Some(3), &text)?;
     // The terminal's signal reached the command; capaudit did not send it a second time, nor die of it.
-    ensure(text.matches("once").count() == 1, &text)?;
+    ensure(text.matches("INT-42").count() == 1, &text)?;
     ensure(text.contains("capaudit:"), &text)
 }
 
