@@ -193,7 +193,7 @@ fn executed_in_later() -> Verdicts {
             .report
             .subjects
             .iter()
-            .filter(|subject| subject.kind == Kind::Container)
+            .filter(|subject| subject.kind == Kind::Container && subject.name == name)
             .count()
             == 1,
         "one container is one subject",
