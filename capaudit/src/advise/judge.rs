@@ -2,7 +2,7 @@
 
 use crate::{
     advise::{Evidence, Verdict, rules},
-    capability::CapSet,
+    capability::{CapSet, Capability},
     ledger::{CallRecord, CheckRecord, ExecRecord, Session, SubjectRecord},
 };
 
@@ -80,11 +80,36 @@ pub fn judge(fact: &Fact<'_>) -> Judgement {
         .iter()
         .find_map(|rule| (rule.apply)(fact))
         .unwrap_or_else(|| {
-            Judgement::decisive(
-                fact.check.identity.capability,
-                "the kernel asked for it, and without it the call fails",
-            )
+            let capability = fact.check.identity.capability;
+            Judgement::decisive(capability, purpose(capability))
         })
+}
+
+/// What a call does that is refused without the capability.
+fn purpose(capability: Capability) -> &'static str {
+    match capability {
+        Capability::CHOWN => "changes a file's owner or group",
+        Capability::DAC_OVERRIDE => "uses a file in a way that its mode forbids",
+        Capability::FOWNER => "changes a file that belongs to another user",
+        Capability::FSETID => "keeps the setgid bit of a file of a foreign group",
+        Capability::KILL => "sends a signal to another user's process",
+        Capability::SETGID => "changes its groups",
+        Capability::SETUID => "changes its user",
+        Capability::SETPCAP => "changes capabilities beyond those it may pass on",
+        Capability::NET_BIND_SERVICE => "listens on a privileged port",
+        Capability::NET_ADMIN => "changes the network's configuration",
+        Capability::NET_RAW => "opens a raw or packet socket",
+        Capability::IPC_LOCK => "locks more memory than its limit allows",
+        Capability::SYS_CHROOT => "changes its root directory",
+        Capability::SYS_PTRACE => "looks into or controls another user's process",
+        Capability::SYS_NICE => "raises a scheduling priority",
+        Capability::SYS_RESOURCE => "goes beyond a resource limit",
+        Capability::SYS_TIME => "sets the clock",
+        Capability::MKNOD => "makes a device file",
+        Capability::AUDIT_WRITE => "writes a record into the kernel's audit log",
+        Capability::SETFCAP => "gives a file capabilities",
+        _ => "does what the kernel allows only with it",
+    }
 }
 
 /// Name of the rule that decides about a check; `None` if it is a need because no rule applies.

@@ -75,6 +75,8 @@ pub struct Image {
     pub tgid: u32,
     /// The image it came from, 0 if unknown.
     from: u64,
+    /// It is over: the process has ended, or executes something else.
+    over: bool,
 }
 
 /// Whose an image is.
@@ -170,6 +172,7 @@ impl Tracker {
                 comm: text(&exec.comm),
                 tgid: exec.header.tgid,
                 from: exec.previous,
+                over: false,
             },
         );
     }
@@ -192,6 +195,7 @@ impl Tracker {
                 comm: text(&fork.comm),
                 tgid: fork.header.tgid,
                 from,
+                over: false,
             },
         );
     }
@@ -233,7 +237,7 @@ impl Tracker {
                 break;
             }
             image.owner = owner;
-            if let Owner::Subject(id) = owner {
+            if let (Owner::Subject(id), false) = (owner, image.over) {
                 self.subjects[id.0].live += 1;
             }
             next = image.from;
@@ -270,7 +274,8 @@ impl Tracker {
     }
 
     fn end(&mut self, image: u64) {
-        if let Some(known) = self.images.get(&image) {
+        if let Some(known) = self.images.get_mut(&image) {
+            known.over = true;
             if let Owner::Subject(id) = known.owner {
                 let live = &mut self.subjects[id.0].live;
                 *live = live.saturating_sub(1);
@@ -301,7 +306,7 @@ impl Tracker {
     pub fn process_of(&self, id: SubjectId) -> impl Iterator<Item = u32> {
         self.images
             .values()
-            .filter(move |image| image.owner == Owner::Subject(id) && !image.setup)
+            .filter(move |image| image.owner == Owner::Subject(id) && !image.setup && !image.over)
             .map(|image| image.tgid)
     }
 

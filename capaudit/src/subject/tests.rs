@@ -117,6 +117,20 @@ fn a_runtime_belongs_to_its_container_as_setup() {
 }
 
 #[test]
+fn a_container_is_over_with_its_last_process_however_it_was_set_up() {
+    let mut tracker = tracker();
+    tracker.adopt(&fork(1, 0, 70, image::SETUP));
+    tracker.fork(&fork(2, 1, 70, image::SETUP));
+    // The runtime's first stage ends before anybody knows whose it was.
+    tracker.exit(&exit(1));
+    tracker.exec(&exec(3, 2, 70, "/app", ID));
+    let is_live = |tracker: &Tracker| tracker.subjects().any(|(_, subject)| subject.is_live());
+    assert!(is_live(&tracker));
+    tracker.exit(&exit(3));
+    assert!(!is_live(&tracker));
+}
+
+#[test]
 fn what_is_executed_in_it_later_belongs_to_the_same_container() {
     let mut tracker = tracker();
     tracker.exec(&exec(1, 0, 70, "/init", ID));
