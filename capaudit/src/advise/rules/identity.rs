@@ -60,3 +60,18 @@ pub const CAPSET_INHERITABLE: Rule = Rule {
         })
     },
 };
+
+/// The kernel answers EPERM to a record that it will not take (`audit_netlink_ok`, kernel/audit.c). What that
+/// means is up to the sender: libpam and login programs differ, and between versions.
+pub const AUDIT_RECORD: Rule = Rule {
+    name: "audit-record",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.is(Capability::AUDIT_WRITE) && identity.by_syscall(&["sendto", "sendmsg"])).then(|| {
+            Judgement::possible(
+                identity.capability,
+                "writes a record into the kernel's audit log, which some programs do without when refused",
+            )
+        })
+    },
+};

@@ -46,6 +46,7 @@ pub const CHECK_RULES: &[Rule] = &[
     process::FORK_LIMIT,
     process::PTRACE_READ,
     process::SPLIT_FROM_SYS_ADMIN,
+    identity::AUDIT_RECORD,
     network::MARK_AND_TRANSPARENT,
     network::FORCED_BUFFER,
     network::CONGESTION,
