@@ -360,6 +360,11 @@ fn cases() -> Vec<Case> {
         case("congestion", Verdict::Needed, option(6, 13)),
         plain(option(0, 35)),
         case(
+            "audit-record",
+            Verdict::Needed,
+            check(C::AUDIT_WRITE, "sendto", &["audit_receive_msg"]),
+        ),
+        case(
             "split-from-sys-admin",
             Verdict::Needed,
             check(C::BPF, "bpf", &["bpf_capable"]),
