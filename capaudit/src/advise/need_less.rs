@@ -1,7 +1,6 @@
 //! How to get along without a capability, as concretely as the evidence allows.
 
 use crate::{
-    advise::object::object_text,
     capability::Capability,
     ledger::{CheckRecord, Object, SubjectRecord},
 };
@@ -30,9 +29,8 @@ pub fn advice(
             or(&objects, "what is chowned")
         ),
         Capability::DAC_OVERRIDE | Capability::DAC_READ_SEARCH => {
-            let owners = owners(checks);
             format!(
-                "make {}{owners} accessible to the user that uses it (owner, group or mode) when the image is built",
+                "make {} accessible to the user that uses it (owner, group or mode) when the image is built",
                 or(&objects, "the file")
             )
         }
@@ -65,13 +63,24 @@ pub fn advice(
     })
 }
 
+/// Paths, with owner and mode where they are known.
 fn named(checks: &[&CheckRecord]) -> Vec<String> {
     let mut names: Vec<String> = checks
         .iter()
         .flat_map(|check| &check.samples)
-        .filter_map(|sample| sample.object.as_ref())
-        .filter(|object| matches!(object, Object::Path(_)))
-        .map(object_text)
+        .filter_map(|sample| match &sample.object {
+            Some(Object::Path(path)) => Some((path, sample.owner)),
+            _ => None,
+        })
+        .map(|(path, owner)| match owner {
+            Some(owner) => format!(
+                "{path} ({}:{} {:04o})",
+                owner.uid,
+                owner.gid,
+                owner.mode & 0o7777
+            ),
+            None => path.clone(),
+        })
         .collect();
     names.sort();
     names.dedup();
@@ -90,22 +99,6 @@ fn ports(checks: &[&CheckRecord]) -> Vec<u16> {
     ports.sort_unstable();
     ports.dedup();
     ports
-}
-
-fn owners(checks: &[&CheckRecord]) -> String {
-    let mut owners: Vec<String> = checks
-        .iter()
-        .flat_map(|check| &check.samples)
-        .filter_map(|sample| sample.owner)
-        .map(|owner| format!("{}:{} {:04o}", owner.uid, owner.gid, owner.mode & 0o7777))
-        .collect();
-    owners.sort();
-    owners.dedup();
-    if owners.is_empty() {
-        String::new()
-    } else {
-        format!(" (owned by {})", list(&owners))
-    }
 }
 
 fn or(names: &[String], otherwise: &str) -> String {

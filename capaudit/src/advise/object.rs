@@ -68,7 +68,8 @@ pub fn object_text(object: &Object) -> String {
             format!("[{address}]:{port}")
         }
         Object::Internet { address, port } => format!("{address}:{port}"),
-        Object::Netlink { kind, .. } => format!("netlink message {kind}"),
+        Object::Netlink { kind, text, .. } if text.is_empty() => format!("netlink message {kind}"),
+        Object::Netlink { kind, text, .. } => format!("netlink message {kind} {text:?}"),
         Object::Capset { permitted, .. } => format!("permitted = {permitted}"),
     }
 }

@@ -205,6 +205,8 @@ pub enum Object {
         kind: u16,
         /// `nlmsg_flags`
         flags: u16,
+        /// How its payload starts, as far as that is plain text.
+        text: String,
     },
     /// The sets that capset(2) asks for, and what the task held before.
     Capset {

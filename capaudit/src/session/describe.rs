@@ -64,6 +64,7 @@ fn object_of(check: &Check) -> Option<Object> {
         object::NETLINK => Some(Object::Netlink {
             kind: word16(bytes, 4)?,
             flags: word16(bytes, 6)?,
+            text: plain_text(bytes.get(16..).unwrap_or_default()),
         }),
         object::CAPDATA => {
             // Two structures of effective, permitted and inheritable: the low and the high halves
@@ -129,6 +130,15 @@ fn address(bytes: &[u8]) -> Option<Object> {
         }
         _ => None,
     }
+}
+
+/// The printable ASCII at the start.
+fn plain_text(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .take_while(|byte| matches!(byte, b' '..=b'~'))
+        .map(|byte| char::from(*byte))
+        .collect()
 }
 
 fn word16(bytes: &[u8], at: usize) -> Option<u16> {

@@ -6,6 +6,7 @@
 pub mod audit;
 mod describe;
 mod file_capabilities;
+mod file_owner;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -21,8 +22,8 @@ use capaudit_common::{
 use crate::{
     capability::Capability,
     ledger::{
-        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Options, Outcome, Place,
-        Sample, SubjectRecord,
+        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Object, Options, Outcome,
+        Place, Sample, SubjectRecord,
     },
     probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
     session::file_capabilities::Reader,
@@ -109,7 +110,12 @@ impl Collector {
             comm: describe::text(&check.comm).into(),
             samples: Vec::new(),
         });
-        let sample = describe::sample(check);
+        let mut sample = describe::sample(check);
+        if let (None, Some(Object::Path(path))) = (&sample.owner, &sample.object)
+            && is_about_owner(check.key.capability)
+        {
+            sample.owner = file_owner::of(check.header.tgid, path);
+        }
         let place = match sightings.samples.iter().position(|known| *known == sample) {
             Some(place) => place,
             None if sightings.samples.len() < CheckRecord::MAX_SAMPLES => {
@@ -451,6 +457,19 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         execs: Vec::new(),
         calls: Vec::new(),
     }
+}
+
+/// Capabilities that are about who owns a file: advice on them wants to know it.
+fn is_about_owner(capability: u8) -> bool {
+    Capability::from_number(capability).is_some_and(|capability| {
+        [
+            Capability::CHOWN,
+            Capability::DAC_OVERRIDE,
+            Capability::DAC_READ_SEARCH,
+            Capability::FOWNER,
+        ]
+        .contains(&capability)
+    })
 }
 
 fn is_execve(key: &CheckKey) -> bool {

@@ -61,8 +61,24 @@ pub const CAPSET_INHERITABLE: Rule = Rule {
     },
 };
 
+/// libpam records each of its steps, and goes on if the kernel does not take the record (`_pam_audit_writelog`,
+/// libpam/pam_audit.c of Linux-PAM 1.5.2: `if (rc == -EPERM) return 0;`). Its records are told by their text.
+pub const AUDIT_RECORD_OF_PAM: Rule = Rule {
+    name: "audit-record-of-pam",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let of_pam = |sample: &Sample| matches!(&sample.object, Some(Object::Netlink { text, .. }) if text.starts_with("op=PAM:"));
+        let samples = &fact.check.samples;
+        (identity.is(Capability::AUDIT_WRITE)
+            && identity.by_syscall(&["sendto", "sendmsg"])
+            && !samples.is_empty()
+            && samples.iter().all(of_pam))
+        .then(|| Judgement::noise("writes libpam's records into the kernel's audit log, which libpam does without when refused"))
+    },
+};
+
 /// The kernel answers EPERM to a record that it will not take (`audit_netlink_ok`, kernel/audit.c). What that
-/// means is up to the sender: libpam and login programs differ, and between versions.
+/// means is up to the sender.
 pub const AUDIT_RECORD: Rule = Rule {
     name: "audit-record",
     apply: |fact| {

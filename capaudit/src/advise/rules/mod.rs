@@ -37,6 +37,7 @@ pub const CHECK_RULES: &[Rule] = &[
     files::CHMOD_KEEPS_SETGID,
     identity::SETUID_TO_SELF,
     identity::CAPSET_INHERITABLE,
+    identity::AUDIT_RECORD_OF_PAM,
     network::DIAGNOSTICS,
     network::DEVICE_MODULE,
     scope::REFUSED,

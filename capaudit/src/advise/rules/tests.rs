@@ -148,6 +148,18 @@ fn cases() -> Vec<Case> {
             sample([3, level, name, 0, 0, 0]),
         )
     };
+    let record = |text: &str| {
+        let mut sample = sample([0; 6]);
+        sample.object = Some(Object::Netlink {
+            kind: 1100,
+            flags: 5,
+            text: text.to_owned(),
+        });
+        with(
+            check(C::AUDIT_WRITE, "sendto", &["audit_receive_msg"]),
+            sample,
+        )
+    };
     let read = |callers: &[&str]| check(C::DAC_READ_SEARCH, "openat", callers);
     vec![
         plain(chown()),
@@ -359,6 +371,12 @@ fn cases() -> Vec<Case> {
         case("forced-buffer", Verdict::Needed, option(1, 33)),
         case("congestion", Verdict::Needed, option(6, 13)),
         plain(option(0, 35)),
+        case(
+            "audit-record-of-pam",
+            Verdict::Noise,
+            record("op=PAM:authentication acct="),
+        ),
+        case("audit-record", Verdict::Needed, record("op=login acct=")),
         case(
             "audit-record",
             Verdict::Needed,
