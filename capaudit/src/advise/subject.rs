@@ -120,7 +120,7 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
             && identity.place == Place::Own
             && !identity.asker.setup
         {
-            let needs = needs_of_capset(check).into_iter();
+            let needs = needs_of_capset(check, subject).into_iter();
             judged.extend(needs.map(|judgement| Judged {
                 check: None,
                 judgement,

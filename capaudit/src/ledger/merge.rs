@@ -62,6 +62,7 @@ impl Session {
         sum.calls += more.calls;
         sum.stacks += more.stacks;
         sum.returns += more.returns;
+        sum.files += more.files;
         for (capability, count) in other.unattributed {
             match self
                 .unattributed

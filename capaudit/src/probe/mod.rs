@@ -156,6 +156,8 @@ pub struct Losses {
     pub stacks: u64,
     /// Checks whose result was not seen (kprobe hook).
     pub returns: u64,
+    /// Executed files that were gone before it could be seen whether they have capabilities.
+    pub files: u64,
 }
 
 impl Losses {
@@ -173,6 +175,27 @@ impl Losses {
             + self.calls
             + self.stacks
             + self.returns
+            + self.files
+    }
+}
+
+impl std::fmt::Display for Losses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let each: Vec<String> = [
+            (self.events, "records"),
+            (self.checks, "checks"),
+            (self.sites, "call sites"),
+            (self.processes, "processes"),
+            (self.calls, "system calls"),
+            (self.stacks, "stacks"),
+            (self.returns, "results"),
+            (self.files, "executed files"),
+        ]
+        .into_iter()
+        .filter(|(count, _what)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+        f.write_str(&each.join(", "))
     }
 }
 
@@ -370,6 +393,7 @@ impl Tracer {
             calls: of(loss::CALLS)?,
             stacks: of(loss::STACKS)?,
             returns: of(loss::RETURNS)?,
+            files: 0,
         })
     }
 

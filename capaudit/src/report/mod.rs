@@ -13,7 +13,7 @@ use crate::{
     advise::{self, Evidence, Verdict},
     capability::CapSet,
     ledger::{Kind, Ledger, SubjectRecord},
-    probe::Hook,
+    probe::{Hook, Losses},
 };
 
 /// Names the format of a report.
@@ -47,6 +47,8 @@ pub struct SessionReport {
     pub exit_status: Option<i32>,
     /// Records that were lost, of any kind; 0 in a complete record.
     pub lost_events: u64,
+    /// Which, and how many of each.
+    pub losses: Losses,
     /// Whether nothing is missing. If false, capabilities may be missing from the recommendation too.
     pub complete: bool,
     /// What else there is to know about the record.
@@ -185,6 +187,7 @@ impl Report {
                         .iter()
                         .map(|(_, count)| count)
                         .sum::<u64>(),
+                losses: session.losses.clone(),
                 complete: session.is_complete(),
                 notes: session.notes.clone(),
             },

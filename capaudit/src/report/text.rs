@@ -49,8 +49,9 @@ fn heading(out: &mut String, report: &Report, style: Style) {
         line(
             out,
             &style.alarm(&format!(
-                "INCOMPLETE: {} records were lost, so a needed capability may be missing below. Run again with a larger --ring-buffer, or fewer processes at a time.",
-                session.lost_events
+                "INCOMPLETE: {} things were not seen ({}), so a needed capability may be missing below. Run again with a larger --ring-buffer, or fewer processes at a time.",
+                session.lost_events,
+                session.losses
             )),
         );
     }

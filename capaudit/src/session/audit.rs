@@ -14,7 +14,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 use crate::{
     launch::{Arrived, Launched, Signals, shell_status},
     ledger::{Ledger, SCHEMA, Session, unite},
-    probe::{ProbeError, Settings, Tracer, symbols::Symbols},
+    probe::{Losses, ProbeError, Settings, Tracer, symbols::Symbols},
     session::{Collector, milliseconds_since},
     subject::{Identity, engine::Engine, existing::Existing},
 };
@@ -25,6 +25,9 @@ const BATCH: usize = 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// Batches taken at the very end. Should anything go on and on, the rest is counted as lost by the kernel.
 const LAST_BATCHES: usize = 1 << 12;
+
+/// Our nice value while the command runs.
+const PRIORITY: i32 = -10;
 
 /// Why an audit could not be made.
 #[derive(Debug, Error)]
@@ -105,6 +108,9 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
             error,
         })?;
 
+    // What became of a short-lived process can only be looked up in time if we are not kept waiting; the
+    // command was started before, and keeps the priority it would have had.
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
     let mut tick = tokio::time::interval(TICK);
     let mut status: Option<ExitStatus> = None;
     loop {
@@ -130,7 +136,9 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
                 }
             }
             _ = tick.tick() => {
-                tracer.drain(BATCH, |event| collector.record(event));
+                if tracer.drain(BATCH, |event| collector.record(event)) < BATCH {
+                    collector.rest();
+                }
             }
         }
         collector.sweep(&mut tracer)?;
@@ -149,7 +157,10 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
     }
     collector.finish(&mut tracer)?;
     let duration_ms = milliseconds_since(clock);
-    let losses = tracer.losses()?;
+    let losses = Losses {
+        files: collector.unseen_files(),
+        ..tracer.losses()?
+    };
     let hook = tracer.hook();
     drop(tracer);
 

@@ -3,10 +3,13 @@
 //! execve of a file whose effective capabilities are not all within the bounding set fails with EPERM
 //! (`cap_bprm_creds_from_file`, security/commoncap.c), before anything is asked.
 
-use std::{collections::HashMap, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    collections::HashMap,
+    os::fd::{AsRawFd as _, OwnedFd},
+};
 
 use capaudit_common::event::Exec;
-use rustix::fs::getxattr;
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, getxattr, open, openat2};
 
 use crate::{
     capability::CapSet,
@@ -24,18 +27,31 @@ const SETID: u32 = 0o6000;
 #[derive(Debug, Default)]
 pub struct Reader {
     known: HashMap<(u32, u64), Option<FileCapabilities>>,
+    /// Root directories by mount namespace: the way to a file whose process is gone. Held no longer than the
+    /// subject lives, see [`Reader::let_go`]: an engine unmounts lazily, but not without end.
+    roots: HashMap<u32, OwnedFd>,
 }
 
 impl Reader {
-    /// What there is to say of this execution; `None` if the file carries no privilege.
+    /// What there is to say of this execution, in a user namespace of depth `level`; `None` if the file carries
+    /// no privilege that counts.
     ///
-    /// The process may be gone: then `others`, processes in the same mount namespace, may still lead to the
-    /// file by its path. If none does, the record says that it was not seen.
-    pub fn look(&mut self, exec: &Exec, others: impl Iterator<Item = u32>) -> Option<ExecRecord> {
-        let file = (exec.device, exec.inode);
-        let found = match self.known.get(&file) {
-            Some(known) => Some(*known),
-            None => self.read(exec, others),
+    /// The process may be gone: then the root directory that an earlier process of its mount namespace had may
+    /// still lead to the file by its path, or what the process got tells. If nothing does, the record says that
+    /// it was not seen.
+    pub fn look(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
+        self.hold_root(exec);
+        if exec.namespaces.user_level != level {
+            // The creator of a user namespace has a full bounding set in it (`create_user_ns`,
+            // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
+            return None;
+        }
+        let gained = Self::gained(exec);
+        let found = match (self.known.get(&(exec.device, exec.inode)), gained) {
+            (Some(known), _) => Some(*known),
+            // Had the file effective capabilities, the process would have them.
+            (None, Some(None)) => Some(None),
+            (None, gained) => self.read(exec).or(gained),
         };
         let setid =
             (exec.mode & SETID != 0 && exec.mode & S_IFREG == S_IFREG).then_some(FileOwner {
@@ -43,10 +59,8 @@ impl Reader {
                 gid: exec.group,
                 mode: exec.mode,
             });
-        let capabilities = found
-            .flatten()
-            .or_else(|| Self::gained(exec, found.is_none()));
-        let unseen = found.is_none() && capabilities.is_none();
+        let unseen = found.is_none();
+        let capabilities = found.flatten();
         if capabilities.is_none() && setid.is_none() && !unseen {
             return None;
         }
@@ -59,44 +73,63 @@ impl Reader {
         })
     }
 
-    fn read(
-        &mut self,
-        exec: &Exec,
-        others: impl Iterator<Item = u32>,
-    ) -> Option<Option<FileCapabilities>> {
-        let path = text(&exec.path);
-        let own = PathBuf::from(format!("/proc/{}/exe", exec.header.tgid));
-        let by_others = others
-            .filter(|_pid| path.starts_with('/'))
-            .take(8)
-            .map(|pid| PathBuf::from(format!("/proc/{pid}/root{path}")));
-        for candidate in std::iter::once(own).chain(by_others) {
-            let is_it = std::fs::metadata(&candidate).is_ok_and(|file| file.ino() == exec.inode);
-            if !is_it {
-                continue;
-            }
-            let mut buffer = [0u8; 64];
-            let found = match getxattr(&candidate, ATTRIBUTE, &mut buffer) {
-                Ok(length) => parse(&buffer[..length.min(buffer.len())]),
-                Err(_none_or_gone) if candidate.exists() => None,
-                Err(_gone) => continue,
-            };
-            self.known.insert((exec.device, exec.inode), found);
-            return Some(found);
+    /// Keeps the root directory of the first process seen in a mount namespace.
+    fn hold_root(&mut self, exec: &Exec) {
+        if self.roots.contains_key(&exec.namespaces.mnt) {
+            return;
         }
-        None
+        let root = format!("/proc/{}/root", exec.header.tgid);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // The pid may belong to somebody else by now; then the inode numbers will not fit.
+        if let Ok(root) = open(root, flags, Mode::empty()) {
+            self.roots.insert(exec.namespaces.mnt, root);
+        }
     }
 
-    /// What a process that is not root holds after execve without ambient capabilities came from the file
-    /// (P'(permitted) = F(permitted) & P(bounding) where nothing is inheritable, capabilities(7)).
-    fn gained(exec: &Exec, unread: bool) -> Option<FileCapabilities> {
-        let root = exec.ids.euid == 0 || exec.ids.uid == 0;
-        let held = CapSet::from_bits(exec.sets.permitted & !exec.sets.ambient);
-        (unread && !root && !held.is_empty()).then(|| FileCapabilities {
+    /// Lets go of the root directories of mount namespaces in which nothing lives any more.
+    pub fn let_go(&mut self, lives: impl Fn(u32) -> bool) {
+        self.roots.retain(|namespace, _root| lives(*namespace));
+    }
+
+    fn read(&mut self, exec: &Exec) -> Option<Option<FileCapabilities>> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let own = || open(format!("/proc/{}/exe", exec.header.tgid), flags, Mode::empty()).ok();
+        let by_path = || {
+            let path = text(&exec.path);
+            let root = self.roots.get(&exec.namespaces.mnt)?;
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+            path.starts_with('/')
+                .then(|| openat2(root, path, flags, Mode::empty(), resolve).ok())
+                .flatten()
+        };
+        let is_it = |file: &OwnedFd| fstat(file).is_ok_and(|found| found.st_ino == exec.inode);
+        let file = own().filter(is_it).or_else(|| by_path().filter(is_it))?;
+        // An attribute cannot be read through an O_PATH descriptor, but through its link.
+        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let mut buffer = [0u8; 64];
+        let found = match getxattr(link, ATTRIBUTE, &mut buffer) {
+            Ok(length) => parse(buffer.get(..length)?),
+            Err(_none) => None,
+        };
+        self.known.insert((exec.device, exec.inode), found);
+        Some(found)
+    }
+
+    /// What a process got from the file, where that can be told from what it holds: what one that is not root
+    /// holds after execve, beyond ambient and inheritable capabilities, came from the file
+    /// (P'(permitted) = F(permitted) & P(bounding), capabilities(7)). `None` for root, and where ids of another
+    /// user namespace hide who is root.
+    fn gained(exec: &Exec) -> Option<Option<FileCapabilities>> {
+        if exec.namespaces.user_level != 0 || exec.ids.euid == 0 || exec.ids.uid == 0 {
+            return None;
+        }
+        let passed_on = exec.sets.ambient | exec.sets.inheritable;
+        let held = CapSet::from_bits(exec.sets.permitted & !passed_on);
+        Some((!held.is_empty()).then(|| FileCapabilities {
             permitted: held,
             inheritable: CapSet::EMPTY,
-            effective: exec.sets.effective & !exec.sets.ambient != 0,
-        })
+            effective: exec.sets.effective & !passed_on != 0,
+        }))
     }
 }
 

@@ -161,10 +161,16 @@ impl Collector {
         else {
             return;
         };
-        let others = self.tracker.process_of(subject);
-        if let Some(record) = self.files.look(exec, others) {
+        let level = self.tracker.get(subject).user_namespace.level;
+        if let Some(record) = self.files.look(exec, level) {
             self.subject(subject).add_exec(record);
         }
+    }
+
+    /// Lets go of what was kept for subjects that have ended by now. To be called with no record outstanding.
+    pub fn rest(&mut self) {
+        let tracker = &self.tracker;
+        self.files.let_go(|namespace| tracker.lives_in(namespace));
     }
 
     /// Takes over the totals of images that ended, if they are many: keeps the kernel's maps from filling up.
@@ -416,19 +422,17 @@ impl Collector {
                 running.join(", ")
             ));
         }
-        let unseen: u64 = self
-            .subjects
+        notes
+    }
+
+    /// Programs that had ended before their file could be looked at: its capabilities are not known.
+    pub fn unseen_files(&self) -> u64 {
+        self.subjects
             .values()
             .flat_map(|subject| &subject.execs)
             .filter(|exec| exec.unseen)
             .map(|exec| exec.count)
-            .sum();
-        if unseen > 0 {
-            notes.push(format!(
-                "{unseen} programs had ended before their file could be looked at: if one of them has file capabilities, they are missing here"
-            ));
-        }
-        notes
+            .sum()
     }
 
     /// The processes followed.

@@ -73,6 +73,8 @@ pub struct Image {
     pub comm: Arc<str>,
     /// Process id in the initial pid namespace.
     pub tgid: u32,
+    /// Inode number of its mount namespace.
+    mount_namespace: u32,
     /// The image it came from, 0 if unknown.
     from: u64,
     /// It is over: the process has ended, or executes something else.
@@ -171,6 +173,7 @@ impl Tracker {
                 exe: text(&exec.path),
                 comm: text(&exec.comm),
                 tgid: exec.header.tgid,
+                mount_namespace: exec.namespaces.mnt,
                 from: exec.previous,
                 over: false,
             },
@@ -194,6 +197,7 @@ impl Tracker {
                 exe,
                 comm: text(&fork.comm),
                 tgid: fork.header.tgid,
+                mount_namespace: fork.namespaces.mnt,
                 from,
                 over: false,
             },
@@ -302,12 +306,11 @@ impl Tracker {
             .map(|(index, subject)| (SubjectId(index), subject))
     }
 
-    /// A living process of a subject: a way into its mount namespace.
-    pub fn process_of(&self, id: SubjectId) -> impl Iterator<Item = u32> {
+    /// Whether a followed process lives in this mount namespace.
+    pub fn lives_in(&self, mount_namespace: u32) -> bool {
         self.images
             .values()
-            .filter(move |image| image.owner == Owner::Subject(id) && !image.setup && !image.over)
-            .map(|image| image.tgid)
+            .any(|image| !image.over && image.mount_namespace == mount_namespace)
     }
 
     /// Number of ended images whose totals can be taken over.

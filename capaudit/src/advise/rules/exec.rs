@@ -3,7 +3,7 @@
 use crate::{
     advise::Judgement,
     capability::CapSet,
-    ledger::{CheckRecord, ExecRecord, Object},
+    ledger::{CheckRecord, ExecRecord, Object, SubjectRecord},
 };
 
 /// execve of a file whose effective capabilities are not all in the bounding set fails with EPERM
@@ -29,18 +29,25 @@ pub fn needs(exec: &ExecRecord) -> Vec<Judgement> {
 
 /// capset(2) fails if the permitted set asked for is not within the one held (`cap_capset`): a program that
 /// keeps a fixed list needs all of it. One that keeps nearly everything has taken its own set and removed from
-/// it, and needs nothing.
-pub fn needs_of_capset(check: &CheckRecord) -> Vec<Judgement> {
-    let kept: CapSet = check
-        .samples
-        .iter()
-        .filter_map(|sample| match sample.object {
-            Some(Object::Capset {
-                held, permitted, ..
-            }) if is_list(permitted, held) => Some(permitted),
-            _ => None,
+/// it, and needs nothing. Nor is there a need for what a program puts in reserve only (permitted, but not
+/// effective) after it has looked what it has: should it ever use that, there is a check that tells.
+pub fn needs_of_capset(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judgement> {
+    let looked_first = subject.calls.iter().any(|call| {
+        // Without a second argument capget(2) only tells the version.
+        call.syscall == "capget"
+            && call.arguments[1] != 0
+            && !call.failed
+            && call.asker.exe == check.identity.asker.exe
+    });
+    let kept: CapSet = capsets(check)
+        .filter(|(held, permitted, _effective)| is_list(*permitted, *held))
+        .flat_map(|(_held, permitted, effective)| {
+            if looked_first {
+                permitted.intersection(effective)
+            } else {
+                permitted
+            }
         })
-        .flatten()
         .collect();
     kept.iter()
         .map(|capability| {
@@ -52,6 +59,22 @@ pub fn needs_of_capset(check: &CheckRecord) -> Vec<Judgement> {
         .collect()
 }
 
+/// Held, permitted and effective sets of the sampled capset(2) calls of a check.
+fn capsets(check: &CheckRecord) -> impl Iterator<Item = (CapSet, CapSet, CapSet)> {
+    check
+        .samples
+        .iter()
+        .filter_map(|sample| match sample.object {
+            Some(Object::Capset {
+                held,
+                permitted,
+                effective,
+                ..
+            }) => Some((held, permitted, effective)),
+            _ => None,
+        })
+}
+
 /// Whether `permitted` looks like a list rather than like what is left of `held`.
 fn is_list(permitted: CapSet, held: CapSet) -> bool {
     let dropped = held.difference(permitted);
@@ -61,7 +84,13 @@ fn is_list(permitted: CapSet, held: CapSet) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{capability::Capability, ledger::FileCapabilities};
+    use crate::{
+        capability::Capability,
+        ledger::{
+            Asker, CallRecord, CheckIdentity, Credentials, FileCapabilities, Kind, Outcome, Place,
+            Sample, UserIds,
+        },
+    };
 
     #[test]
     fn only_effective_file_capabilities_are_insisted_on() {
@@ -81,6 +110,85 @@ mod tests {
             capabilities.effective = false;
         }
         assert!(needs(&exec).is_empty());
+    }
+
+    fn capset(permitted: CapSet, effective: CapSet) -> CheckRecord {
+        let mut check = CheckRecord::new(CheckIdentity {
+            capability: Capability::SETPCAP,
+            outcome: Outcome::Granted,
+            asker: asker(),
+            place: Place::Own,
+            inner_credentials: false,
+            credentials: Credentials::Own,
+            options: None,
+            syscall: Some("capset".to_owned()),
+            operation: 0,
+            callers: Vec::new(),
+        });
+        check.add_sample(Sample {
+            arguments: [0; 6],
+            object: Some(Object::Capset {
+                held: CapSet::known(),
+                held_inheritable: CapSet::EMPTY,
+                effective,
+                permitted,
+                inheritable: CapSet::EMPTY,
+            }),
+            second: None,
+            owner: None,
+            ids: UserIds::default(),
+            result: Some(0),
+        });
+        check
+    }
+
+    fn asker() -> Asker {
+        Asker {
+            exe: "/bin/x".to_owned(),
+            comm: "x".to_owned(),
+            setup: false,
+        }
+    }
+
+    fn subject(looks_first: bool) -> SubjectRecord {
+        let capget = CallRecord {
+            syscall: "capget".to_owned(),
+            asker: asker(),
+            operation: 0,
+            arguments: [1, u64::from(looks_first), 0, 0, 0, 0],
+            failed: false,
+            result: 0,
+            count: 1,
+        };
+        SubjectRecord {
+            kind: Kind::Container,
+            name: String::new(),
+            id: String::new(),
+            image: String::new(),
+            compose_project: None,
+            compose_service: None,
+            uid: 0,
+            granted: CapSet::known(),
+            user_namespace_level: 0,
+            checks: Vec::new(),
+            execs: Vec::new(),
+            calls: vec![capget],
+        }
+    }
+
+    #[test]
+    fn what_is_only_kept_in_reserve_after_a_look_is_no_need() {
+        let raw = CapSet::from(Capability::NET_RAW);
+        let needs = |effective, looks_first| {
+            needs_of_capset(&capset(raw, effective), &subject(looks_first)).len()
+        };
+        assert_eq!(needs(CapSet::EMPTY, true), 0);
+        assert_eq!(needs(raw, true), 1, "kept for use");
+        assert_eq!(
+            needs(CapSet::EMPTY, false),
+            1,
+            "a list that was fixed before"
+        );
     }
 
     #[test]

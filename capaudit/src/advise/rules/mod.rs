@@ -31,6 +31,7 @@ pub const CHECK_RULES: &[Rule] = &[
     process::PTRACE_STAT,
     process::EPOLL_WAKEUP,
     process::IO_URING_ACCOUNTING,
+    process::THREAD_PROBE,
     files::RESERVED_BLOCKS,
     files::SYSCTL,
     files::TRUSTED_LIST,

@@ -168,3 +168,26 @@ pub const SPLIT_FROM_SYS_ADMIN: Rule = Rule {
         ))
     },
 };
+
+/// Signal 0 to a thread sends nothing: it asks whether the thread is there, and EPERM says so as well as
+/// success (tkill(2)). With kill(2) it stays a need: `kill -0` in scripts takes a refusal for "not running".
+pub const THREAD_PROBE: Rule = Rule {
+    name: "thread-probe",
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let signal = match identity.syscall.as_deref()? {
+            "tkill" => 1,
+            "tgkill" => 2,
+            _ => return None,
+        };
+        let samples = &fact.check.samples;
+        (identity.is(Capability::KILL)
+            && !samples.is_empty()
+            && samples
+                .iter()
+                .all(|sample| sample.arguments[signal] & 0xffff_ffff == 0))
+        .then(|| {
+            Judgement::noise("only asks whether a thread is there, which a refusal tells as well")
+        })
+    },
+};

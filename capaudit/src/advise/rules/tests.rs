@@ -372,6 +372,19 @@ fn cases() -> Vec<Case> {
         case("congestion", Verdict::Needed, option(6, 13)),
         plain(option(0, 35)),
         case(
+            "thread-probe",
+            Verdict::Noise,
+            with(check(C::KILL, "tkill", &[]), sample([7, 0, 0, 0, 0, 0])),
+        ),
+        plain(with(
+            check(C::KILL, "tkill", &[]),
+            sample([7, 15, 0, 0, 0, 0]),
+        )),
+        plain(with(
+            check(C::KILL, "kill", &[]),
+            sample([7, 0, 0, 0, 0, 0]),
+        )),
+        case(
             "audit-record-of-pam",
             Verdict::Noise,
             record("op=PAM:authentication acct="),

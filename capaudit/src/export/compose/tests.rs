@@ -19,6 +19,7 @@ fn report(subjects: Vec<SubjectReport>) -> Report {
             command: Vec::new(),
             exit_status: Some(0),
             lost_events: 0,
+            losses: crate::probe::Losses::default(),
             complete: true,
             notes: Vec::new(),
         },
