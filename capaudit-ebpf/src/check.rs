@@ -48,8 +48,10 @@ pub fn enter(_ctx: *mut c_void, cred: u64, target: u64, capability: u32, options
         capability,
         options,
     };
-    if ENTERED.insert(&thread, &entered, 0).is_err() {
+    // BPF_NOEXIST: an entry that is still there is a check whose return the kretprobe missed.
+    if ENTERED.insert(&thread, &entered, 1).is_err() {
         lose(loss::RETURNS);
+        let _ = ENTERED.insert(&thread, &entered, 0);
     }
 }
 
@@ -59,7 +61,11 @@ pub fn leave(ctx: *mut c_void, result: i32) {
     let thread = bpf_get_current_pid_tgid() as u32;
     // SAFETY: copied at once; only this thread writes the entry.
     let Some(entered) = (unsafe { ENTERED.get(&thread) }).copied() else {
-        lose(loss::RETURNS);
+        // Begun before the entry's probe was attached: of interest only if the process was followed by then.
+        let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if process::followed(kernel::current(), tgid).is_some() {
+            lose(loss::RETURNS);
+        }
         return;
     };
     let _ = ENTERED.remove(&thread);

@@ -7,6 +7,8 @@ use std::io;
 pub struct Symbols {
     /// Sorted by address.
     functions: Vec<(u64, Box<str>)>,
+    /// Where the kernel proper lies: `_stext` to `_etext`.
+    text: Option<std::ops::Range<u64>>,
 }
 
 impl Symbols {
@@ -23,15 +25,31 @@ impl Symbols {
     /// Takes the functions out of text as /proc/kallsyms has it; lines it does not understand are left out.
     pub fn parse(text: &str) -> Self {
         let mut functions: Vec<(u64, Box<str>)> = text.lines().filter_map(function).collect();
+        let of = |wanted: &str| {
+            functions
+                .iter()
+                .find(|(_, name)| &**name == wanted)
+                .map(|(address, _)| *address)
+        };
+        let text = of("_stext")
+            .zip(of("_etext"))
+            .map(|(start, end)| start..end);
         // Of several names of one address the first listed stays.
         functions.sort_by_key(|(address, _name)| *address);
         functions.dedup_by_key(|(address, _name)| *address);
-        Self { functions }
+        Self { functions, text }
     }
 
     /// Whether any function is known.
     pub fn is_empty(&self) -> bool {
         self.functions.is_empty()
+    }
+
+    /// Whether `address` lies in the kernel proper, not in a module or a BPF program; true if that cannot be told.
+    pub fn is_core_text(&self, address: u64) -> bool {
+        self.text
+            .as_ref()
+            .is_none_or(|text| text.contains(&address))
     }
 
     /// The function that `address` lies in. Compiler suffixes (`.isra.0`, `.constprop.0`, …) are left out.

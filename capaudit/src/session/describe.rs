@@ -151,8 +151,10 @@ fn word32(bytes: &[u8], at: usize) -> Option<u32> {
 
 /// Names of the functions that led to `cap_capable`, innermost first, without the hook's and the entry's own.
 pub fn callers(stack: &[u64], symbols: &Symbols) -> Vec<String> {
+    // The hook's own frames come first, and lie outside the kernel's text: no symbol is theirs.
     let names: Vec<&str> = stack
         .iter()
+        .skip_while(|address| !symbols.is_core_text(**address))
         .map(|address| symbols.name(*address).unwrap_or("?"))
         .collect();
     // A kretprobe sees the stack of cap_capable's caller.

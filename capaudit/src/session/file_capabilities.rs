@@ -93,7 +93,14 @@ impl Reader {
 
     fn read(&mut self, exec: &Exec) -> Option<Option<FileCapabilities>> {
         let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let own = || open(format!("/proc/{}/exe", exec.header.tgid), flags, Mode::empty()).ok();
+        let own = || {
+            open(
+                format!("/proc/{}/exe", exec.header.tgid),
+                flags,
+                Mode::empty(),
+            )
+            .ok()
+        };
         let by_path = || {
             let path = text(&exec.path);
             let root = self.roots.get(&exec.namespaces.mnt)?;
