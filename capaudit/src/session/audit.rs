@@ -83,10 +83,6 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
     let symbols = std::thread::spawn(Symbols::of_running_kernel);
     let engine = Engine::connect().await;
     let mut tracer = Tracer::start(&plan.settings)?;
-    let existing = Existing::look();
-    for process in existing.processes() {
-        tracer.ignore_process(*process)?;
-    }
     let symbols = symbols.join().ok().and_then(Result::ok).unwrap_or_default();
     let mut notes = Vec::new();
     if symbols.is_empty() {
@@ -95,9 +91,17 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
                 .to_owned(),
         );
     }
-    let mut collector = Collector::new(existing, symbols);
+    let mut collector = Collector::new(symbols);
     let records = readable(&tracer).map_err(system("cannot wait for records"))?;
     let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
+
+    // What has started by now is not ours, though it may have been seen already.
+    let existing = Existing::look();
+    for process in existing.processes() {
+        tracer.ignore_process(*process)?;
+    }
+    while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
+    collector.begin(existing);
 
     let started = jiff::Timestamp::now();
     let clock = Instant::now();

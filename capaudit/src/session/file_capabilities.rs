@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashMap,
-    os::fd::{AsRawFd as _, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
 use capaudit_common::event::Exec;
@@ -36,11 +36,13 @@ impl Reader {
     /// What there is to say of this execution, in a user namespace of depth `level`; `None` if the file carries
     /// no privilege that counts.
     ///
-    /// The process may be gone: then the root directory that an earlier process of its mount namespace had may
+    /// The process may be gone: then the root directory of its mount namespace (see [`Self::hold_root`]) may
     /// still lead to the file by its path, or what the process got tells. If nothing does, the record says that
     /// it was not seen.
     pub fn look(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
-        self.hold_root(exec);
+        if !self.roots.contains_key(&exec.namespaces.mnt) {
+            self.hold_root(exec.namespaces.mnt, exec.header.tgid);
+        }
         if exec.namespaces.user_level != level {
             // The creator of a user namespace has a full bounding set in it (`create_user_ns`,
             // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
@@ -73,16 +75,21 @@ impl Reader {
         })
     }
 
-    /// Keeps the root directory of the first process seen in a mount namespace.
-    fn hold_root(&mut self, exec: &Exec) {
-        if self.roots.contains_key(&exec.namespaces.mnt) {
-            return;
-        }
-        let root = format!("/proc/{}/root", exec.header.tgid);
+    /// Keeps the root directory of a process, if it is another than ours.
+    ///
+    /// For what executes something, and before that, whenever what sets a container up is heard of: the last time
+    /// it is, the container's root is its own, and it still waits for its start. The program itself may live for
+    /// less than a millisecond.
+    pub fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        // The pid may belong to somebody else by now; then the inode numbers will not fit.
-        if let Ok(root) = open(root, flags, Mode::empty()) {
-            self.roots.insert(exec.namespaces.mnt, root);
+        // The pid may belong to somebody else by now; then the inode numbers of its files will not fit.
+        let Ok(root) = open(format!("/proc/{pid}/root"), flags, Mode::empty()) else {
+            return;
+        };
+        let place = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
+        let machine = rustix::fs::stat("/").map(place);
+        if fstat(&root).map(place) != machine {
+            self.roots.insert(mount_namespace, root);
         }
     }
 
@@ -101,16 +108,21 @@ impl Reader {
             )
             .ok()
         };
-        let by_path = || {
-            let path = text(&exec.path);
-            let root = self.roots.get(&exec.namespaces.mnt)?;
+        let path = text(&exec.path);
+        let below = |root: BorrowedFd<'_>| {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            path.starts_with('/')
-                .then(|| openat2(root, path, flags, Mode::empty(), resolve).ok())
-                .flatten()
+            openat2(root, path.as_str(), flags, Mode::empty(), resolve).ok()
         };
         let is_it = |file: &OwnedFd| fstat(file).is_ok_and(|found| found.st_ino == exec.inode);
-        let file = own().filter(is_it).or_else(|| by_path().filter(is_it))?;
+        let held = self.roots.get(&exec.namespaces.mnt);
+        // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
+        let machine = open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok();
+        let file = own().filter(is_it).or_else(|| {
+            held.into_iter()
+                .chain(&machine)
+                .filter(|_root| path.starts_with('/'))
+                .find_map(|root| below(root.as_fd()).filter(is_it))
+        })?;
         // An attribute cannot be read through an O_PATH descriptor, but through its link.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut buffer = [0u8; 64];

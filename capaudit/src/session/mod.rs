@@ -17,6 +17,7 @@ use std::{
 use capaudit_common::{
     event::{Call, Check, Exec, Result as CallResult},
     key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
+    scope,
 };
 
 use crate::{
@@ -64,10 +65,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// A collector for an audit that starts now; `symbols` name the kernel's functions.
-    pub fn new(existing: Existing, symbols: Symbols) -> Self {
+    /// A collector for an audit that begins soon; `symbols` name the kernel's functions.
+    pub fn new(symbols: Symbols) -> Self {
         Self {
-            tracker: Tracker::new(existing),
+            tracker: Tracker::new(Existing::default()),
             files: Reader::default(),
             sightings: HashMap::new(),
             awaited: HashMap::new(),
@@ -78,6 +79,17 @@ impl Collector {
             symbols,
             started: monotonic_now(),
         }
+    }
+
+    /// The audit begins: whatever was recorded so far, and `existing`, is none of it.
+    pub fn begin(&mut self, existing: Existing) {
+        self.tracker.disown(existing);
+        self.sightings.clear();
+        self.awaited.clear();
+        self.awaited_order.clear();
+        self.calls.clear();
+        self.subjects.clear();
+        self.started = monotonic_now();
     }
 
     /// Takes a record.
@@ -99,6 +111,11 @@ impl Collector {
     }
 
     fn check(&mut self, check: &Check) {
+        if check.header.flags & scope::image::SETUP != 0
+            && let Some(namespace) = self.tracker.mount_namespace_of(check.header.image)
+        {
+            self.files.hold_root(namespace, check.header.tgid);
+        }
         let key = SiteKey {
             check: check.key,
             site: check.site,

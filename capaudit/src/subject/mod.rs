@@ -121,6 +121,16 @@ impl Tracker {
         }
     }
 
+    /// Makes whatever was met so far, and what is in `existing`, none of ours.
+    pub fn disown(&mut self, existing: Existing) {
+        for image in self.images.values_mut() {
+            image.owner = Owner::Unrelated;
+        }
+        self.subjects.clear();
+        self.by_identity.clear();
+        self.existing = existing;
+    }
+
     /// A process was forked; `parent` 0 means by capaudit itself: the command.
     pub fn fork(&mut self, fork: &Fork) {
         let (owner, exe) = if fork.parent == 0 {
@@ -304,6 +314,11 @@ impl Tracker {
             .iter()
             .enumerate()
             .map(|(index, subject)| (SubjectId(index), subject))
+    }
+
+    /// Inode number of the mount namespace that an image was met in.
+    pub fn mount_namespace_of(&self, image: u64) -> Option<u32> {
+        self.images.get(&image).map(|image| image.mount_namespace)
     }
 
     /// Whether a followed process lives in this mount namespace.

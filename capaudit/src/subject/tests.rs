@@ -196,6 +196,20 @@ fn a_reused_namespace_of_an_unknown_engine_is_a_new_subject() {
 }
 
 #[test]
+fn what_was_met_before_the_audit_began_is_none_of_ours() {
+    let mut tracker = tracker();
+    tracker.exec(&exec(1, 0, 70, "/init", ID));
+    let Some(container) = ContainerId::new(ID) else {
+        panic!("the id is one");
+    };
+    tracker.disown(Existing::with(&[(container, 70)], &[HOST_PID_NS, 70]));
+    tracker.fork(&fork(2, 1, 70, 0));
+    tracker.exec(&exec(3, 2, 70, "/bin/sh", ID));
+    assert_eq!(tracker.subjects().count(), 0);
+    assert_eq!(identity(&tracker, 3), None);
+}
+
+#[test]
 fn ended_images_are_listed_once() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
