@@ -10,8 +10,8 @@ pub struct Process {
     pub image: u64,
     /// [`image`] bits.
     pub flags: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Of an ignored process: inode number of the mount namespace in which it is ignored. Else 0.
+    pub mount_namespace: u32,
 }
 assert_size!(Process, 16);
 
@@ -20,7 +20,9 @@ pub mod image {
     /// Not yet the audited program: what sets it up (a container runtime before its last execve, capaudit's
     /// own child before the command). The next execve clears it.
     pub const SETUP: u32 = 1 << 0;
-    /// In a container that was there before: known, so that it is not taken for a new one, but not followed.
+    /// There before, in another mount namespace than capaudit's: known, so that it is not taken for a new
+    /// container, but not followed. Ends when it, or what it forks, enters yet another mount namespace: container
+    /// engines may have one of their own.
     pub const IGNORED: u32 = 1 << 1;
 }
 

@@ -28,9 +28,16 @@ pub fn followed(task: Pointer, tgid: u32) -> Option<Process> {
     // SAFETY: copied at once.
     match unsafe { PROCESSES.get(&tgid) } {
         Some(process) if process.flags & image::IGNORED == 0 => Some(*process),
-        Some(_) => None,
-        None => adopt(task, tgid),
+        Some(process) if is_ignored(task, process) => None,
+        _ => adopt(task, tgid),
     }
+}
+
+/// Whether an ignored process is still where it is ignored.
+#[inline(always)]
+fn is_ignored(task: Pointer, process: &Process) -> bool {
+    let mount = kernel::mount_namespace(task);
+    mount == 0 || mount == process.mount_namespace
 }
 
 /// Begins to follow the running process if everything is followed, or if it is met in another mount namespace
@@ -68,6 +75,11 @@ fn entitled(task: Pointer, tgid: u32) -> Option<u32> {
 /// Enters a process, with a new image, into the map.
 #[inline(always)]
 fn follow_from_now(tgid: u32, flags: u32) -> Option<Process> {
+    enter(tgid, flags, 0)
+}
+
+#[inline(always)]
+fn enter(tgid: u32, flags: u32, mount_namespace: u32) -> Option<Process> {
     let counter = IMAGES.get_ptr_mut(0)?;
     // SAFETY: a map value of this CPU, and no preconditions. User space numbers from 1 below 1 << 40.
     let image = unsafe {
@@ -77,7 +89,7 @@ fn follow_from_now(tgid: u32, flags: u32) -> Option<Process> {
     let process = Process {
         image,
         flags,
-        reserved: 0,
+        mount_namespace,
     };
     if PROCESSES.insert(&tgid, &process, 0).is_err() {
         lose(loss::PROCESSES);
@@ -94,22 +106,26 @@ pub fn fork(parent: Pointer, child: Pointer) {
     if tgid == parent_tgid {
         return; // a thread
     }
-    let (from, flags) = if parent_tgid == setting::SELF_TGID.load() {
+    let from = if parent_tgid == setting::SELF_TGID.load() {
         match SPAWNING.get(0) {
-            Some(1) => (0, image::SETUP),
+            Some(1) => Process {
+                image: 0,
+                flags: image::SETUP,
+                mount_namespace: 0,
+            },
             _ => return,
         }
     } else {
         // SAFETY: copied at once.
         match unsafe { PROCESSES.get(&parent_tgid) } {
-            Some(process) => (process.image, process.flags),
+            Some(process) => *process,
             None => return,
         }
     };
-    if let Some(process) = follow_from_now(tgid, flags)
-        && flags & image::IGNORED == 0
+    if let Some(process) = enter(tgid, from.flags, from.mount_namespace)
+        && process.flags & image::IGNORED == 0
     {
-        announce(child, process, kind::FORK, tgid, from);
+        announce(child, process, kind::FORK, tgid, from.image);
     }
 }
 
@@ -153,10 +169,10 @@ pub fn exec(task: Pointer, bprm: Pointer) {
     let tgid: u32 = direct(task, &offset::TASK_TGID);
     // SAFETY: copied at once.
     let previous = match unsafe { PROCESSES.get(&tgid) } {
-        Some(process) if process.flags & image::IGNORED != 0 => return,
-        Some(process) => process.image,
-        None if entitled(task, tgid).is_some() => 0,
-        None => return,
+        Some(process) if process.flags & image::IGNORED == 0 => process.image,
+        Some(process) if is_ignored(task, process) => return,
+        _ if entitled(task, tgid).is_some() => 0,
+        _ => return,
     };
     let Some(process) = follow_from_now(tgid, 0) else {
         return;

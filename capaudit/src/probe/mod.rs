@@ -306,16 +306,16 @@ impl Tracer {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 
-    /// Leaves a running process, and what it forks from now on, out.
+    /// Leaves a running process out, and what it forks from now on, as long as they stay in this mount namespace.
     ///
     /// # Errors
     ///
     /// The map of processes is full.
-    pub fn ignore_process(&mut self, pid: u32) -> Result<(), ProbeError> {
+    pub fn ignore_process(&mut self, pid: u32, mount_namespace: u32) -> Result<(), ProbeError> {
         let process = Process {
             image: 0,
             flags: image::IGNORED,
-            reserved: 0,
+            mount_namespace,
         };
         Ok(self.processes.insert(pid, process, 0)?)
     }

@@ -97,8 +97,8 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
 
     // What has started by now is not ours, though it may have been seen already.
     let existing = Existing::look();
-    for process in existing.processes() {
-        tracer.ignore_process(*process)?;
+    for (process, mount_namespace) in existing.processes() {
+        tracer.ignore_process(*process, *mount_namespace)?;
     }
     while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
     collector.begin(existing);

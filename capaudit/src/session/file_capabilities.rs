@@ -144,7 +144,7 @@ impl Reader {
         }
         let passed_on = exec.sets.ambient | exec.sets.inheritable;
         let held = CapSet::from_bits(exec.sets.permitted & !passed_on);
-        Some((!held.is_empty()).then(|| FileCapabilities {
+        Some((!held.is_empty()).then_some(FileCapabilities {
             permitted: held,
             inheritable: CapSet::EMPTY,
             effective: exec.sets.effective & !passed_on != 0,

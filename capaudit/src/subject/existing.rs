@@ -13,7 +13,7 @@ pub struct Existing {
     /// A container that is stopped and started again has another pid namespace.
     containers: HashSet<(ContainerId, u32)>,
     pid_namespaces: HashSet<u32>,
-    processes: Vec<u32>,
+    processes: Vec<(u32, u32)>,
 }
 
 impl Existing {
@@ -35,10 +35,12 @@ impl Existing {
                 continue;
             };
             found.pid_namespaces.insert(pid_namespace);
-            if mount_namespace_of(&text) == own {
-                continue;
+            match mount_namespace_of(&text) {
+                Some(mount_namespace) if Some(mount_namespace) != own => {
+                    found.processes.push((pid, mount_namespace));
+                }
+                _ => continue,
             }
-            found.processes.push(pid);
             let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
             if let Some(container) = cgroups
                 .unwrap_or_default()
@@ -62,8 +64,8 @@ impl Existing {
         self.pid_namespaces.contains(&inode)
     }
 
-    /// Processes in mount namespaces other than capaudit's.
-    pub fn processes(&self) -> &[u32] {
+    /// Processes in mount namespaces other than capaudit's, each with its mount namespace.
+    pub fn processes(&self) -> &[(u32, u32)] {
         &self.processes
     }
 

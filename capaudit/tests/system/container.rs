@@ -38,6 +38,10 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("container::churn_loses_nobody", churn),
         Trial::test("container::snippet_is_valid_compose", snippet),
         Trial::test("container::runtime_is_kept_apart", runtime),
+        Trial::test(
+            "container::engine_in_another_mount_namespace",
+            other_mount_namespace,
+        ),
         Trial::test("container::cgroup_of_version_2", cgroup_2),
     ];
     trials.extend(EXACT.into_iter().map(|name| {
@@ -311,6 +315,40 @@ fn runtime() -> Verdicts {
         found.verdict == Verdict::Noise && found.reason.contains("before it was executed"),
         found,
     )
+}
+
+/// capaudit, or the engine, may have a mount namespace of its own.
+fn other_mount_namespace() -> Verdicts {
+    let name = unique("apart");
+    let directory = tempfile::tempdir()?;
+    let report = directory.path().join("report.json");
+    let output = Command::new("unshare")
+        .args(["--mount", CAPAUDIT, "run", "--format", "json", "--output"])
+        .arg(&report)
+        .args([
+            "--",
+            "docker",
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "--name",
+            &name,
+            IMAGE,
+        ])
+        .args(["chown", "1", "/etc/motd"])
+        .output()?;
+    ensure(
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr),
+    )?;
+    let report: Report = serde_json::from_str(&std::fs::read_to_string(&report)?)?;
+    let container = report
+        .subjects
+        .iter()
+        .find(|subject| subject.name == name)
+        .ok_or("the container was missed")?;
+    needs(container, &["CHOWN"])
 }
 
 /// The unified hierarchy names a container as well: a process in a cgroup of such a name, with a pid

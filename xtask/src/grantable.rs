@@ -1,0 +1,173 @@
+//! Which capabilities this engine on this kernel can grant to a container.
+//!
+//! An engine refuses names that it does not know, and cannot grant what its own bounding set lacks.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    capability::Set,
+    command,
+    docker::Client,
+    scenario::{BASE_IMAGE, capability_arguments},
+};
+
+/// What came of asking for a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// The container started with these.
+    Granted(Set),
+    /// The engine does not know this one.
+    Unknown(Set),
+    /// The set cannot be granted, and the engine does not say on whose account.
+    Refused,
+}
+
+/// Asks for everything at once and narrows it down, which takes about five short runs.
+pub fn find(docker: &Client) -> Result<Set> {
+    // The engine's bounding set is not ours to see if it runs elsewhere, but it is likely to equal ours.
+    let likely = own_bounding_set()?;
+    let mut ask = |set| ask(docker, set);
+    let granted = narrow(likely, &mut ask)?;
+    Ok(granted.union(narrow(Set::ALL.without(likely), &mut ask)?))
+}
+
+/// The members of `wanted` that are granted.
+fn narrow(mut wanted: Set, ask: &mut impl FnMut(Set) -> Result<Answer>) -> Result<Set> {
+    while !wanted.is_empty() {
+        match ask(wanted)? {
+            Answer::Granted(set) => return Ok(set),
+            Answer::Unknown(set) => wanted = wanted.without(set),
+            Answer::Refused if wanted.len() == 1 => break,
+            Answer::Refused => {
+                let (first, second) = wanted.halves();
+                return Ok(narrow(first, ask)?.union(narrow(second, ask)?));
+            }
+        }
+    }
+    Ok(Set::EMPTY)
+}
+
+/// Starts a container that may use `set` and looks at what it has.
+fn ask(docker: &Client, set: Set) -> Result<Answer> {
+    let mut run = docker.command(["run", "--rm", "--network", "none"]);
+    run.args(capability_arguments(set))
+        .args([BASE_IMAGE, "grep", "CapBnd", "/proc/self/status"]);
+    let output = command::output_of(&mut run)?;
+    if output.status.success() {
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        return Ok(Answer::Granted(bounding_set(&shown)?.intersection(set)));
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    match refusal(&complaint, set)? {
+        Some(answer) => Ok(answer),
+        None => bail!(
+            "cannot find out which capabilities Docker grants: {}",
+            command::complaint(&output)
+        ),
+    }
+}
+
+/// Reads Docker's complaint about a set it was asked to grant; `None` if the trouble is another.
+fn refusal(complaint: &str, asked: Set) -> Result<Option<Answer>> {
+    if let Some((_, rest)) = complaint.split_once("unknown capability: \"") {
+        let unknown = Set::of(rest.split('"').next().unwrap_or_default())?;
+        if asked.contains(unknown) {
+            return Ok(Some(Answer::Unknown(unknown)));
+        }
+    }
+    Ok(complaint
+        .contains("unable to apply caps")
+        .then_some(Answer::Refused))
+}
+
+fn own_bounding_set() -> Result<Set> {
+    bounding_set(&fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?)
+}
+
+/// The set in the `CapBnd:` line of a process's status.
+fn bounding_set(status: &str) -> Result<Set> {
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .context("no CapBnd line")?;
+    let mask = u64::from_str_radix(mask.trim(), 16)
+        .with_context(|| format!("odd bounding set {mask:?}"))?;
+    Ok(Set::from_mask(mask))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn set(names: &str) -> Set {
+        names.parse().unwrap()
+    }
+
+    /// An engine that knows `known` and can grant `grantable`.
+    fn asked_of(known: Set, grantable: Set, wanted: Set) -> (Set, usize) {
+        let mut runs = 0;
+        let found = narrow(wanted, &mut |asked: Set| {
+            runs += 1;
+            Ok(match asked.without(known).names().next() {
+                Some(unknown) => Answer::Unknown(Set::of(unknown)?),
+                None if grantable.contains(asked) => Answer::Granted(asked),
+                None => Answer::Refused,
+            })
+        });
+        (found.unwrap(), runs)
+    }
+
+    #[test]
+    fn one_run_does_where_everything_is_granted() {
+        assert_eq!(asked_of(Set::ALL, Set::ALL, Set::ALL), (Set::ALL, 1));
+    }
+
+    #[test]
+    fn unknown_names_cost_a_run_each() {
+        let known = Set::ALL.without(set("PERFMON BPF CHECKPOINT_RESTORE"));
+        assert_eq!(asked_of(known, known, Set::ALL), (known, 4));
+    }
+
+    #[test]
+    fn what_is_refused_without_a_name_is_found_by_halving() {
+        let grantable = Set::ALL.without(set("SYS_RESOURCE"));
+        let (found, runs) = asked_of(Set::ALL, grantable, Set::ALL);
+        assert_eq!(found, grantable);
+        assert!(runs <= 13, "{runs} runs");
+        assert_eq!(
+            asked_of(Set::ALL, grantable, set("SYS_RESOURCE")),
+            (Set::EMPTY, 1)
+        );
+    }
+
+    #[test]
+    fn dockers_complaints_are_told_apart() {
+        let asked = set("CHOWN BPF");
+        let unknown =
+            "docker: Error response from daemon: invalid CapAdd: unknown capability: \"CAP_BPF\".";
+        assert_eq!(
+            refusal(unknown, asked).unwrap(),
+            Some(Answer::Unknown(set("BPF")))
+        );
+        let refused = "runc create failed: unable to apply caps: operation not permitted: unknown.";
+        assert_eq!(refusal(refused, asked).unwrap(), Some(Answer::Refused));
+        assert_eq!(refusal("no such image", asked).unwrap(), None);
+        // A name that was not asked for would be left out for ever.
+        assert_eq!(
+            refusal("unknown capability: \"CAP_KILL\"", asked).unwrap(),
+            None
+        );
+    }
+
+    #[test]
+    fn the_bounding_set_is_read_from_the_status() {
+        assert_eq!(
+            bounding_set("Name:\tgrep\nCapBnd:\t0000000000000021\n").unwrap(),
+            set("CHOWN KILL")
+        );
+        assert!(bounding_set("Name:\tgrep\n").is_err());
+    }
+}

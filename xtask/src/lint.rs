@@ -1,0 +1,56 @@
+//! `cargo xtask lint`: formatting and clippy, warnings being errors.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::{command, project};
+
+/// Check formatting and lints of the workspace and the formatting of the BPF crate
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs every check, also after one has failed.
+pub fn run(_: &Args) -> Result<()> {
+    let failed: Vec<&str> = checks()
+        .into_iter()
+        .filter_map(|(name, mut check)| {
+            println!("== {name}");
+            let outcome = command::succeed(&mut check);
+            outcome
+                .inspect_err(|error| eprintln!("error: {error:#}"))
+                .is_err()
+                .then_some(name)
+        })
+        .collect();
+    if !failed.is_empty() {
+        bail!("lint failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn checks() -> [(&'static str, Command); 3] {
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = project::cargo();
+        cargo.args(arguments);
+        cargo
+    };
+    let mut bpf = cargo(&["fmt", "--check"]);
+    bpf.current_dir(project::root().join("capaudit-ebpf"));
+    [
+        ("format", cargo(&["fmt", "--all", "--check"])),
+        ("format of the BPF crate", bpf),
+        (
+            "clippy",
+            cargo(&[
+                "clippy",
+                "--quiet",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
+        ),
+    ]
+}

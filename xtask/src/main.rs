@@ -1,0 +1,60 @@
+//! capaudit's own chores: `cargo xtask setup`, `test`, `lint`, `corpus`, …
+
+mod capability;
+mod command;
+mod corpus;
+mod docker;
+mod grantable;
+mod images;
+mod kernels;
+mod lint;
+mod project;
+mod scenario;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What is done to capaudit rather than with it
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    Setup(setup::Args),
+    Docker(docker::Args),
+    Images(images::Args),
+    Test(test::Args),
+    Lint(lint::Args),
+    Corpus(corpus::Args),
+    Kernels(kernels::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().chore {
+        Chore::Setup(args) => setup::run(&args).map(success),
+        Chore::Docker(args) => docker::run(&args).map(success),
+        Chore::Images(args) => images::run(&args).map(success),
+        Chore::Test(args) => test::run(&args),
+        Chore::Lint(args) => lint::run(&args).map(success),
+        Chore::Corpus(args) => corpus::run(&args).map(success),
+        Chore::Kernels(args) => kernels::run(args).map(success),
+    };
+    match done {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn success((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,29 @@
+//! `cargo xtask setup`: finds or installs what building and testing need.
+
+mod apt;
+mod bpf;
+mod compiler;
+mod linker;
+mod tools;
+
+use anyhow::Result;
+
+use apt::Apt;
+
+/// Find or install what building the BPF programs needs
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Also what running the tests needs: Docker, debootstrap and small tools
+    #[arg(long)]
+    pub tests: bool,
+}
+
+/// Installs what is missing; quick when nothing is.
+pub fn run(args: &Args) -> Result<()> {
+    let mut apt = Apt::default();
+    bpf::ensure(&mut apt)?;
+    if args.tests {
+        tools::ensure(&mut apt)?;
+    }
+    Ok(())
+}
