@@ -106,3 +106,27 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temporary.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_or_left_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("f");
+        write_whole(&file, b"one").unwrap();
+        write_whole(&file, b"two").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"two");
+        assert_eq!(
+            std::fs::read_dir(&directory).unwrap().count(),
+            1,
+            "nothing temporary is left"
+        );
+        let missing = directory.path().join("no/such/f");
+        assert!(write_whole(&missing, b"x").is_err());
+        write_whole(Path::new("/dev/null"), b"x").unwrap();
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    }
+}

@@ -172,3 +172,6 @@ impl CheckRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
