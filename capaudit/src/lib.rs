@@ -14,3 +14,4 @@ pub mod probe;
 pub mod report;
 pub mod session;
 pub mod subject;
+pub mod verify;

@@ -4,6 +4,7 @@ mod doctor;
 mod export;
 mod report;
 mod run;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -59,6 +60,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
     Doctor(doctor::Arguments),
@@ -76,6 +78,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

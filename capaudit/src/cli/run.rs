@@ -123,7 +123,7 @@ fn of_error(error: &AuditError) -> Exit {
 }
 
 /// Whether a file could be written at the end: better known before a long test suite has run.
-fn writable(file: &std::path::Path) -> io::Result<()> {
+pub(super) fn writable(file: &std::path::Path) -> io::Result<()> {
     let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => std::path::Path::new("."),

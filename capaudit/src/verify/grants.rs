@@ -18,7 +18,7 @@ pub struct Grant {
 /// A capability set for each subject: one for a command or a container, one a service for compose.
 ///
 /// The operations take the sets pairwise; a subject that one side does not know has the empty set there.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Grants(Vec<CapSet>);
 

@@ -9,6 +9,7 @@ mod command;
 mod container;
 mod payload;
 mod runner;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -22,9 +23,14 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One at a time: an audit sees every container that starts meanwhile, other tests' too.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(1));
-    let trials: Vec<Trial> = [command::trials(), runner::trials(), container::trials()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let trials: Vec<Trial> = [
+        command::trials(),
+        runner::trials(),
+        container::trials(),
+        verify::trials(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

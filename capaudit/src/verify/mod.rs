@@ -1,0 +1,506 @@
+//! Proof: a set is enforced, the command is run again, and its exit status is the judge.
+//!
+//! [`minimize`] decides which sets are tried (pure); [`enforce`] says how a set is enforced on a command line
+//! (pure, but for the last step); [`execute`] makes a run; [`state`] keeps them; [`proof`] tells what they say.
+
+pub mod enforce;
+mod execute;
+mod grants;
+pub mod minimize;
+mod output;
+pub mod progress;
+pub mod proof;
+mod runner;
+mod state;
+mod target;
+mod text;
+
+use std::{ffi::OsString, io, path::PathBuf, time::Duration};
+
+use nix::sys::signal::Signal;
+use thiserror::Error;
+
+pub use enforce::Via;
+pub use enforce::bounding::Refusal;
+pub use execute::ExecuteError;
+pub use grants::{Grant, Grants};
+pub use proof::{Verification, Verified};
+pub use state::StateError;
+pub use text::text;
+
+use crate::{
+    advise::Evidence,
+    capability::CapSet,
+    launch::Signals,
+    ledger::{Kind, Ledger, LoadError, SubjectRecord},
+    report::Report,
+};
+use enforce::{
+    Enforcement, NotUnderstood,
+    compose::{ComposeRun, Resolved},
+    docker::DockerRun,
+};
+use minimize::{Candidate, Fate, Minimum, Problem};
+use progress::Progress;
+use proof::{Member, Proof};
+use runner::Runner;
+use state::{Audited, Key, State};
+use target::Target;
+
+/// Where the set comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// What an audit of the command recommends, which is made first.
+    Audit,
+    /// What these sessions recommend.
+    Sessions(Box<Ledger>),
+    /// The user, for all services or for each by name.
+    Given(Vec<(Option<String>, CapSet)>),
+}
+
+/// What is to be verified, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The command.
+    pub command: Vec<OsString>,
+    /// How sets are enforced.
+    pub via: Via,
+    /// Find out what can be left out.
+    pub minimize: bool,
+    /// Where the set comes from.
+    pub source: Source,
+    /// Runs that a set must pass.
+    pub repeat: usize,
+    /// Limit to each run.
+    pub timeout: Option<Duration>,
+    /// File that keeps the runs.
+    pub state: Option<PathBuf>,
+}
+
+/// Why nothing could be verified.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The command, the set or a session cannot be used.
+    #[error(transparent)]
+    NotUnderstood(#[from] NotUnderstood),
+    /// Kept runs cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The audit's own record cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Tracing is not possible here.
+    #[error("the command cannot be audited: {0}")]
+    CannotTrace(String),
+    /// The command cannot be executed.
+    #[error("{told}")]
+    NotExecuted {
+        /// What there is to say.
+        told: String,
+        /// 126 or 127.
+        status: i32,
+    },
+    /// The command did not end in time, with all that it grants itself.
+    #[error("with what it grants itself, the command did not end within {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// A run could not be made.
+    #[error(transparent)]
+    Execute(ExecuteError),
+    /// A signal asked to stop.
+    #[error("interrupted; {}", interrupted(.kept, .file))]
+    Interrupted {
+        /// Which.
+        signal: Signal,
+        /// Runs that are kept.
+        kept: usize,
+        /// Where.
+        file: Option<PathBuf>,
+    },
+}
+
+impl VerifyError {
+    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Execute(ExecuteError::System { what, error })
+    }
+}
+
+impl From<ExecuteError> for VerifyError {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Interrupted(signal) => Self::Interrupted {
+                signal,
+                kept: 0,
+                file: None,
+            },
+            other => Self::Execute(other),
+        }
+    }
+}
+
+fn interrupted(kept: &usize, file: &Option<PathBuf>) -> String {
+    match file {
+        Some(file) => format!(
+            "what was found so far (runs: {kept}) is kept in {file:?}: the same command goes on from there"
+        ),
+        None => "with --state FILE, the runs made so far would have been kept".to_owned(),
+    }
+}
+
+/// Verifies.
+///
+/// # Errors
+///
+/// Nothing could be verified. A command that fails is no error.
+pub fn run(
+    plan: &Plan,
+    signals: &Signals,
+    progress: &mut dyn Progress,
+) -> Result<Verified, VerifyError> {
+    execute::become_subreaper().map_err(VerifyError::system("cannot take charge of orphans"))?;
+    let enforcement = enforcement(plan, signals)?;
+    let key = Key {
+        command: plan
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        directory: std::env::current_dir()
+            .map_err(VerifyError::system("there is no working directory"))?,
+        via: plan.via,
+    };
+    let mut runner = Runner {
+        enforcement: &enforcement,
+        command: &plan.command,
+        subjects: vec![String::new()],
+        state: State::open(plan.state.as_deref(), key)?,
+        timeout: plan.timeout,
+        usual: None,
+        signals,
+        progress,
+        told_of_missing: false,
+    };
+    let verified = verified(plan, &mut runner);
+    runner.finish();
+    match verified {
+        Err(VerifyError::Interrupted { signal, .. }) => Err(VerifyError::Interrupted {
+            signal,
+            kept: runner.state.kept(),
+            file: runner.state.file().map(PathBuf::from),
+        }),
+        other => other,
+    }
+}
+
+fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyError> {
+    match plan.via {
+        Via::Bounding => Ok(Enforcement::Bounding(plan.command.clone())),
+        Via::Docker => {
+            let run = DockerRun::parse(&plan.command)?;
+            if let Some(name) = run.name().and_then(|name| name.to_str()) {
+                let known = run.client(&["container", "inspect", "--format", "{{.Id}}", name]);
+                if execute::ask(&known, signals).is_ok() {
+                    return Err(NotUnderstood::new(format!(
+                        "there is a container {name:?} already, so that no run can give the name to its own: remove it, or leave --name out"
+                    ))
+                    .into());
+                }
+            }
+            Ok(Enforcement::Docker(Box::new(run)))
+        }
+        Via::Compose => {
+            let project = format!("capaudit-{}", std::process::id());
+            let run = ComposeRun::parse(&plan.command, project)?;
+            let printed = execute::ask(&run.resolving(), signals).map_err(|error| {
+                NotUnderstood::new(format!("compose does not understand its files: {error}"))
+            })?;
+            Ok(Enforcement::Compose(Box::new(run), Resolved::new(printed)?))
+        }
+    }
+}
+
+/// What is to be tried.
+struct Start {
+    /// The facts, if there was an audit.
+    ledger: Option<Ledger>,
+    /// Where in it the targets are.
+    targets: Vec<Target>,
+    candidates: Vec<Candidate>,
+    granted: Option<Grants>,
+    suspects: Grants,
+    notes: Vec<String>,
+}
+
+fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyError> {
+    let start = match &plan.source {
+        Source::Audit => {
+            let audited = runner.audit()?;
+            match audited.ledger.session.exit_status {
+                Some(0) | None => of_audit(runner.enforcement, audited)?,
+                Some(status) => return Ok(failed_at_once(plan, runner, audited, status)),
+            }
+        }
+        Source::Sessions(ledger) => of_ledger(runner.enforcement, (**ledger).clone(), None)?,
+        Source::Given(sets) => {
+            let (subjects, candidates) = given(runner.enforcement, sets)?;
+            runner.subjects = subjects;
+            Start {
+                ledger: None,
+                targets: Vec::new(),
+                candidates,
+                granted: None,
+                suspects: Grants::new(Vec::new()),
+                notes: Vec::new(),
+            }
+        }
+    };
+    if start.ledger.is_some() {
+        runner.subjects = start
+            .targets
+            .iter()
+            .map(|target| target.name.clone())
+            .collect();
+    }
+    let grants: Vec<Grant> = start.candidates.iter().map(|it| it.grant).collect();
+    let mut set = Grants::new(vec![CapSet::EMPTY; runner.subjects.len()]).with(&grants);
+    let minimum = if plan.minimize {
+        if let Some(granted) = &start.granted {
+            // More than that is not even tried.
+            set = set.intersection(granted);
+        }
+        runner::check(runner.enforcement, &set)?;
+        let problem = Problem {
+            candidates: start.candidates.clone(),
+            granted: start.granted.clone(),
+            suspects: start.suspects.clone(),
+            repeat: plan.repeat,
+        };
+        minimize::minimize(&problem, runner)?
+    } else {
+        runner::check(runner.enforcement, &set)?;
+        minimize::verify(set, plan.repeat, runner)?
+    };
+    Ok(told(plan, runner, start, &minimum))
+}
+
+fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<Start, VerifyError> {
+    if matches!(enforcement, Enforcement::Docker(_)) && audited.started.is_none() {
+        return Err(NotUnderstood::new(
+            "the command succeeded without starting a container, as far as its client told",
+        )
+        .into());
+    }
+    let mut ledger = audited.ledger;
+    let targets = target::find(enforcement, &ledger, audited.started.as_deref())?;
+    if !matches!(enforcement, Enforcement::Bounding(_)) {
+        // Containers that somebody else started meanwhile.
+        let ours = |place: usize, subject: &SubjectRecord| {
+            subject.kind != Kind::Container
+                || targets
+                    .iter()
+                    .any(|target| target.subjects.contains(&place))
+        };
+        let subjects = std::mem::take(&mut ledger.subjects);
+        let subjects = subjects.into_iter().enumerate();
+        ledger.subjects = subjects
+            .filter(|(place, subject)| ours(*place, subject))
+            .map(|(_place, subject)| subject)
+            .collect();
+    }
+    of_ledger(enforcement, ledger, audited.started.as_deref())
+}
+
+fn of_ledger(
+    enforcement: &Enforcement,
+    ledger: Ledger,
+    started: Option<&str>,
+) -> Result<Start, VerifyError> {
+    let targets = target::find(enforcement, &ledger, started)?;
+    let findings = target::findings(&ledger, &targets);
+    let mut notes = Vec::new();
+    if !ledger.session.is_complete() {
+        notes.push("records of the audit were lost, so that a candidate may be missing".to_owned());
+    }
+    match enforcement {
+        Enforcement::Bounding(_) => {
+            if ledger
+                .subjects
+                .iter()
+                .any(|subject| subject.kind == Kind::Container)
+            {
+                notes.push(
+                    "containers were started while the command ran: their engine starts them, so what they are granted is not limited by this"
+                        .to_owned(),
+                );
+            }
+        }
+        Enforcement::Docker(run) if run.is_privileged() => notes.push(
+            "--privileged is left out of the runs; it also gives devices and takes away seccomp and other protection"
+                .to_owned(),
+        ),
+        Enforcement::Docker(_) | Enforcement::Compose(..) => {}
+    }
+    Ok(Start {
+        ledger: Some(ledger),
+        targets,
+        candidates: findings.candidates,
+        granted: Some(findings.granted),
+        suspects: findings.suspects,
+        notes,
+    })
+}
+
+/// The sets that the user gave: names of the subjects, and all of it as candidates.
+fn given(
+    enforcement: &Enforcement,
+    sets: &[(Option<String>, CapSet)],
+) -> Result<(Vec<String>, Vec<Candidate>), NotUnderstood> {
+    let mut subjects: Vec<String> = match enforcement {
+        Enforcement::Bounding(_) | Enforcement::Docker(_) => vec![String::new()],
+        Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
+    };
+    let for_all = sets.iter().any(|(service, _set)| service.is_none());
+    if let Some(unknown) = sets
+        .iter()
+        .filter_map(|(service, _set)| service.as_ref())
+        .find(|service| service.is_empty() || !subjects.contains(service))
+    {
+        return Err(NotUnderstood::new(match enforcement {
+            Enforcement::Compose(..) => format!(
+                "there is no service {unknown:?}; there are: {}",
+                subjects.join(", ")
+            ),
+            Enforcement::Bounding(_) | Enforcement::Docker(_) => {
+                "sets by service are for --via compose".to_owned()
+            }
+        }));
+    }
+    if !for_all {
+        // Services that no set was given for stay as they are.
+        subjects.retain(|name| sets.iter().any(|(of, _set)| of.as_ref() == Some(name)));
+    }
+    let mut candidates = Vec::new();
+    for (subject, name) in subjects.iter().enumerate() {
+        let set = sets
+            .iter()
+            .filter(|(service, _set)| service.as_ref().is_none_or(|service| service == name))
+            .fold(CapSet::EMPTY, |all, (_service, set)| all.union(*set));
+        candidates.extend(set.iter().map(|capability| Candidate {
+            grant: Grant {
+                subject,
+                capability,
+            },
+            evidence: Evidence::Possible,
+        }));
+    }
+    Ok((subjects, candidates))
+}
+
+/// What there is to say of a command that fails with what it grants itself.
+fn failed_at_once(
+    plan: &Plan,
+    runner: &Runner<'_>,
+    audited: Audited,
+    exit_status: i32,
+) -> Verified {
+    let mut verification = empty(plan, runner);
+    verification.enforced = false;
+    verification.exit_status = exit_status;
+    verification.output = audited.output;
+    Verified {
+        report: Some(Report::of(&audited.ledger)),
+        verification,
+    }
+}
+
+fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
+    Verification {
+        via: plan.via,
+        command: plan
+            .command
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect(),
+        passed: false,
+        enforced: true,
+        set: Vec::new(),
+        services: std::collections::BTreeMap::new(),
+        runs: runner.state.used(),
+        exit_status: 0,
+        output: Vec::new(),
+        proofs: Vec::new(),
+        removed: Vec::new(),
+        unsettled: Vec::new(),
+        missed: Vec::new(),
+        flaky: false,
+        notes: Vec::new(),
+    }
+}
+
+fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Verified {
+    let mut report = start.ledger.as_ref().map(Report::of);
+    let mut verification = empty(plan, runner);
+    verification.notes = start.notes;
+    verification.passed = minimum.passed;
+    verification.flaky = minimum.flaky;
+    verification.set = proof::names(minimum.set.all());
+    verification.services = proof::services(&minimum.set, &runner.subjects);
+    let last = minimum
+        .last_trial
+        .and_then(|number| runner.state.run(number));
+    if !minimum.passed {
+        verification.exit_status = last.map_or(1, |run| run.exit_status);
+        verification.output = last.map(|run| run.output.clone()).unwrap_or_default();
+        if start.granted.is_some() {
+            verification.notes.push(if plan.minimize {
+                "the command fails even with all that it was granted, once that is enforced: what it lacks is no capability"
+                    .to_owned()
+            } else {
+                "the audit may have missed a capability: --minimize finds out which".to_owned()
+            });
+        }
+        return Verified {
+            report,
+            verification,
+        };
+    }
+    for (grant, fate) in &minimum.fates {
+        let member = Member::of(*grant, &runner.subjects);
+        match fate {
+            Fate::Proven { trial } => {
+                if minimum.missed.contains(*grant) {
+                    verification.missed.push(member.clone());
+                }
+                verification.proofs.extend(proof(runner, member, *trial));
+            }
+            Fate::Removed => verification.removed.push(member),
+            Fate::Unsettled => verification.unsettled.push(member),
+        }
+    }
+    if let Some(report) = &mut report
+        && plan.minimize
+    {
+        proof::settle(report, &start.targets, minimum);
+    }
+    Verified {
+        report,
+        verification,
+    }
+}
+
+fn proof(runner: &Runner<'_>, of: Member, trial: usize) -> Option<Proof> {
+    let run = runner.state.run(trial)?;
+    let set = runner
+        .subjects
+        .iter()
+        .map(|name| run.set.get(name).copied().unwrap_or_default())
+        .collect();
+    Some(Proof {
+        of,
+        command: runner
+            .enforcement
+            .shown(runner.command, &runner.subjects, &Grants::new(set)),
+        exit_status: run.exit_status,
+        timed_out: run.timed_out,
+        output: run.output.clone(),
+    })
+}

@@ -1,0 +1,193 @@
+//! Which of an audit's subjects are those that sets are enforced on.
+
+use crate::{
+    advise::{self, Evidence},
+    capability::CapSet,
+    ledger::{Kind, Ledger, SubjectRecord},
+    report::sanitize,
+    verify::{
+        Grant, Grants,
+        enforce::{Enforcement, NotUnderstood},
+        minimize::Candidate,
+    },
+};
+
+/// What a set is enforced on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The compose service; empty for a command or a container, of which there is one.
+    pub name: String,
+    /// Places in the ledger of the subjects it was audited as.
+    pub subjects: Vec<usize>,
+}
+
+/// Finds the targets in a ledger. `started` is what the audited run itself started (a container's id, a compose
+/// project); without it, the ledger is of a run of somebody else.
+///
+/// # Errors
+///
+/// There are none, or it cannot be told which they are.
+pub fn find(
+    enforcement: &Enforcement,
+    ledger: &Ledger,
+    started: Option<&str>,
+) -> Result<Vec<Target>, NotUnderstood> {
+    match enforcement {
+        Enforcement::Bounding(_) => {
+            let commands = places(ledger, |subject| subject.kind == Kind::Command);
+            if commands.is_empty() {
+                return Err(NotUnderstood::new(
+                    "no command was audited in this session: give the set with --caps",
+                ));
+            }
+            Ok(vec![one(commands)])
+        }
+        Enforcement::Docker(run) => {
+            let container = |subject: &SubjectRecord| subject.kind == Kind::Container;
+            let found = match started {
+                Some(id) => places(ledger, |subject| container(subject) && subject.id == id),
+                None => {
+                    let name = run.name().and_then(|name| name.to_str());
+                    let all = places(ledger, container);
+                    let named =
+                        places(ledger, |it| container(it) && Some(it.name.as_str()) == name);
+                    let of_image = places(ledger, |it| container(it) && run.names_image(&it.image));
+                    // The surest that finds any.
+                    [named, of_image, all]
+                        .into_iter()
+                        .find(|found| !found.is_empty())
+                        .unwrap_or_default()
+                }
+            };
+            if found.is_empty() {
+                return Err(NotUnderstood::new(
+                    "the audit saw nothing of the command's container: does the engine run on this machine?",
+                ));
+            }
+            let images = distinct(ledger, &found, |subject| &subject.image);
+            if images.len() > 1 {
+                return Err(NotUnderstood::new(format!(
+                    "several containers were audited, and it cannot be told which is the command's ({}): give the set with --caps",
+                    listed(&distinct(ledger, &found, |subject| &subject.name))
+                )));
+            }
+            Ok(vec![one(found)])
+        }
+        Enforcement::Compose(_, resolved) => {
+            let of_service = |service: &str| {
+                places(ledger, |subject| {
+                    subject.compose_service.as_deref() == Some(service)
+                        && started.is_none_or(|it| subject.compose_project.as_deref() == Some(it))
+                })
+            };
+            let targets: Vec<Target> = resolved
+                .services()
+                .iter()
+                .map(|service| Target {
+                    name: service.clone(),
+                    subjects: of_service(service),
+                })
+                .filter(|target| !target.subjects.is_empty())
+                .collect();
+            if targets.is_empty() {
+                return Err(NotUnderstood::new(format!(
+                    "the audit saw no container of the services {}: does the engine run on this machine?",
+                    listed(resolved.services())
+                )));
+            }
+            Ok(targets)
+        }
+    }
+}
+
+fn one(subjects: Vec<usize>) -> Target {
+    Target {
+        name: String::new(),
+        subjects,
+    }
+}
+
+fn places(ledger: &Ledger, wanted: impl Fn(&SubjectRecord) -> bool) -> Vec<usize> {
+    ledger
+        .subjects
+        .iter()
+        .enumerate()
+        .filter(|(_place, subject)| wanted(subject))
+        .map(|(place, _subject)| place)
+        .collect()
+}
+
+fn distinct(
+    ledger: &Ledger,
+    places: &[usize],
+    text: impl Fn(&SubjectRecord) -> &String,
+) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for place in places {
+        if let Some(subject) = ledger.subjects.get(*place)
+            && !found.contains(text(subject))
+        {
+            found.push(text(subject).clone());
+        }
+    }
+    found
+}
+
+fn listed(names: &[String]) -> String {
+    sanitize(&names.join(", "))
+}
+
+/// What an audit says of the targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// What it recommends, and how sure it is of each.
+    pub candidates: Vec<Candidate>,
+    /// What they were granted.
+    pub granted: Grants,
+    /// What else they asked for.
+    pub suspects: Grants,
+}
+
+/// What an audit says of the targets.
+pub fn findings(ledger: &Ledger, targets: &[Target]) -> Findings {
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut granted = Vec::new();
+    let mut suspects = Vec::new();
+    for (place, target) in targets.iter().enumerate() {
+        let (mut of_target, mut asked) = (CapSet::EMPTY, CapSet::EMPTY);
+        for subject in target
+            .subjects
+            .iter()
+            .filter_map(|it| ledger.subjects.get(*it))
+        {
+            of_target = of_target.union(subject.granted);
+            let advice = advise::advise(ledger, subject);
+            asked.extend(advice.findings.iter().map(|finding| finding.capability));
+            for capability in advice.recommended {
+                let grant = Grant {
+                    subject: place,
+                    capability,
+                };
+                let evidence = advice
+                    .findings
+                    .iter()
+                    .find(|finding| finding.capability == capability)
+                    .map_or(Evidence::Possible, |finding| finding.evidence);
+                match candidates.iter_mut().find(|known| known.grant == grant) {
+                    Some(known) => known.evidence = known.evidence.max(evidence),
+                    None => candidates.push(Candidate { grant, evidence }),
+                }
+            }
+        }
+        granted.push(of_target);
+        suspects.push(asked);
+    }
+    Findings {
+        candidates,
+        granted: Grants::new(granted),
+        suspects: Grants::new(suspects),
+    }
+}
+
+#[cfg(test)]
+mod tests;

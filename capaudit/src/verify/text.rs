@@ -1,0 +1,180 @@
+//! A verification for people.
+
+use std::ffi::OsStr;
+
+use super::proof::{Member, Verification, Verified};
+use crate::report::{Style, sanitize, text as report_text};
+
+/// Writes it out; `all` shows also what made no difference.
+pub fn text(verified: &Verified, style: Style, all: bool) -> String {
+    let mut out = String::new();
+    if let Some(report) = &verified.report {
+        out.push_str(&report_text(report, style, all));
+        out.push('\n');
+    }
+    verification_text(&mut out, &verified.verification, style);
+    out
+}
+
+fn verification_text(out: &mut String, verification: &Verification, style: Style) {
+    let runs = match verification.runs {
+        1 => "1 run".to_owned(),
+        runs => format!("{runs} runs"),
+    };
+    line(
+        out,
+        "",
+        &style.bold(&format!(
+            "verified by {} in {runs}",
+            verification.via.name()
+        )),
+    );
+    let verdict = if verification.passed {
+        style.good("the command succeeds")
+    } else {
+        style.alarm(&format!(
+            "the command fails with status {}",
+            verification.exit_status
+        ))
+    };
+    let set = if verification.enforced {
+        format!("with {}", set_text(verification))
+    } else {
+        "with what it grants itself, before anything is taken from it".to_owned()
+    };
+    line(out, "  ", &format!("{set}: {verdict}"));
+    for text in &verification.output {
+        line(out, "    | ", &sanitize(text));
+    }
+    if verification.flaky {
+        line(
+            out,
+            "  ",
+            &style.warning(
+                "Runs with the same set disagreed: the command is not reliable. --repeat makes each run several times.",
+            ),
+        );
+    }
+    if !verification.missed.is_empty() {
+        line(
+            out,
+            "  ",
+            &style.alarm(&format!(
+                "THE AUDIT MISSED {}: found by trial.",
+                members(&verification.missed)
+            )),
+        );
+    }
+    if !verification.removed.is_empty() {
+        line(
+            out,
+            "  ",
+            &format!("not needed: {}", members(&verification.removed)),
+        );
+    }
+    if !verification.unsettled.is_empty() {
+        line(
+            out,
+            "  ",
+            &style.warning(&format!(
+                "not settled: {}",
+                members(&verification.unsettled)
+            )),
+        );
+    }
+    for note in &verification.notes {
+        line(
+            out,
+            "  ",
+            &format!("{}{}", style.warning("Note: "), sanitize(note)),
+        );
+    }
+    for proof in &verification.proofs {
+        let how = if proof.timed_out {
+            "does not end".to_owned()
+        } else {
+            format!("fails with status {}", proof.exit_status)
+        };
+        out.push('\n');
+        line(
+            out,
+            "  ",
+            &format!(
+                "{} is needed: without it the command {how}",
+                style.bold(&member(&proof.of))
+            ),
+        );
+        line(out, "    $ ", &sanitize(&shell(&proof.command)));
+        for text in &proof.output {
+            line(out, "    | ", &sanitize(text));
+        }
+    }
+}
+
+fn set_text(verification: &Verification) -> String {
+    let list = |names: &[String]| {
+        if names.is_empty() {
+            "no capability".to_owned()
+        } else {
+            names.join(" ")
+        }
+    };
+    if verification.services.is_empty() {
+        return list(&verification.set);
+    }
+    let services: Vec<String> = verification
+        .services
+        .iter()
+        .map(|(service, names)| format!("{} ({})", sanitize(service), list(names)))
+        .collect();
+    services.join(", ")
+}
+
+fn members(members: &[Member]) -> String {
+    let names: Vec<String> = members.iter().map(member).collect();
+    names.join(", ")
+}
+
+fn member(member: &Member) -> String {
+    if member.service.is_empty() {
+        member.capability.clone()
+    } else {
+        format!("{} of {}", member.capability, sanitize(&member.service))
+    }
+}
+
+/// A command line that a shell takes back.
+pub fn shell<S: AsRef<OsStr>>(words: &[S]) -> String {
+    let words: Vec<String> = words
+        .iter()
+        .map(|word| quoted(&word.as_ref().to_string_lossy()))
+        .collect();
+    words.join(" ")
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+fn line(out: &mut String, indentation: &str, text: &str) {
+    out.push_str(indentation);
+    out.push_str(text);
+    out.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_every_word_back() {
+        assert_eq!(
+            shell(&["docker", "run", "-v", "/a b:/c", "it's", "", "$HOME", "a=b"]),
+            r"docker run -v '/a b:/c' 'it'\''s' '' '$HOME' a=b"
+        );
+    }
+}

@@ -1,0 +1,175 @@
+//! Sets, enforced: the exit status is the judge.
+
+use std::process::{Command, Output};
+
+use libtest_mimic::{Failed, Trial};
+
+use crate::audit::{CAPAUDIT, Verdicts, ensure};
+
+const IMAGE: &str = "gt-corpus:1";
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("verify::bounding_minimizes_with_proofs", bounding),
+        Trial::test("verify::docker_minimizes_with_proofs", docker),
+        Trial::test(
+            "verify::a_set_that_is_not_enough_fails_as_the_command_does",
+            not_enough,
+        ),
+        Trial::test("verify::an_interrupted_search_goes_on", resumed),
+        Trial::test("verify::bad_usage", bad_usage),
+    ]
+}
+
+fn verify(words: &[&str]) -> Result<Output, Failed> {
+    Ok(Command::new(CAPAUDIT).arg("verify").args(words).output()?)
+}
+
+/// The names in a JSON array.
+fn names(value: &serde_json::Value) -> Vec<&str> {
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect()
+}
+
+/// What `verify --minimize --format json` says: the set, its proofs, and how many runs it took.
+fn minimized(words: &[&str]) -> Result<serde_json::Value, Failed> {
+    let directory = tempfile::tempdir()?;
+    let report = directory.path().join("report.json");
+    let path = report.to_string_lossy().into_owned();
+    let mut all = vec!["--minimize", "--format", "json", "--output", &path, "--"];
+    all.extend(words);
+    let output = verify(&all)?;
+    ensure(
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr),
+    )?;
+    Ok(serde_json::from_str(&std::fs::read_to_string(report)?)?)
+}
+
+fn proven(verification: &serde_json::Value) -> Result<Vec<&str>, Failed> {
+    let proofs = verification["proofs"].as_array().ok_or("no proofs")?;
+    for proof in proofs {
+        ensure(proof["exit_status"] != 0, proof)?;
+    }
+    Ok(proofs
+        .iter()
+        .filter_map(|proof| proof["capability"].as_str())
+        .collect())
+}
+
+fn removed(verification: &serde_json::Value) -> Vec<&str> {
+    verification["removed"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|removed| removed["capability"].as_str())
+        .collect()
+}
+
+/// Each candidate is left out once, and the audit and the confirmation come on top.
+fn few_runs(verification: &serde_json::Value) -> Verdicts {
+    let candidates = proven(verification)?.len() + removed(verification).len();
+    let runs = verification["runs"].as_u64().unwrap_or(u64::MAX);
+    ensure(runs <= candidates as u64 + 2, verification)
+}
+
+/// chown of a file to another owner, whose failure is ignored, and a change of user, whose failure is not.
+fn bounding() -> Verdicts {
+    let file = tempfile::NamedTempFile::new()?;
+    let script = format!(
+        "chown 1 {} 2>/dev/null; exec setpriv --reuid=1 --clear-groups true",
+        file.path().display()
+    );
+    let report = minimized(&["sh", "-c", &script])?;
+    let verification = &report["verification"];
+    ensure(verification["via"] == "bounding", verification)?;
+    ensure(
+        names(&report["subjects"][0]["cap_add"]) == ["SETGID", "SETUID"],
+        &report,
+    )?;
+    ensure(proven(verification)? == ["SETGID", "SETUID"], verification)?;
+    ensure(removed(verification).contains(&"CHOWN"), verification)?;
+    few_runs(verification)
+}
+
+fn docker() -> Verdicts {
+    let report = minimized(&[
+        "docker",
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "--cap-add",
+        "NET_ADMIN",
+        IMAGE,
+        "sh",
+        "-c",
+        "chown 1 /etc/motd; chroot / true",
+    ])?;
+    let verification = &report["verification"];
+    ensure(verification["via"] == "docker", verification)?;
+    ensure(proven(verification)? == ["SYS_CHROOT"], verification)?;
+    ensure(removed(verification) == ["CHOWN"], verification)?;
+    few_runs(verification)
+}
+
+fn not_enough() -> Verdicts {
+    let output = verify(&[
+        "--caps",
+        "KILL",
+        "--",
+        "sh",
+        "-c",
+        "chroot / true || exit 9",
+    ])?;
+    ensure(
+        output.status.code() == Some(9),
+        String::from_utf8_lossy(&output.stderr),
+    )?;
+    let output = verify(&["--caps", "sys_chroot", "--", "chroot", "/", "true"])?;
+    ensure(
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+/// With a state file, a second search makes no run again that the first has made.
+fn resumed() -> Verdicts {
+    let directory = tempfile::tempdir()?;
+    let state = directory
+        .path()
+        .join("state.json")
+        .to_string_lossy()
+        .into_owned();
+    let log = directory.path().join("runs");
+    let script = format!("echo run >> {}; chroot / true", log.display());
+    for expected in [3, 3] {
+        let output = verify(&["--minimize", "--state", &state, "--", "sh", "-c", &script])?;
+        ensure(
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr),
+        )?;
+        let runs = std::fs::read_to_string(&log)?.lines().count();
+        ensure(
+            runs == expected,
+            (runs, String::from_utf8_lossy(&output.stderr)),
+        )?;
+    }
+    Ok(())
+}
+
+fn bad_usage() -> Verdicts {
+    for words in [
+        &["--caps", "NO_SUCH", "--", "true"][..],
+        &["--from", "/no/such/file", "--", "true"],
+        &["--minimize"],
+    ] {
+        let output = verify(words)?;
+        ensure(output.status.code() == Some(2), (words, output.status))?;
+    }
+    Ok(())
+}
