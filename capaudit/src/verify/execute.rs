@@ -127,7 +127,7 @@ pub fn execute(
         // What went wrong before is what there is to tell.
         let _ = kill(&mut child);
     }
-    bury(child.id());
+    bury_orphans();
     while open && read(&mut reader, &mut output) && is_readable(&reader) {}
     let (status, timed_out) = ended?;
     Ok(Ended {
@@ -284,9 +284,9 @@ fn kill_group(leader: u32) {
     }
 }
 
-/// Ends what a run left behind: its process group, and what fell to us because its parent ended.
-fn bury(leader: u32) {
-    kill_group(leader);
+/// Ends what a run left behind: all of it falls to us as the parents end ([`become_subreaper`]), whatever process
+/// group it is in.
+fn bury_orphans() {
     let deadline = Instant::now() + BURIAL;
     loop {
         for orphan in children() {

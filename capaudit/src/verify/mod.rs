@@ -1,7 +1,7 @@
 //! Proof: a set is enforced, the command is run again, and its exit status is the judge.
 //!
 //! [`minimize`] decides which sets are tried (pure); [`enforce`] says how a set is enforced on a command line
-//! (pure, but for the last step); [`execute`] makes a run; [`state`] keeps them; [`proof`] tells what they say.
+//! (pure, but for the last step); `execute` makes a run; `state` keeps them; [`proof`] tells what they say.
 
 pub mod enforce;
 mod execute;
@@ -231,7 +231,7 @@ struct Start {
 }
 
 fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyError> {
-    let start = match &plan.source {
+    let mut start = match &plan.source {
         Source::Audit => {
             let audited = runner.audit()?;
             match audited.ledger.session.exit_status {
@@ -262,12 +262,21 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
     }
     let grants: Vec<Grant> = start.candidates.iter().map(|it| it.grant).collect();
     let mut set = Grants::new(vec![CapSet::EMPTY; runner.subjects.len()]).with(&grants);
-    let minimum = if plan.minimize {
-        if let Some(granted) = &start.granted {
-            // More than that is not even tried.
-            set = set.intersection(granted);
+    if let Some(granted) = &start.granted
+        && (plan.minimize || plan.via == Via::Bounding)
+    {
+        // The command did without the rest, and of a plain command's it cannot have more.
+        let beyond = set.difference(granted);
+        if !beyond.is_empty() && !plan.minimize {
+            start.notes.push(format!(
+                "recommended, but not granted to the command when it was audited, and so left out: {}",
+                proof::names(beyond.all()).join(" ")
+            ));
         }
-        runner::check(runner.enforcement, &set)?;
+        set = set.intersection(granted);
+    }
+    runner::check(runner.enforcement, &set)?;
+    let minimum = if plan.minimize {
         let problem = Problem {
             candidates: start.candidates.clone(),
             granted: start.granted.clone(),
@@ -276,7 +285,6 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
         };
         minimize::minimize(&problem, runner)?
     } else {
-        runner::check(runner.enforcement, &set)?;
         minimize::verify(set, plan.repeat, runner)?
     };
     Ok(told(plan, runner, start, &minimum))

@@ -249,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_is_the_reports_and_more() {
+        let schema = schemars::schema_for!(Verified).to_value();
+        for property in ["schema", "session", "subjects", "verification"] {
+            assert!(schema["properties"].get(property).is_some(), "{property}");
+        }
+        // A report is not always there.
+        assert_eq!(schema["required"], serde_json::json!(["verification"]));
+    }
+
+    #[test]
     fn a_verification_without_a_report_is_one_object() -> serde_json::Result<()> {
         let verified = Verified {
             report: None,

@@ -7,6 +7,7 @@
 mod audit;
 mod command;
 mod container;
+mod enforcement;
 mod payload;
 mod runner;
 mod verify;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         command::trials(),
         runner::trials(),
         container::trials(),
+        enforcement::trials(),
         verify::trials(),
     ]
     .into_iter()
