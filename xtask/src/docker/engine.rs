@@ -29,6 +29,7 @@ pub fn start() -> Result<Client> {
     let dockerd = command::find("dockerd")
         .context("there is no Docker engine: run `cargo xtask setup --tests`")?;
     mount_control_groups()?;
+    forget_dead_engine();
     let log = project::target().join("dockerd.log");
     println!("starting {} (log in {})", dockerd.display(), log.display());
     let output = command::create(&log)?;
@@ -59,6 +60,56 @@ pub fn start() -> Result<Client> {
     )
 }
 
+/// Removes the pid files of an engine that was killed: a new one takes a process that is about to end, or not yet
+/// reaped, for alive, and refuses to start or waits for it in vain.
+fn forget_dead_engine() {
+    let engine = PidFile {
+        path: "/var/run/docker.pid",
+        program: "dockerd",
+    };
+    let started = Instant::now();
+    // One that lives may be starting, or ending: soon it answers, or is gone.
+    while engine.names_the_living() && started.elapsed() < PATIENCE {
+        if Client::that_answers().is_some() {
+            return;
+        }
+        thread::sleep(PAUSE);
+    }
+    let containers = PidFile {
+        path: "/var/run/docker/containerd/containerd.pid",
+        program: "containerd",
+    };
+    // It is told to end with the engine, which takes it a moment.
+    thread::sleep(PAUSE);
+    for file in [engine, containers] {
+        if Path::new(file.path).exists() && !file.names_the_living() {
+            println!("removing {}: the process it names is gone", file.path);
+            // If it cannot be removed, the new engine says so itself.
+            let _ = fs::remove_file(file.path);
+        }
+    }
+}
+
+/// Where a program keeps its process id.
+struct PidFile {
+    path: &'static str,
+    program: &'static str,
+}
+
+impl PidFile {
+    fn names_the_living(&self) -> bool {
+        let pid = fs::read_to_string(self.path).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        is_living(&stat, self.program)
+    }
+}
+
+/// Whether a line of /proc/PID/stat is that of this program, running.
+fn is_living(stat: &str, program: &str) -> bool {
+    stat.split_once(&format!("({program}) "))
+        .is_some_and(|(_pid, rest)| !rest.starts_with(['Z', 'X']))
+}
+
 /// Mounts the control groups, which the engine needs and which init has done almost everywhere.
 fn mount_control_groups() -> Result<()> {
     let mounts =
@@ -71,5 +122,19 @@ fn mount_control_groups() -> Result<()> {
             command::succeed(&mut Command::new(program))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_living;
+
+    #[test]
+    fn a_dead_engine_is_told_from_a_living_one_and_from_others() {
+        let is_engine = |stat| is_living(stat, "dockerd");
+        assert!(is_engine("6317 (dockerd) S 1 6317 6317 0"));
+        assert!(!is_engine("6317 (dockerd) Z 1 6317 6317 0"));
+        assert!(!is_engine("6317 (bash) S 1 6317 6317 0"));
+        assert!(!is_engine(""));
     }
 }
