@@ -9,6 +9,7 @@ use capaudit_common::{
 };
 
 use crate::{
+    check,
     kernel::{self, Pointer, direct},
     maps::{AWAITED, CALLS, EVENTS, PENDING, PROCESSES, SITES, count_atomically, lose},
     object,
@@ -74,8 +75,7 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
             }
         }
     }
-    // The checks themselves were sent under the same condition.
-    if walked > 4 && walked & (walked - 1) != 0 && setting::SEND_ALL.load() == 0 {
+    if !check::is_sent(walked) {
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<Result>(0) else {

@@ -2,12 +2,9 @@
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_comm, bpf_get_current_pid_tgid,
-        generated::{bpf_get_stack, bpf_ktime_get_ns},
-    },
-    programs::ProbeContext,
+use aya_ebpf::helpers::{
+    bpf_get_current_comm, bpf_get_current_pid_tgid,
+    generated::{bpf_get_stack, bpf_ktime_get_ns},
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
@@ -40,7 +37,7 @@ const ALWAYS_SENT: u32 = 4;
 
 /// kprobe hook: remembers a check until it returns.
 #[inline(always)]
-pub fn enter(_ctx: *mut c_void, cred: u64, target: u64, capability: u32, options: u32) {
+pub fn enter(cred: u64, target: u64, capability: u32, options: u32) {
     let thread = bpf_get_current_pid_tgid() as u32;
     let entered = Entered {
         cred,
@@ -247,11 +244,17 @@ fn walk<const DIRECT: bool>(
     };
     let walked = sight(&site_key);
     let call = await_result(key, &site_key, pid_tgid as u32);
-    if walked <= ALWAYS_SENT || walked & (walked - 1) == 0 || setting::SEND_ALL.load() != 0 {
+    if is_sent(walked) {
         send::<DIRECT>(
             task, cred, target, process, pid_tgid, &site_key, treatment, stack, depth, call,
         );
     }
+}
+
+/// Whether the check that a site was walked for the `walked`th time is sent; its outcome is, too.
+#[inline(always)]
+pub fn is_sent(walked: u32) -> bool {
+    walked <= ALWAYS_SENT || walked & (walked - 1) == 0 || setting::SEND_ALL.load() != 0
 }
 
 /// Adds one to the walked checks of a site and returns their number; 1 if it could not be remembered.
@@ -350,6 +353,3 @@ fn send<const DIRECT: bool>(
     }
     entry.submit(0);
 }
-
-// The kprobe programs hand over a context of this type; named here so that a change of it is noticed.
-const _: fn(*mut c_void) -> ProbeContext = ProbeContext::new;

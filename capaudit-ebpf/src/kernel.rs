@@ -139,26 +139,16 @@ pub fn namespaces(task: Pointer, cred: Pointer) -> Namespaces {
 /// Ids in `cred`. Its eight id fields lie one behind the other from `uid` on (include/linux/cred.h).
 #[inline(always)]
 pub fn ids(cred: Pointer) -> Ids {
-    probe::<[u32; 8]>(cred, &offset::CRED_UID).into_ids()
-}
-
-trait IntoIds {
-    fn into_ids(self) -> Ids;
-}
-
-impl IntoIds for [u32; 8] {
-    #[inline(always)]
-    fn into_ids(self) -> Ids {
-        Ids {
-            uid: self[0],
-            gid: self[1],
-            suid: self[2],
-            sgid: self[3],
-            euid: self[4],
-            egid: self[5],
-            fsuid: self[6],
-            fsgid: self[7],
-        }
+    let [uid, gid, suid, sgid, euid, egid, fsuid, fsgid] = probe(cred, &offset::CRED_UID);
+    Ids {
+        uid,
+        gid,
+        suid,
+        sgid,
+        euid,
+        egid,
+        fsuid,
+        fsgid,
     }
 }
 

@@ -58,7 +58,7 @@ fn check_kprobe(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    check::enter(ctx.as_ptr(), cred, target, capability, options);
+    check::enter(cred, target, capability, options);
     0
 }
 

@@ -1,11 +1,8 @@
 //! Who is followed: from fork to exit, in the kernel, so that nothing depends on reading /proc in time.
 
-use aya_ebpf::{
-    Global,
-    helpers::{
-        bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
-        generated::{bpf_ktime_get_ns, bpf_probe_read_kernel_str},
-    },
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid, bpf_get_smp_processor_id,
+    generated::{bpf_ktime_get_ns, bpf_probe_read_kernel_str},
 };
 use capaudit_common::{
     event::{CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, kind},
@@ -305,6 +302,3 @@ pub fn exit(task: Pointer) {
     }
     entry.submit(0);
 }
-
-// Offsets are globals of this one type everywhere.
-const _: fn(&Global<u32>) -> u32 = Global::<u32>::load;

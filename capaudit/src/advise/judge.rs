@@ -76,9 +76,8 @@ impl Judgement {
 
 /// Judges a check: the first rule that applies decides; where none does, the check is a need.
 pub fn judge(fact: &Fact<'_>) -> Judgement {
-    rules::CHECK_RULES
-        .iter()
-        .find_map(|rule| (rule.apply)(fact))
+    decide(fact)
+        .map(|(_rule, judgement)| judgement)
         .unwrap_or_else(|| {
             let capability = fact.check.identity.capability;
             Judgement::decisive(capability, purpose(capability))
@@ -114,10 +113,14 @@ fn purpose(capability: Capability) -> &'static str {
 
 /// Name of the rule that decides about a check; `None` if it is a need because no rule applies.
 pub fn deciding_rule(fact: &Fact<'_>) -> Option<&'static str> {
+    decide(fact).map(|(rule, _judgement)| rule)
+}
+
+/// The first rule that applies, by name, and what it says.
+fn decide(fact: &Fact<'_>) -> Option<(&'static str, Judgement)> {
     rules::CHECK_RULES
         .iter()
-        .find(|rule| (rule.apply)(fact).is_some())
-        .map(|rule| rule.name)
+        .find_map(|rule| Some((rule.name, (rule.apply)(fact)?)))
 }
 
 /// Judges the execution of a privileged file.

@@ -355,8 +355,7 @@ impl Collector {
             return;
         };
         let record = CallRecord {
-            syscall: syscall_name(key.syscall)
-                .map_or_else(|| key.syscall.to_string(), str::to_owned),
+            syscall: number_text(key.syscall),
             asker: Asker {
                 exe: image.exe.to_string(),
                 comm: image.comm.to_string(),
@@ -503,10 +502,14 @@ fn syscall_text(key: &CheckKey) -> Option<String> {
         return None;
     }
     Some(match syscall_name(key.syscall) {
-        Some(name) if key.flags & flag::COMPAT == 0 => name.to_owned(),
-        Some(_) => format!("32-bit {}", key.syscall),
-        None => key.syscall.to_string(),
+        Some(_) if key.flags & flag::COMPAT != 0 => format!("32-bit {}", key.syscall),
+        _ => number_text(key.syscall),
     })
+}
+
+/// The name of a system call, or its number if it has none.
+fn number_text(number: u16) -> String {
+    syscall_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 /// Divides a total among the call sites by what was sampled of each; what is left over goes to the first.
