@@ -10,6 +10,7 @@ mod container;
 mod enforcement;
 mod payload;
 mod runner;
+mod terminal;
 mod verify;
 
 use std::process::ExitCode;

@@ -9,7 +9,10 @@ use std::{
 
 use libtest_mimic::Trial;
 
-use crate::audit::{CAPAUDIT, Verdicts, audit_payload, audit_with, capability, ensure, needs};
+use crate::{
+    audit::{CAPAUDIT, Verdicts, audit_payload, audit_with, capability, ensure, needs},
+    terminal::Terminal,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -102,43 +105,34 @@ fn sent_signals() -> Verdicts {
 }
 
 /// `script` gives a terminal to what it runs.
-fn in_terminal(command: &str) -> Command {
-    let mut script = Command::new("script");
-    script
-        .args(["--quiet", "--return", "--command", command, "/dev/null"])
-        .env("TERM", "xterm");
-    script
-}
-
 fn terminal() -> Verdicts {
-    let command = format!(
-        "{CAPAUDIT} run -- sh -c 'test -t 0 && test -t 1 && stty size >/dev/null && echo terminal'"
-    );
-    let output = in_terminal(&command).stdin(Stdio::null()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure(output.status.success() && text.contains("terminal"), &text)
+    let (text, status) = Terminal::capaudit(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "test -t 0 && test -t 1 && stty size >/dev/null && echo terminal",
+    ])?
+    .end()?;
+    ensure(
+        status.success() && text.contains("terminal"),
+        (status, text),
+    )
 }
 
 fn ctrl_c() -> Verdicts {
-    let command = format!(
-        "{CAPAUDIT} run -- sh -c 'trap \"echo INT-\\$((6*7))\" INT; echo ready; sleep 20; echo after; exit 3'"
-    );
-    let mut child = in_terminal(&command)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut stdin = child.stdin.take().ok_or("no stdin")?;
-    let mut stdout = child.stdout.take().ok_or("no stdout")?;
-    let mut text = String::new();
-    let mut byte = [0];
-    while !text.contains("ready") {
-        ensure(stdout.read(&mut byte)? == 1, &text)?;
-        text.push(char::from(byte[0]));
-    }
+    let mut terminal = Terminal::capaudit(&[
+        "run",
+        "--",
+        "sh",
+        "-c",
+        "trap \"echo INT-\\$((6*7))\" INT; echo ready; sleep 20; echo after; exit 3",
+    ])?;
+    terminal.read_until("ready")?;
     std::thread::sleep(Duration::from_millis(200));
-    stdin.write_all(b"\x03")?;
-    stdout.read_to_string(&mut text)?;
-    ensure(child.wait()?.code() == Some(3), &text)?;
+    terminal.send(b"\x03")?;
+    let (text, status) = terminal.end()?;
+    ensure(status.code() == Some(3), (status, &text))?;
     // The terminal's signal reached the command; capaudit did not send it a second time, nor die of it.
     ensure(text.matches("INT-42").count() == 1, &text)?;
     ensure(text.contains("capaudit:"), &text)
