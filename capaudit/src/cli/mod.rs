@@ -1,9 +1,11 @@
 //! The command line: one file a subcommand.
 
+mod attach;
 mod doctor;
 mod export;
 mod report;
 mod run;
+mod tracing;
 mod verify;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Attach(attach::Arguments),
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
@@ -78,6 +81,7 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Attach(arguments) => attach::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Exit, complain};
@@ -69,6 +69,46 @@ impl Presentation {
         }
     }
 
+    /// Whether what is to be written at the end could be: better known before a long test suite has run. Complains.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub fn check(&self, save: Option<&Path>) -> Result<(), Exit> {
+        for file in save.into_iter().chain(self.output.as_deref()) {
+            if let Err(error) = writable(file) {
+                complain(&format!("cannot write {file:?}: {error}"));
+                return Err(Exit::Usage);
+            }
+        }
+        Ok(())
+    }
+
+    /// Saves a ledger and shows its report: both are tried, whatever becomes of the other. Complains.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be written.
+    pub fn keep(
+        &self,
+        ledger: &Ledger,
+        save: Option<&Path>,
+        otherwise: impl Write + AsFd + IsTerminal,
+    ) -> Result<(), Exit> {
+        let mut result = Ok(());
+        if let Some(file) = save
+            && let Err(error) = ledger::save(ledger, file)
+        {
+            complain(&format!("cannot save the record to {file:?}: {error}"));
+            result = Err(Exit::Usage);
+        }
+        if let Err(error) = self.show(ledger, otherwise) {
+            complain(&error);
+            result = Err(Exit::Usage);
+        }
+        result
+    }
+
     fn render(&self, report: &Report, style: Style) -> io::Result<String> {
         Ok(match self.format {
             Format::Text => text(report, style, self.all),
@@ -80,6 +120,25 @@ impl Presentation {
             Format::Compose => export::compose::snippet(report),
         })
     }
+}
+
+/// Whether a file could be written.
+pub(super) fn writable(file: &Path) -> io::Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "its directory does not exist",
+        ));
+    }
+    if file.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?;
+    Ok(())
 }
 
 /// Report on saved sessions; several are merged.

@@ -106,7 +106,7 @@ pub fn run(arguments: Arguments) -> Exit {
         }
     };
     if let Some(file) = &arguments.output
-        && let Err(error) = super::run::writable(file)
+        && let Err(error) = super::report::writable(file)
     {
         complain(&format!("cannot write {file:?}: {error}"));
         return Exit::Usage;

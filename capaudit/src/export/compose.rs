@@ -16,6 +16,8 @@ struct Service {
     /// Members of `cap_add` that no container surely needs.
     possible: CapSet,
     no_new_privileges_is_safe: bool,
+    /// None of its containers was audited from its start.
+    start_unseen: bool,
     members: Vec<String>,
 }
 
@@ -43,9 +45,11 @@ fn services(report: &Report) -> BTreeMap<String, Service> {
             .entry(service_name(subject))
             .or_insert_with(|| Service {
                 no_new_privileges_is_safe: true,
+                start_unseen: true,
                 ..Service::default()
             });
         service.members.push(subject.name.clone());
+        service.start_unseen &= !subject.seen_from_start;
         service.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
         for capability in &subject.capabilities {
             // Names of a report come from a file and may be anything: what is no capability is no member.
@@ -76,6 +80,12 @@ fn service_text(text: &mut String, name: &str, service: &Service) {
         "    # audited: {}",
         sanitize(&service.members.join(", "))
     );
+    if service.start_unseen {
+        let _ = writeln!(
+            text,
+            "    # INCOMPLETE: it ran already when the audit began; what it needs to start may be missing"
+        );
+    }
     let _ = writeln!(text, "    cap_drop:\n      - ALL");
     if !service.cap_add.is_empty() {
         let _ = writeln!(text, "    cap_add:");

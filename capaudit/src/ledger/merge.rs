@@ -85,6 +85,7 @@ impl SubjectRecord {
     /// Adds the facts of another subject that is the same to people.
     pub fn add(&mut self, other: Self) {
         self.granted = self.granted.union(other.granted);
+        self.seen_from_start |= other.seen_from_start;
         for check in other.checks {
             self.add_check(check);
         }

@@ -43,18 +43,40 @@ pub struct SubjectRecord {
     pub compose_project: Option<String>,
     /// Compose service of a container.
     pub compose_service: Option<String>,
+    /// Kubernetes pod of a container.
+    #[serde(default)]
+    pub pod: Option<Pod>,
     /// Real user id at the start, in the initial user namespace.
     pub uid: u32,
     /// Bounding set at the start.
     pub granted: CapSet,
     /// Depth of the user namespace it was started in; above 0, some capabilities cannot be granted at all.
     pub user_namespace_level: u32,
+    /// Whether it was observed from its very start; false if it ran already.
+    #[serde(default = "yes")]
+    pub seen_from_start: bool,
     /// Checks, by what makes them different.
     pub checks: Vec<CheckRecord>,
     /// Executed files that carry privilege.
     pub execs: Vec<ExecRecord>,
     /// System calls that matter without any check.
     pub calls: Vec<CallRecord>,
+}
+
+/// Where in Kubernetes a container is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The container's name in the pod.
+    pub container: String,
+}
+
+/// What is true of records written before it was a question.
+fn yes() -> bool {
+    true
 }
 
 /// Who asked.

@@ -320,6 +320,36 @@ impl Tracer {
         Ok(self.processes.insert(pid, process, 0)?)
     }
 
+    /// Stops following a process that is followed, as [`Self::ignore_process`] does; nothing if it is gone.
+    pub fn stop_following(&mut self, pid: u32, mount_namespace: u32) {
+        let process = Process {
+            image: 0,
+            flags: image::IGNORED,
+            mount_namespace,
+        };
+        // BPF_EXIST: it may have ended, and nobody would remove the entry.
+        let _ = self.processes.insert(pid, process, 2);
+    }
+
+    /// Follows a running process from now on; `image` is its number, of this side's choice, from 1 below 1 << 40.
+    ///
+    /// # Errors
+    ///
+    /// The map of processes is full.
+    pub fn follow_process(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
+        let process = Process {
+            image,
+            flags: 0,
+            mount_namespace: 0,
+        };
+        Ok(self.processes.insert(pid, process, 0)?)
+    }
+
+    /// Takes back [`Self::follow_process`].
+    pub fn forget_process(&mut self, pid: u32) {
+        let _ = self.processes.remove(&pid);
+    }
+
     /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
     /// the buffer as fast as it is emptied.
     pub fn drain(&mut self, most: usize, mut take: impl FnMut(Event)) -> usize {

@@ -45,7 +45,7 @@ fn heading(out: &mut String, report: &Report, style: Style) {
             session.hook
         )),
     );
-    if !session.complete {
+    if session.lost_events > 0 {
         line(
             out,
             &style.alarm(&format!(
@@ -89,6 +89,15 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
             .iter()
             .filter(move |capability| capability.verdict == verdict)
     };
+    if !subject.seen_from_start {
+        paragraph(
+            out,
+            &style.alarm("  INCOMPLETE: "),
+            "    ",
+            "it ran already when the audit began, so what it asks when it starts was not seen. Start it under `capaudit run`, or start it again while it is audited.",
+            style,
+        );
+    }
     if subject.cap_add.is_empty() {
         line(
             out,

@@ -7,6 +7,7 @@ pub mod audit;
 mod describe;
 mod file_capabilities;
 mod file_owner;
+pub mod observation;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -29,8 +30,11 @@ use crate::{
     probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
     session::file_capabilities::Reader,
     subject::{
-        Identity, Image, Owner, Subject, SubjectId, Tracker, container::ContainerId,
-        engine::Description, existing::Existing,
+        Identity, Image, Owner, Subject, SubjectId, Tracker,
+        attached::{Attached, Running},
+        container::ContainerId,
+        engine::Description,
+        existing::Existing,
     },
 };
 
@@ -60,6 +64,8 @@ pub struct Collector {
     subjects: HashMap<SubjectId, SubjectRecord>,
     unattributed: HashMap<Capability, u64>,
     symbols: Symbols,
+    /// Compose services that new containers must belong to, if any were attached to.
+    services: Vec<String>,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
     started: u64,
 }
@@ -77,6 +83,7 @@ impl Collector {
             subjects: HashMap::new(),
             unattributed: HashMap::new(),
             symbols,
+            services: Vec::new(),
             started: monotonic_now(),
         }
     }
@@ -90,6 +97,19 @@ impl Collector {
         self.calls.clear();
         self.subjects.clear();
         self.started = monotonic_now();
+    }
+
+    /// A process that runs already is observed as `image` from now on.
+    pub fn attach(&mut self, image: u64, running: &Running) {
+        self.tracker.attach(image, running);
+    }
+
+    /// Only what was attached to is of interest.
+    pub fn expect(&mut self, attached: &Attached) {
+        self.tracker.expect(attached);
+        if let Attached::Service(service, _) = attached {
+            self.services.push(service.clone());
+        }
     }
 
     /// Takes a record.
@@ -196,6 +216,9 @@ impl Collector {
     ///
     /// A map cannot be read.
     pub fn sweep(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
+        for (process, mount_namespace) in self.tracker.take_unrelated() {
+            tracer.stop_following(process, mount_namespace);
+        }
         if self.tracker.ended() < SWEEP_AT {
             return Ok(());
         }
@@ -409,8 +432,22 @@ impl Collector {
                     record.image = known.image;
                     record.compose_project = known.compose_project;
                     record.compose_service = known.compose_service;
+                    record.pod = known.pod;
                 }
                 Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
+                Identity::Process(pid) => {
+                    record.name = format!("{}[{pid}]", self.tracker.get(id).comm)
+                }
+                Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
+            }
+            if record.seen_from_start
+                && !self.services.is_empty()
+                && record
+                    .compose_service
+                    .as_ref()
+                    .is_none_or(|service| !self.services.contains(service))
+            {
+                continue;
             }
             records.push(record);
         }
@@ -462,6 +499,8 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         Identity::Command => (Kind::Command, String::new()),
         Identity::Container(container) => (Kind::Container, container.to_string()),
         Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
+        Identity::Process(pid) => (Kind::Process, pid.to_string()),
+        Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
     };
     SubjectRecord {
         kind,
@@ -470,9 +509,11 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         image: String::new(),
         compose_project: None,
         compose_service: None,
+        pod: None,
         uid: subject.uid,
         granted: subject.granted,
         user_namespace_level: subject.user_namespace.level,
+        seen_from_start: subject.seen_from_start,
         checks: Vec::new(),
         execs: Vec::new(),
         calls: Vec::new(),

@@ -4,6 +4,7 @@
 //! The binary is also the audited program, where a test needs one that does exactly one thing: `system payload
 //! NAME ARG…`.
 
+mod attach;
 mod audit;
 mod command;
 mod container;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         command::trials(),
         runner::trials(),
+        attach::trials(),
         container::trials(),
         enforcement::trials(),
         verify::trials(),

@@ -29,6 +29,10 @@ fn report(subjects: Vec<SubjectReport>) -> Report {
 
 fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> SubjectReport {
     SubjectReport {
+        seen_from_start: true,
+        pod_namespace: String::new(),
+        pod: String::new(),
+        pod_container: String::new(),
         kind: Kind::Container,
         name: name.to_owned(),
         id: String::new(),
