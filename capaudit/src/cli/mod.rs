@@ -2,6 +2,7 @@
 
 mod attach;
 mod doctor;
+mod enforce;
 mod export;
 mod report;
 mod run;
@@ -67,6 +68,8 @@ enum Command {
     Report(report::Arguments),
     Export(export::Arguments),
     Doctor(doctor::Arguments),
+    #[command(hide = true)]
+    Enforce(enforce::Arguments),
 }
 
 /// Runs the command line.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Enforce(arguments) => enforce::run(&arguments),
     }
     .into()
 }

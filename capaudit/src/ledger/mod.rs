@@ -10,8 +10,9 @@ mod record;
 pub use file::{LoadError, load, save, write_whole};
 pub use merge::{merge, unite};
 pub use record::{
-    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileCapabilities,
-    FileOwner, Kind, Object, Options, Outcome, Place, Pod, Sample, SubjectRecord, UserIds,
+    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord,
+    FileCapabilities, FileOwner, Kind, Object, Options, Outcome, Place, Pod, Sample, SubjectRecord,
+    UserIds,
 };
 
 use serde::{Deserialize, Serialize};

@@ -125,6 +125,8 @@ pub struct SubjectReport {
     pub seen_from_start: bool,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
+    /// What one run cannot tell, each a sentence.
+    pub notes: Vec<String>,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
     pub capabilities: Vec<CapabilityReport>,
 }
@@ -226,6 +228,7 @@ impl SubjectReport {
             granted: names(subject.granted),
             seen_from_start: subject.seen_from_start,
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
+            notes: advice.notes,
             capabilities: advice
                 .findings
                 .into_iter()

@@ -112,6 +112,10 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
     for capability in of(Verdict::Needed) {
         needed(out, capability, style);
     }
+    for note in &subject.notes {
+        line(out, "");
+        paragraph(out, "  Note: ", "    ", &sanitize(note), style);
+    }
     let others: Vec<&CapabilityReport> = subject
         .capabilities
         .iter()

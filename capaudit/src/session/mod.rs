@@ -503,20 +503,13 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
     };
     SubjectRecord {
-        kind,
-        name: String::new(),
         id,
-        image: String::new(),
-        compose_project: None,
-        compose_service: None,
-        pod: None,
+        engine: subject.engine,
         uid: subject.uid,
         granted: subject.granted,
         user_namespace_level: subject.user_namespace.level,
         seen_from_start: subject.seen_from_start,
-        checks: Vec::new(),
-        execs: Vec::new(),
-        calls: Vec::new(),
+        ..SubjectRecord::new(kind)
     }
 }
 

@@ -12,8 +12,9 @@ use thiserror::Error;
 
 use crate::{
     capability::CapSet,
+    ledger::Engine,
     probe::{mount_namespace_of, namespace_inode},
-    subject::{Identity, UserNamespace, container::ContainerId, engine::Engine},
+    subject::{Identity, UserNamespace, container::ContainerId, engine},
 };
 
 /// What people name.
@@ -84,6 +85,8 @@ pub struct Running {
     pub mount_namespace: u32,
     /// Its user namespace.
     pub user_namespace: UserNamespace,
+    /// The engine of its container, if that can be told.
+    pub engine: Option<Engine>,
     /// Its bounding set.
     pub bounding: CapSet,
     /// Its real user id.
@@ -111,7 +114,10 @@ impl Attached {
     /// # Errors
     ///
     /// It is not there.
-    pub async fn resolve(target: &Target, engine: Option<&Engine>) -> Result<Self, TargetError> {
+    pub async fn resolve(
+        target: &Target,
+        engine: Option<&engine::Engine>,
+    ) -> Result<Self, TargetError> {
         let attached = match target {
             Target::Pid(pid) if *pid == std::process::id() => {
                 return Err(TargetError::Ourselves(*pid));
@@ -185,6 +191,7 @@ impl Attached {
                 inode: namespace_inode(&text, "user")?,
                 level: user_namespace_level(pid)?,
             },
+            engine: engine_of(pid),
             bounding: CapSet::from_bits(field(&status, "CapBnd:", 16)?),
             uid: u32::try_from(field(&status, "Uid:", 10)?).ok()?,
             handle,
@@ -204,7 +211,10 @@ fn field(status: &[u8], name: &str, base: u32) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(word).ok()?, base).ok()
 }
 
-async fn container(name: &str, engine: Option<&Engine>) -> Result<ContainerId, TargetError> {
+async fn container(
+    name: &str,
+    engine: Option<&engine::Engine>,
+) -> Result<ContainerId, TargetError> {
     if let Some(engine) = engine
         && let Some(found) = engine.find(name).await
     {
@@ -236,6 +246,14 @@ fn container_of(pid: u32) -> Option<ContainerId> {
         .ok()?
         .lines()
         .find_map(ContainerId::from_path)
+}
+
+fn engine_of(pid: u32) -> Option<Engine> {
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    cgroups.lines().find_map(|line| {
+        let names: Vec<&[u8]> = line.rsplit('/').map(str::as_bytes).collect();
+        ContainerId::engine(&names)
+    })
 }
 
 /// A process and its descendants.

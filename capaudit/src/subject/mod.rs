@@ -18,6 +18,7 @@ use capaudit_common::{
 
 use crate::{
     capability::CapSet,
+    ledger::Engine,
     probe::decode::until_nul,
     subject::{
         attached::{Attached, Running},
@@ -69,6 +70,8 @@ pub struct Subject {
     pub seen_from_start: bool,
     /// Whether it ran already and was attached to.
     attached: bool,
+    /// What runs it, if it is a container and that can be told.
+    pub engine: Option<Engine>,
     /// Command name of the first of its processes, if it ran already.
     pub comm: String,
     /// Its processes that live.
@@ -171,6 +174,7 @@ impl Tracker {
                 uid: running.uid,
                 seen_from_start: false,
                 attached: true,
+                engine: running.engine,
                 comm: running.comm.clone(),
                 live: 0,
             }),
@@ -296,12 +300,9 @@ impl Tracker {
             if !self.is_wanted(&identity, exec.namespaces.pid) {
                 return Owner::Unrelated;
             }
-            return Owner::Subject(self.subject(
-                identity,
-                &exec.namespaces,
-                exec.sets.bounding,
-                exec.ids.uid,
-            ));
+            let id = self.subject(identity, &exec.namespaces, exec.sets.bounding, exec.ids.uid);
+            self.subjects[id.0].engine = ContainerId::engine(&names);
+            return Owner::Subject(id);
         }
         match known {
             Owner::Undecided
@@ -372,6 +373,7 @@ impl Tracker {
             uid,
             seen_from_start: true,
             attached: false,
+            engine: None,
             comm: String::new(),
             live: 0,
         })

@@ -161,20 +161,9 @@ mod tests {
             count: 1,
         };
         SubjectRecord {
-            kind: Kind::Container,
-            name: String::new(),
-            id: String::new(),
-            image: String::new(),
-            compose_project: None,
-            compose_service: None,
-            pod: None,
-            uid: 0,
             granted: CapSet::known(),
-            user_namespace_level: 0,
-            seen_from_start: true,
-            checks: Vec::new(),
-            execs: Vec::new(),
             calls: vec![capget],
+            ..SubjectRecord::new(Kind::Container)
         }
     }
 
