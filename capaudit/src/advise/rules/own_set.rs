@@ -19,8 +19,8 @@ const MOST_ASKED: usize = 3;
 /// - `PR_CAP_AMBIENT_RAISE` fails with EPERM if the capability is not permitted and inheritable (`cap_task_prctl`,
 ///   security/commoncap.c since 4.3); there is no check.
 /// - `PR_CAPBSET_READ` of a few capabilities in particular: a program that asks so may refuse to go on without. libcap
-///   and others ask to find the kernel's last capability, which takes questions about such as do not exist: these
-///   are no question about any in particular.
+///   asks to find the kernel's last capability, which takes questions about such as do not exist, and libcap-ng asks
+///   about the very first one to find out whether the kernel knows the question: neither is about any in particular.
 pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let of_programs = subject
         .calls
@@ -78,7 +78,8 @@ impl Asked {
     }
 
     fn in_particular(&self) -> CapSet {
-        if self.seeks_last || self.all > MOST_ASKED {
+        let first = Capability::from_number(0).map_or(CapSet::EMPTY, CapSet::from);
+        if self.seeks_last || self.all > MOST_ASKED || self.present == first {
             CapSet::EMPTY
         } else {
             self.present
@@ -161,6 +162,7 @@ mod tests {
             [(CapSet::from(admin), Evidence::Possible)]
         );
         assert_eq!(needs_of(vec![read(12, 0)]), [], "it went on without");
+        assert_eq!(needs_of(vec![read(0, 1)]), [], "libcap-ng's question");
         // libcap's search for the last capability
         let search = [(32, 1), (48, -22), (40, 1), (44, -22), (42, -22), (41, -22)];
         let search = search.map(|(number, result)| read(number, result));
