@@ -10,6 +10,7 @@ mod command;
 mod container;
 mod enforcement;
 mod payload;
+mod podman;
 mod runner;
 mod terminal;
 mod verify;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         attach::trials(),
         container::trials(),
         enforcement::trials(),
+        podman::trials(),
         verify::trials(),
     ]
     .into_iter()
