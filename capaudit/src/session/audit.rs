@@ -1,6 +1,6 @@
 //! An audit: a command runs, and is observed from start to end; or what runs already is, for a while.
 
-use std::{ffi::OsString, future::Future, io, pin::pin, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, io, pin::pin, process::ExitStatus, time::Duration};
 
 use thiserror::Error;
 
@@ -160,12 +160,10 @@ pub async fn attach(
     Ok(observation.finish(Origin::default()).await?)
 }
 
-fn after(duration: Option<Duration>) -> impl Future<Output = ()> {
-    async move {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    capability::{CapSet, Capability},
+    capability::Capability,
     ledger::{Asker, Credentials, Kind, Outcome, Place, SCHEMA, UserIds},
     probe::{Hook, Losses},
 };
