@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     ledger::{Ledger, SCHEMA, Session, unite},
     probe::{Losses, ProbeError, Settings, Tracer, symbols::Symbols},
-    session::{Collector, milliseconds_since},
+    session::{Collector, Facts, milliseconds_since},
     subject::{
         Tracker,
         attached::{Attached, Target, TargetError},
@@ -215,33 +215,46 @@ impl Observation {
             }
         }
         self.collector.finish(&mut self.tracer)?;
+        let facts = self.collector.facts().clone();
+        self.ledger(&facts, origin).await
+    }
+
+    /// What was found so far; everything goes on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn snapshot(&self, origin: Origin) -> Result<Ledger, ObservationError> {
+        let facts = self.collector.snapshot(&self.tracer)?;
+        self.ledger(&facts, origin).await
+    }
+
+    async fn ledger(&self, facts: &Facts, origin: Origin) -> Result<Ledger, ObservationError> {
         let duration_ms = milliseconds_since(self.clock);
         let losses = Losses {
             files: self.collector.unseen_files(),
             ..self.tracer.losses()?
         };
-        let hook = self.tracer.hook();
-        drop(self.tracer);
-
-        self.notes.extend(self.collector.notes());
+        let mut notes = self.notes.clone();
+        notes.extend(self.collector.notes());
         let containers = self.collector.containers();
         let described = match &self.engine {
             Some(engine) if !containers.is_empty() => engine.describe(&containers).await,
             _ => std::collections::HashMap::new(),
         };
-        let (subjects, unattributed) = self.collector.into_records(&origin.command, &described);
+        let (subjects, unattributed) = self.collector.records(facts, &origin.command, &described);
         Ok(Ledger {
             schema: SCHEMA.to_owned(),
             session: Session {
                 started: self.started.to_string(),
                 duration_ms,
                 kernel: kernel_release(),
-                hook,
+                hook: self.tracer.hook(),
                 command: origin.command,
                 exit_status: origin.exit_status,
                 losses,
                 unattributed,
-                notes: self.notes,
+                notes,
             },
             subjects: unite(subjects),
         })
