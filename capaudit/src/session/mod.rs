@@ -61,6 +61,13 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The subjects that there are facts about, in the order in which they appeared.
+    pub fn subjects(&self) -> Vec<SubjectId> {
+        let mut ids: Vec<SubjectId> = self.subjects.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     fn subject(&mut self, id: SubjectId, known: &Subject) -> &mut SubjectRecord {
         self.subjects.entry(id).or_insert_with(|| nameless(known))
     }
@@ -107,6 +114,8 @@ pub struct Collector {
     symbols: Symbols,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
+    /// Subjects whose facts were handed out for good.
+    retired: HashSet<SubjectId>,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
     started: u64,
 }
@@ -124,6 +133,7 @@ impl Collector {
             facts: Facts::default(),
             symbols,
             services: Vec::new(),
+            retired: HashSet::new(),
             started: monotonic_now(),
         }
     }
@@ -263,12 +273,44 @@ impl Collector {
         if self.tracker.ended() < SWEEP_AT {
             return Ok(());
         }
+        self.sweep_all(tracer)
+    }
+
+    fn sweep_all(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
         let ended: HashSet<u64> = self.tracker.take_ended().into_iter().collect();
         self.take_over(tracer, |image| ended.contains(&image))?;
         for image in ended {
             self.tracker.forget(image);
         }
         Ok(())
+    }
+
+    /// Hands out the facts of subjects that have ended, and forgets them: what goes on for days must not grow for ever.
+    /// A container that is started again begins anew.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn retire(&mut self, tracer: &mut Tracer) -> Result<Facts, ProbeError> {
+        self.sweep_all(tracer)?;
+        let ended: Vec<SubjectId> = self
+            .tracker
+            .subjects()
+            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_images(*id))
+            .map(|(id, _subject)| id)
+            .filter(|id| self.facts.subjects.contains_key(id) || !self.retired.contains(id))
+            .collect();
+        let mut facts = Facts::default();
+        for id in ended {
+            let record = self
+                .facts
+                .subjects
+                .remove(&id)
+                .unwrap_or_else(|| nameless(self.tracker.get(id)));
+            facts.subjects.insert(id, record);
+            self.retired.insert(id);
+        }
+        Ok(facts)
     }
 
     /// Takes over everything that is left.
@@ -450,11 +492,24 @@ impl Collector {
             .add_call(record);
     }
 
-    /// Ids of the containers seen, to ask their engine about.
-    pub fn containers(&self) -> Vec<ContainerId> {
+    /// The subjects, but for those that were retired.
+    pub fn subjects(&self) -> Vec<SubjectId> {
         self.tracker
             .subjects()
-            .filter_map(|(_id, subject)| match &subject.identity {
+            .filter(|(id, subject)| {
+                subject.is_live()
+                    || self.facts.subjects.contains_key(id)
+                    || !self.retired.contains(id)
+            })
+            .map(|(id, _subject)| id)
+            .collect()
+    }
+
+    /// Ids of the containers among these, to ask their engine about.
+    pub fn containers(&self, subjects: &[SubjectId]) -> Vec<ContainerId> {
+        subjects
+            .iter()
+            .filter_map(|id| match &self.tracker.get(*id).identity {
                 Identity::Container(container) => Some(container.clone()),
                 _ => None,
             })
@@ -466,19 +521,21 @@ impl Collector {
         &self.facts
     }
 
-    /// Facts by subject, under the names that people know, and the checks that no subject could be found for.
+    /// Facts about these subjects, under the names that people know, and the checks that no subject could be found for.
     pub fn records(
         &self,
         facts: &Facts,
+        subjects: &[SubjectId],
         command: &[String],
         described: &HashMap<ContainerId, Description>,
     ) -> (Vec<SubjectRecord>, Vec<(Capability, u64)>) {
         let mut records: Vec<SubjectRecord> = Vec::new();
-        for (id, subject) in self.tracker.subjects() {
+        for id in subjects {
+            let subject = self.tracker.get(*id);
             // Of a subject without any check, too: it needs nothing, which is a finding.
             let mut record = facts
                 .subjects
-                .get(&id)
+                .get(id)
                 .cloned()
                 .unwrap_or_else(|| nameless(subject));
             // It may have been started again since.

@@ -17,7 +17,7 @@ use crate::{
     probe::{Losses, ProbeError, Settings, Tracer, symbols::Symbols},
     session::{Collector, Facts, milliseconds_since},
     subject::{
-        Tracker,
+        SubjectId, Tracker,
         attached::{Attached, Target, TargetError},
         engine::Engine,
         existing::Existing,
@@ -30,6 +30,8 @@ const BATCH: usize = 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// Batches taken at the very end. Should anything go on and on, the rest is counted as lost by the kernel.
 const LAST_BATCHES: usize = 1 << 12;
+/// How long to wait, at the end, for names that are still under way.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
 /// Times that a target's processes are listed again, for those forked meanwhile.
 const LISTINGS: usize = 100;
 
@@ -215,8 +217,9 @@ impl Observation {
             }
         }
         self.collector.finish(&mut self.tracer)?;
-        let facts = self.collector.facts().clone();
-        self.ledger(&facts, origin).await
+        let facts = self.collector.facts();
+        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
+            .await
     }
 
     /// What was found so far; everything goes on.
@@ -226,10 +229,41 @@ impl Observation {
     /// The kernel's maps cannot be read.
     pub async fn snapshot(&self, origin: Origin) -> Result<Ledger, ObservationError> {
         let facts = self.collector.snapshot(&self.tracer)?;
-        self.ledger(&facts, origin).await
+        self.ledger(&facts, &self.collector.subjects(), origin, Duration::ZERO)
+            .await
     }
 
-    async fn ledger(&self, facts: &Facts, origin: Origin) -> Result<Ledger, ObservationError> {
+    /// What was found of subjects that have ended; it is forgotten here. `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn retire(&mut self) -> Result<Option<Ledger>, ObservationError> {
+        let facts = self.collector.retire(&mut self.tracer)?;
+        let subjects = facts.subjects();
+        if subjects.is_empty() {
+            return Ok(None);
+        }
+        let mut ledger = self
+            .ledger(&facts, &subjects, Origin::default(), Duration::ZERO)
+            .await?;
+        // What is not about a subject stays with what goes on.
+        ledger.session.duration_ms = 0;
+        ledger.session.losses = Losses::default();
+        ledger.session.notes.clear();
+        if let Some(engine) = &self.engine {
+            engine.forget(&self.collector.containers(&subjects));
+        }
+        Ok(Some(ledger))
+    }
+
+    async fn ledger(
+        &self,
+        facts: &Facts,
+        subjects: &[SubjectId],
+        origin: Origin,
+        patience: Duration,
+    ) -> Result<Ledger, ObservationError> {
         let duration_ms = milliseconds_since(self.clock);
         let losses = Losses {
             files: self.collector.unseen_files(),
@@ -237,12 +271,14 @@ impl Observation {
         };
         let mut notes = self.notes.clone();
         notes.extend(self.collector.notes());
-        let containers = self.collector.containers();
+        let containers = self.collector.containers(subjects);
         let described = match &self.engine {
-            Some(engine) if !containers.is_empty() => engine.describe(&containers).await,
+            Some(engine) if !containers.is_empty() => engine.describe(&containers, patience).await,
             _ => std::collections::HashMap::new(),
         };
-        let (subjects, unattributed) = self.collector.records(facts, &origin.command, &described);
+        let (subjects, unattributed) =
+            self.collector
+                .records(facts, subjects, &origin.command, &described);
         Ok(Ledger {
             schema: SCHEMA.to_owned(),
             session: Session {

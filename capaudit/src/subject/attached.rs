@@ -29,6 +29,8 @@ pub enum Target {
     /// The processes of a cgroup and of those below it: a directory of a cgroup file system, or a path as in
     /// `/proc/PID/cgroup`.
     Cgroup(PathBuf),
+    /// Every container that runs, as well as those that start; there may be none.
+    EveryContainer,
 }
 
 /// Why there is nothing to attach to.
@@ -68,6 +70,8 @@ pub enum Attached {
     Service(String, HashSet<ContainerId>),
     /// A cgroup and those below it.
     Cgroup(PathBuf),
+    /// Every container.
+    EveryContainer,
 }
 
 /// A running process, as it was when it was looked at.
@@ -131,6 +135,7 @@ impl Attached {
                 Self::Service(service.clone(), engine.running_of_service(service).await)
             }
             Target::Cgroup(path) => Self::Cgroup(path.clone()),
+            Target::EveryContainer => return Ok(Self::EveryContainer),
         };
         if attached.processes().is_empty() {
             return Err(match target {
@@ -138,6 +143,7 @@ impl Attached {
                 Target::Container(name) => TargetError::Container(name.clone()),
                 Target::Service(service) => TargetError::Service(service.clone()),
                 Target::Cgroup(path) => TargetError::Cgroup(path.clone()),
+                Target::EveryContainer => return Ok(attached),
             });
         }
         Ok(attached)
@@ -152,6 +158,7 @@ impl Attached {
                     container_of(*pid).is_some_and(|container| containers.contains(&container))
                 })
                 .collect(),
+            Self::EveryContainer => pids().filter(|pid| container_of(*pid).is_some()).collect(),
             Self::Cgroup(path) if path.join("cgroup.procs").is_file() => {
                 let mut found = Vec::new();
                 members(path, &mut found);
@@ -179,7 +186,9 @@ impl Attached {
         let identity = match self {
             Self::Tree(root) => Identity::Process(*root),
             Self::Cgroup(path) => Identity::Cgroup(path.clone()),
-            Self::Containers(_) | Self::Service(..) => Identity::Container(container_of(pid)?),
+            Self::Containers(_) | Self::Service(..) | Self::EveryContainer => {
+                Identity::Container(container_of(pid)?)
+            }
         };
         Some(Running {
             identity,

@@ -197,6 +197,9 @@ impl Tracker {
 
     /// From now on only what was attached to is ours.
     pub fn expect(&mut self, attached: &Attached) {
+        if *attached == Attached::EveryContainer {
+            return;
+        }
         let service = matches!(attached, Attached::Service(..));
         self.wanted = match self.wanted {
             Wanted::Attached { and_new } => Wanted::Attached {
@@ -441,6 +444,13 @@ impl Tracker {
     /// follow them any further.
     pub fn take_unrelated(&mut self) -> Vec<(u32, u32)> {
         std::mem::take(&mut self.unrelated)
+    }
+
+    /// Whether an image of this subject is not forgotten yet.
+    pub fn has_images(&self, id: SubjectId) -> bool {
+        self.images
+            .values()
+            .any(|image| image.owner == Owner::Subject(id))
     }
 
     /// Whether anything that is observed lives.
