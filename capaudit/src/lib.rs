@@ -7,6 +7,7 @@
 pub mod advise;
 pub mod capability;
 pub mod cli;
+pub mod daemon;
 pub mod export;
 pub mod launch;
 pub mod ledger;

@@ -6,6 +6,7 @@
 mod default_sets;
 mod meaning;
 mod name;
+pub mod own;
 mod power;
 mod set;
 

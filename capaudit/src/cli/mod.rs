@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod attach;
+mod daemon;
 mod doctor;
 mod enforce;
 mod export;
@@ -67,6 +68,7 @@ enum Command {
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Daemon(daemon::Arguments),
     Doctor(doctor::Arguments),
     #[command(hide = true)]
     Enforce(enforce::Arguments),
@@ -88,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Daemon(arguments) => daemon::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Enforce(arguments) => enforce::run(&arguments),
     }

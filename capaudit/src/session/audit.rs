@@ -169,7 +169,7 @@ async fn after(duration: Option<Duration>) {
 
 /// What became of a short-lived process can only be looked up in time if we are not kept waiting. Called when
 /// the command has started, so that it keeps the priority it would have had.
-fn hurry() {
+pub fn hurry() {
     let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 

@@ -309,7 +309,7 @@ pub enum AttachError {
 }
 
 /// Waits for a file descriptor, through one of its own.
-pub(super) fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
     let descriptor = source.as_fd().try_clone_to_owned()?;
     // SAFETY: an open descriptor that nobody else closes or replaces.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };

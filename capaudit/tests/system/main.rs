@@ -8,6 +8,7 @@ mod attach;
 mod audit;
 mod command;
 mod container;
+mod daemon;
 mod enforcement;
 mod payload;
 mod podman;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         command::trials(),
         runner::trials(),
         attach::trials(),
+        daemon::trials(),
         container::trials(),
         enforcement::trials(),
         podman::trials(),
