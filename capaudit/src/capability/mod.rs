@@ -4,12 +4,14 @@
 //! for, not only those known here, because the audited kernel may be newer than this program.
 
 mod default_sets;
+mod file;
 mod meaning;
 mod name;
 mod power;
 mod set;
 
 pub use default_sets::{DOCKER_DEFAULT, PODMAN_DEFAULT};
+pub use file::{FileCapabilities, ParseFileCapabilitiesError};
 pub use name::{Capability, ParseCapabilityError};
 pub use power::cmp_power;
 pub use set::{CapSet, Iter, ParseCapSetError};
