@@ -7,7 +7,9 @@
 pub mod advise;
 pub mod capability;
 pub mod cli;
+pub mod explain;
 pub mod export;
+pub mod inspect;
 pub mod launch;
 pub mod ledger;
 pub mod probe;

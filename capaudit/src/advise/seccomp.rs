@@ -16,8 +16,8 @@ const CLONE_NEW: u64 = 0x7e02_0000 | 0x80;
 ///
 /// Source: moby profiles/seccomp/default_linux.go, v20.10.24 to v28; Podman's
 /// containers/common pkg/seccomp/seccomp.json (v0.50 to v0.64) has the same conditions for these.
-fn unlocked_by(call: &CallRecord) -> Option<CapSet> {
-    let capability = match call.syscall.as_str() {
+fn unlocked_by(syscall: &str, arguments: &[u64; 6]) -> Option<CapSet> {
+    let capability = match syscall {
         "bpf" => return Some(CapSet::of(&[Capability::SYS_ADMIN, Capability::BPF])),
         "perf_event_open" => {
             return Some(CapSet::of(&[Capability::SYS_ADMIN, Capability::PERFMON]));
@@ -30,7 +30,7 @@ fn unlocked_by(call: &CallRecord) -> Option<CapSet> {
         }
         // The first argument of clone; clone3's flags are in memory, and without SYS_ADMIN it fails with
         // ENOSYS, upon which the C library calls clone.
-        "clone" if call.arguments[0] & CLONE_NEW & !0xff != 0 => Capability::SYS_ADMIN,
+        "clone" if arguments[0] & CLONE_NEW & !0xff != 0 => Capability::SYS_ADMIN,
         "open_by_handle_at" => Capability::DAC_READ_SEARCH,
         "reboot" => Capability::SYS_BOOT,
         "delete_module" | "init_module" | "finit_module" => Capability::SYS_MODULE,
@@ -41,13 +41,23 @@ fn unlocked_by(call: &CallRecord) -> Option<CapSet> {
         "settimeofday" | "clock_settime" | "clock_settime64" => Capability::SYS_TIME,
         "vhangup" => Capability::SYS_TTY_CONFIG,
         // Asks nothing: only finds out whether the kernel has the call.
-        "get_mempolicy" if call.arguments == [0; 6] => return None,
+        "get_mempolicy" if *arguments == [0; 6] => return None,
         "get_mempolicy" | "mbind" | "set_mempolicy" | "set_mempolicy_home_node" => {
             Capability::SYS_NICE
         }
         _ => return None,
     };
     Some(CapSet::from(capability))
+}
+
+/// System calls that a capability unlocks (clone: with flags for new namespaces), by name.
+pub fn unlocked(capability: Capability) -> Vec<&'static str> {
+    let mut names: Vec<&str> = syscalls::Sysno::iter()
+        .map(|number| number.name())
+        .filter(|name| unlocked_by(name, &[CLONE_NEW; 6]).is_some_and(|by| by.contains(capability)))
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 /// Calls that programs try and do without when refused: reading another process's memory falls back to
@@ -64,7 +74,7 @@ pub fn needs(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
         .filter(|call| !call.failed && !call.asker.setup)
         .filter(|call| !is_undone(call, calls))
         .filter_map(|call| {
-            let by = unlocked_by(call)?;
+            let by = unlocked_by(&call.syscall, &call.arguments)?;
             let reason = format!(
                 "calls {}, which the default seccomp profile of container engines allows only with it",
                 call.syscall

@@ -1,7 +1,14 @@
 //! The command line: one file a subcommand.
 
+mod completions;
+mod decode;
 mod doctor;
+mod explain;
 mod export;
+mod files;
+mod man;
+mod output;
+mod ps;
 mod report;
 mod run;
 mod verify;
@@ -63,7 +70,13 @@ enum Command {
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Ps(ps::Arguments),
+    Files(files::Arguments),
+    Decode(decode::Arguments),
+    Explain(explain::Arguments),
     Doctor(doctor::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the command line.
@@ -81,7 +94,13 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Ps(arguments) => ps::run(arguments),
+        Command::Files(arguments) => files::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
     .into()
 }

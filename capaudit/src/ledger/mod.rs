@@ -10,8 +10,8 @@ mod record;
 pub use file::{LoadError, load, save, write_whole};
 pub use merge::{merge, unite};
 pub use record::{
-    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Kind, Object,
-    Options, Outcome, Place, Sample, SubjectRecord, UserIds,
+    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Kind,
+    Object, Options, Outcome, Place, Sample, SubjectRecord, UserIds,
 };
 
 use serde::{Deserialize, Serialize};

@@ -218,7 +218,7 @@ fn line(out: &mut String, text: &str) {
 
 /// Writes `text` behind `first`, wrapped to the width, later lines behind `next`. Escape sequences in `first`
 /// take no room.
-fn paragraph(out: &mut String, first: &str, next: &str, text: &str, style: Style) {
+pub fn paragraph(out: &mut String, first: &str, next: &str, text: &str, style: Style) {
     let mut column = visible_length(first);
     out.push_str(first);
     let mut fresh = true;
