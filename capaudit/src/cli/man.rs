@@ -97,6 +97,8 @@ fn page(command: clap::Command) -> io::Result<Vec<u8>> {
     // Of a subcommand's, no version is known to clap.
     let man = Man::new(command)
         .title(name)
+        // None, in quotes: an empty argument would be left out, and the next take its place.
+        .date("\"\"")
         .source(concat!("capaudit ", env!("CARGO_PKG_VERSION")))
         .manual("User Commands");
     let mut page = Vec::new();

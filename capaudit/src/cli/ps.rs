@@ -306,7 +306,13 @@ fn text(tasks: &[&Task], found: &Found, sets: &[SetName], names: &Names) -> Stri
     let in_another = |task: &Task| task.user_namespace.is_some() && task.user_namespace != own;
     let mut columns = vec![Column::new("PID", |task| task.pid.to_string())];
     if any(&|task| !task.is_first()) {
-        columns.push(Column::new("TID", |task| task.tid.to_string()));
+        columns.push(Column::new("TID", |task| {
+            if task.is_first() {
+                NOTHING.to_owned()
+            } else {
+                task.tid.to_string()
+            }
+        }));
     }
     columns.push(Column::new("USER", user_name));
     if any(&|task| task.container.is_some()) {
@@ -325,18 +331,30 @@ fn text(tasks: &[&Task], found: &Found, sets: &[SetName], names: &Names) -> Stri
         }));
     }
     let flexible = columns.len();
-    for set in shown(sets, tasks) {
-        columns.push(Column::new(
-            &set.as_str().to_ascii_uppercase(),
-            move |task| {
-                let held = task.holds.set(set);
-                if held.is_empty() {
-                    NOTHING.to_owned()
-                } else {
-                    held.brief(all)
-                }
-            },
-        ));
+    let shown = shown(sets, tasks);
+    let words = |task: &Task, set: SetName| {
+        let held = task.holds.set(set);
+        (!held.is_empty()).then(|| held.brief(all))
+    };
+    if has_room(&columns, tasks, shown.len()) {
+        for set in shown {
+            let heading = set.as_str().to_ascii_uppercase();
+            columns.push(Column::new(&heading, move |task| {
+                words(task, set).unwrap_or(NOTHING.to_owned())
+            }));
+        }
+    } else {
+        columns.push(Column::new("HOLDS", move |task| {
+            let lines: Vec<String> = shown
+                .iter()
+                .filter_map(|set| Some(format!("{}: {}", set.as_str(), words(task, *set)?)))
+                .collect();
+            if lines.is_empty() {
+                NOTHING.to_owned()
+            } else {
+                lines.join("\n")
+            }
+        }));
     }
     let headings: Vec<&str> = columns
         .iter()
@@ -354,6 +372,18 @@ fn text(tasks: &[&Task], found: &Found, sets: &[SetName], names: &Names) -> Stri
     out.push_str(&style.faint(&summary(tasks, found)));
     out.push('\n');
     out
+}
+
+/// Whether so many more columns fit beside these. A set is not readable in less than 16 columns.
+fn has_room(columns: &[Column<'_>], tasks: &[&Task], more: usize) -> bool {
+    const SET: usize = 16;
+    const GAP: usize = 2;
+    let of_column = |column: &Column<'_>| {
+        let cells = tasks.iter().map(|task| (column.cell)(task).chars().count());
+        cells.max().unwrap_or(0).max(column.heading.len()) + GAP
+    };
+    let taken: usize = columns.iter().map(of_column).sum();
+    width().is_none_or(|width| taken + more * SET <= width)
 }
 
 /// Sets that are worth a column: those asked for; else the effective and the bounding set, and of the others those that

@@ -10,7 +10,7 @@ use super::{Exit, complain};
 use crate::{
     export,
     ledger::{self, Ledger},
-    report::{Report, Style, text},
+    report::{Report, Style, hint, text},
 };
 
 /// How a report is shown.
@@ -60,7 +60,11 @@ impl Presentation {
                 })
             }
             None => {
-                let rendered = self.render(&report, Style::of(&otherwise))?;
+                let style = Style::of(&otherwise);
+                let mut rendered = self.render(&report, style)?;
+                if self.format == Format::Text && otherwise.is_terminal() {
+                    rendered.push_str(&hint(&report, style));
+                }
                 match otherwise.write_all(rendered.as_bytes()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                     result => result,

@@ -156,7 +156,7 @@ fn hidden(asked_by: &[Function]) -> &'static str {
     if asked_by.iter().any(|row| row.symbol.is_none()) {
         ", whose symbols are hidden, so what of it is there cannot be told:"
     } else if asked_by.iter().any(|row| row.symbol == Some(false)) {
-        ". Those with · are no symbol of it: part of their caller, in a module that is not loaded, or not built:"
+        ". Those with · have no symbol in it: part of their caller, in a module that is not loaded, or not built:"
     } else {
         " and has them all:"
     }

@@ -84,7 +84,11 @@ impl Search {
                         }
                     }
                 }
-                Ok(entry) if entry.file_type().is_file() => self.look(&entry, found),
+                Ok(entry)
+                    if entry.file_type().is_file() || (entry.depth() == 0 && top.is_file()) =>
+                {
+                    self.look(&entry, found);
+                }
                 Ok(_special) => {}
                 Err(error) => {
                     if !error.io_error().is_some_and(is_gone) {
@@ -118,11 +122,11 @@ impl Search {
             }
         };
         let setuid_root = self.setuid
-            && match entry.metadata() {
+            && match metadata(path, given) {
                 Ok(metadata) => is_setuid_root(metadata.mode(), metadata.uid()),
-                Err(error) if error.io_error().is_some_and(is_gone) => return,
+                Err(error) if is_gone(&error) => return,
                 Err(error) => {
-                    unseen(why(&error));
+                    unseen(error.to_string());
                     false
                 }
             };
@@ -133,6 +137,14 @@ impl Search {
                 setuid_root,
             });
         }
+    }
+}
+
+fn metadata(path: &Path, follow: bool) -> io::Result<std::fs::Metadata> {
+    if follow {
+        std::fs::metadata(path)
+    } else {
+        std::fs::symlink_metadata(path)
     }
 }
 

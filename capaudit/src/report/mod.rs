@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use table::table;
 pub use terminal::{Style, sanitize};
-pub use text::{paragraph, text};
+pub use text::{hint, paragraph, text};
 
 use crate::{
     advise::{self, Evidence, Verdict},

@@ -11,6 +11,7 @@ mod enforcement;
 mod payload;
 mod runner;
 mod terminal;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         container::trials(),
         enforcement::trials(),
         verify::trials(),
+        tools::trials(),
     ]
     .into_iter()
     .flatten()
