@@ -1,4 +1,4 @@
-//! A set in few words: `all but SYS_ADMIN`, `Docker's default and NET_ADMIN`.
+//! A set in few words: `all but SYS_ADMIN`, `Docker's default plus NET_ADMIN`.
 
 use super::{CapSet, DOCKER_DEFAULT, PODMAN_DEFAULT};
 
@@ -36,7 +36,11 @@ impl CapSet {
                     text.push_str(&words(missing));
                 }
                 if !extra.is_empty() {
-                    text.push_str(" and ");
+                    text.push_str(if missing.is_empty() {
+                        " plus "
+                    } else {
+                        ", plus "
+                    });
                     text.push_str(&words(extra));
                 }
                 text
@@ -65,12 +69,12 @@ mod tests {
         assert_eq!(brief("NONE"), "none");
         assert_eq!(brief("ALL"), "all");
         assert_eq!(brief("ALL,!SYS_ADMIN"), "all but SYS_ADMIN");
-        assert_eq!(brief("ALL,41"), "all and 41");
+        assert_eq!(brief("ALL,41"), "all plus 41");
         assert_eq!(brief("0xa80425fb"), "Docker's default");
         assert_eq!(brief("0xa80425fb,!NET_RAW"), "Docker's default but NET_RAW");
         assert_eq!(
             brief("0xa80425fb,!NET_RAW,NET_ADMIN,SYS_TIME"),
-            "Docker's default but NET_RAW and NET_ADMIN SYS_TIME"
+            "Docker's default but NET_RAW, plus NET_ADMIN SYS_TIME"
         );
         assert_eq!(
             CapSet::brief(PODMAN_DEFAULT, CapSet::known()),
@@ -104,9 +108,9 @@ mod tests {
             .unwrap_or((CapSet::EMPTY, text));
         let (mut set, mut leave_out) = (base, false);
         for word in rest.split_whitespace() {
-            match word {
+            match word.trim_end_matches(',') {
                 "but" => leave_out = true,
-                "and" => leave_out = false,
+                "plus" => leave_out = false,
                 name if leave_out => assert!(set.remove(name.parse().unwrap())),
                 name => assert!(set.insert(name.parse().unwrap())),
             }

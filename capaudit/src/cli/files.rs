@@ -17,7 +17,7 @@ use crate::{
 /// Unentered file systems and unreadable places that are named one by one.
 const NAMED: usize = 10;
 
-/// List files with capabilities, below PATH and below what is below it.
+/// List files with capabilities, at each PATH and below it.
 ///
 /// In the form of getcap(8): `/bin/ping cap_net_raw=ep`, with `[rootid=N]` where the capabilities count only in user
 /// namespaces whose root is the user N. Other file systems and symbolic links are not entered, save a PATH itself. What could

@@ -103,10 +103,10 @@ fn of(out: &mut String, explained: &Explanation, all: &Explanations, style: Styl
     );
     out.push_str(&format!("{start}\n"));
     paragraph(out, INDENT, INDENT, explained.danger, style);
-    let default = defaults(explained)
-        .map_or("No engine grants it unasked.".to_owned(), |engines| {
-            format!("Granted unasked by {}.", engines.replace(", ", " and "))
-        });
+    let default = defaults(explained).map_or(
+        "Neither Docker nor Podman grants it unasked.".to_owned(),
+        |engines| format!("Granted unasked by {}.", engines.replace(", ", " and ")),
+    );
     field(out, "default", &default, style);
     if !explained.seccomp_unlocks.is_empty() {
         let text = format!(
@@ -158,7 +158,7 @@ fn hidden(asked_by: &[Function]) -> &'static str {
     } else if asked_by.iter().any(|row| row.symbol == Some(false)) {
         ". Those with · have no symbol in it: part of their caller, in a module that is not loaded, or not built:"
     } else {
-        " and has them all:"
+        " and has a symbol for each:"
     }
 }
 
