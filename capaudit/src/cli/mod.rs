@@ -1,10 +1,17 @@
 //! The command line: one file a subcommand.
 
 mod attach;
+mod completions;
 mod daemon;
+mod decode;
 mod doctor;
 mod enforce;
+mod explain;
 mod export;
+mod files;
+mod man;
+mod output;
+mod ps;
 mod report;
 mod run;
 mod tracing;
@@ -72,6 +79,12 @@ enum Command {
     Doctor(doctor::Arguments),
     #[command(hide = true)]
     Enforce(enforce::Arguments),
+    Ps(ps::Arguments),
+    Files(files::Arguments),
+    Decode(decode::Arguments),
+    Explain(explain::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the command line.
@@ -93,6 +106,12 @@ pub fn main() -> ExitCode {
         Command::Daemon(arguments) => daemon::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Enforce(arguments) => enforce::run(&arguments),
+        Command::Ps(arguments) => ps::run(arguments),
+        Command::Files(arguments) => files::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
     .into()
 }

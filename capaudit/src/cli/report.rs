@@ -11,7 +11,7 @@ use crate::{
     daemon::{SOCKET, client},
     export,
     ledger::{self, Ledger},
-    report::{Report, Style, text},
+    report::{Report, Style, hint, text},
 };
 
 /// How a report is shown.
@@ -61,7 +61,11 @@ impl Presentation {
                 })
             }
             None => {
-                let rendered = self.render(&report, Style::of(&otherwise))?;
+                let style = Style::of(&otherwise);
+                let mut rendered = self.render(&report, style)?;
+                if self.format == Format::Text && otherwise.is_terminal() {
+                    rendered.push_str(&hint(&report, style));
+                }
                 match otherwise.write_all(rendered.as_bytes()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                     result => result,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{CapSet, Capability};
+use crate::capability::{CapSet, Capability, FileCapabilities};
 
 /// What kind of thing was audited.
 #[derive(
@@ -315,17 +315,6 @@ pub struct UserIds {
     pub sgid: u32,
     /// File-system group.
     pub fsgid: u32,
-}
-
-/// Capabilities of a file, from its `security.capability` attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct FileCapabilities {
-    /// Permitted.
-    pub permitted: CapSet,
-    /// Inheritable.
-    pub inheritable: CapSet,
-    /// Whether they become effective at once; then execve insists on all of them.
-    pub effective: bool,
 }
 
 /// The execution of a file that carries privilege.

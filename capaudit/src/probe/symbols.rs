@@ -1,6 +1,6 @@
 //! Kernel addresses to function names, from /proc/kallsyms.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 /// The kernel's functions.
 #[derive(Debug, Default)]
@@ -62,6 +62,27 @@ impl Symbols {
     }
 }
 
+/// Names of the running kernel's functions, with or without addresses: kernels hide these first. Compiler suffixes
+/// (`.isra.0`, …) are left out.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn names_of_running_kernel() -> io::Result<HashSet<String>> {
+    Ok(names(&std::fs::read_to_string("/proc/kallsyms")?))
+}
+
+fn names(text: &str) -> HashSet<String> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            let is_function = matches!(words.next()?, "t" | "T" | "w" | "W");
+            let name = words.next().filter(|_name| is_function)?;
+            Some(name.split('.').next().unwrap_or(name).to_owned())
+        })
+        .collect()
+}
+
 fn function(line: &str) -> Option<(u64, Box<str>)> {
     let mut words = line.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
@@ -92,5 +113,11 @@ mod tests {
         );
         assert_eq!(symbols.name(1), None);
         assert!(Symbols::parse("0000000000000000 T a\n").is_empty());
+    }
+
+    #[test]
+    fn names_are_there_without_addresses() {
+        let text = "0000000000000000 T a\n0000000000000000 t b.isra.0\n0000000000000000 D c\nd\n";
+        assert_eq!(names(text), HashSet::from(["a".to_owned(), "b".to_owned()]));
     }
 }

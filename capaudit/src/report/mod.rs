@@ -1,13 +1,15 @@
 //! What an audit tells people and programs: the report of contract `capaudit.report/1`.
 
+mod table;
 mod terminal;
 mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use table::table;
 pub use terminal::{Style, sanitize};
-pub use text::text;
+pub use text::{hint, paragraph, text};
 
 use crate::{
     advise::{self, Evidence, Verdict},

@@ -86,6 +86,11 @@ impl Engine {
         while self.missing(wanted).next().is_some() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.ask(wanted).await
+    }
+
+    /// The same of containers that run already: no event is waited for.
+    pub async fn ask(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
         let missing: Vec<ContainerId> = self.missing(wanted).cloned().collect();
         for container in missing {
             if let Some((_id, description)) = self.inspect(container.as_str()).await {

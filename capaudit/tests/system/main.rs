@@ -14,6 +14,7 @@ mod payload;
 mod podman;
 mod runner;
 mod terminal;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         enforcement::trials(),
         podman::trials(),
         verify::trials(),
+        tools::trials(),
     ]
     .into_iter()
     .flatten()

@@ -9,7 +9,7 @@ pub use profile::{PROFILES, Profile};
 
 use crate::{
     advise::Judgement,
-    capability::CapSet,
+    capability::{CapSet, Capability},
     ledger::{CallRecord, Kind, SubjectRecord},
 };
 
@@ -31,6 +31,25 @@ fn unlocked_by(call: &CallRecord, subject: &SubjectRecord) -> Option<(CapSet, &'
             let condition = profile.conditions.iter().find(|it| it.is_about(call))?;
             Some((CapSet::of(condition.any_of), profile))
         })
+}
+
+/// System calls that profiles allow only with a capability, or with another that they name: by profile, those that have
+/// any, in the order of [`PROFILES`].
+pub fn unlocked(capability: Capability) -> Vec<(&'static Profile, Vec<&'static str>)> {
+    PROFILES
+        .iter()
+        .map(|profile| {
+            let conditions = profile.conditions.iter();
+            let mut calls: Vec<&str> = conditions
+                .filter(|condition| condition.any_of.contains(&capability))
+                .flat_map(|condition| condition.calls)
+                .copied()
+                .collect();
+            calls.sort_unstable();
+            (profile, calls)
+        })
+        .filter(|(_profile, calls)| !calls.is_empty())
+        .collect()
 }
 
 /// Calls that programs try and do without when refused: reading another process's memory falls back to
@@ -95,10 +114,7 @@ fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        capability::Capability,
-        ledger::{Asker, Engine},
-    };
+    use crate::ledger::{Asker, Engine};
 
     fn needed(engine: Option<Engine>, syscall: &str, arguments: [u64; 6]) -> CapSet {
         let mut subject = SubjectRecord::new(Kind::Container);
