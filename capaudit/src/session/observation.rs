@@ -105,6 +105,7 @@ impl Observation {
         }
         while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
         collector.begin(existing);
+        return_memory();
         Ok(Self {
             tracer,
             collector,
@@ -294,6 +295,15 @@ impl Observation {
             },
             subjects: unite(subjects),
         })
+    }
+}
+
+/// Gives back what reading the kernel's types took, many times what is kept: glibc's allocator would hold on to it.
+fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions.
+    unsafe {
+        nix::libc::malloc_trim(0);
     }
 }
 
