@@ -51,6 +51,24 @@ fn check_tp_btf(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
+/// Nothing: what a hook costs by itself. For benchmarks.
+#[fexit(function = "cap_capable")]
+fn floor_fexit(_ctx: FExitContext) -> u32 {
+    0
+}
+
+/// As [`floor_fexit`].
+#[btf_tracepoint(function = "cap_capable")]
+fn floor_tp_btf(_ctx: BtfTracePointContext) -> u32 {
+    0
+}
+
+/// As [`floor_fexit`].
+#[kprobe]
+fn floor_kprobe(_ctx: ProbeContext) -> u32 {
+    0
+}
+
 /// Keeps the arguments for [`check_kretprobe`].
 #[kprobe]
 fn check_kprobe(ctx: ProbeContext) -> u32 {

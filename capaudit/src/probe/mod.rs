@@ -3,6 +3,7 @@
 mod btf;
 pub mod decode;
 mod enforcer;
+mod floor;
 pub mod hook;
 mod offset;
 pub mod symbols;
@@ -31,6 +32,7 @@ pub use self::{
     btf::KernelBtf,
     decode::Event,
     enforcer::{Allowed, Enforcer},
+    floor::Floor,
     hook::Hook,
     treatment::name as syscall_name,
 };
