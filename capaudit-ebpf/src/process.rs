@@ -11,6 +11,7 @@ use capaudit_common::{
 };
 
 use crate::{
+    call,
     kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
     maps::{EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, lose},
     setting::{self, offset},
@@ -278,7 +279,10 @@ pub fn exit(task: Pointer) {
         return;
     };
     let thread: u32 = direct(task, &offset::TASK_PID);
-    let _ = PENDING.remove(&thread);
+    // SAFETY: copied at once; only this thread writes the entry.
+    if let Some(pending) = unsafe { PENDING.get(&thread) }.copied() {
+        call::forget(thread, &pending);
+    }
     let live: u32 = probe(follow(task, &offset::TASK_SIGNAL), &offset::SIGNAL_LIVE);
     if live != 0 {
         return;
