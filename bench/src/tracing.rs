@@ -54,6 +54,8 @@ pub struct Programs {
     pub ourselves: PathBuf,
     /// The hook that capaudit chooses here.
     pub hook: Hook,
+    /// Times that each figure is measured.
+    pub rounds: usize,
 }
 
 /// Tracing, under way.
