@@ -63,7 +63,7 @@ pub struct SeenIn {
     pub caller: String,
 }
 
-/// Places that are listed for one capability.
+/// Places that are listed for one capability; beyond, one for each further executable.
 const MAX_SEEN_IN: usize = 8;
 
 struct Judged<'a> {
@@ -305,8 +305,14 @@ fn seen_in(
             }
         }
     }
-    places.truncate(MAX_SEEN_IN);
-    places
+    // Whom to give a file capability depends on every executable: none falls off the end of the list.
+    let mut listed: Vec<SeenIn> = Vec::new();
+    for place in places {
+        if listed.len() < MAX_SEEN_IN || listed.iter().all(|known| known.exe != place.exe) {
+            listed.push(place);
+        }
+    }
+    listed
 }
 
 /// The function that wanted to know, behind the layers that pass the question on.

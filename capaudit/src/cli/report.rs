@@ -3,26 +3,15 @@
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Exit, complain};
 use crate::{
-    export,
+    export::Format,
     ledger::{self, Ledger},
-    report::{Report, Style, text},
+    report::{Report, Style},
 };
-
-/// How a report is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// For programs: the contract capaudit.report/1.
-    Json,
-    /// A snippet for a compose file.
-    Compose,
-}
 
 /// Where a report goes, and how.
 #[derive(Debug, clap::Args)]
@@ -49,36 +38,31 @@ impl Presentation {
     pub fn show(
         &self,
         ledger: &Ledger,
-        mut otherwise: impl Write + AsFd + IsTerminal,
+        otherwise: impl Write + AsFd + IsTerminal,
     ) -> io::Result<()> {
-        let report = Report::of(ledger);
-        match &self.output {
-            Some(file) => {
-                let rendered = self.render(&report, Style::PLAIN)?;
-                ledger::write_whole(file, rendered.as_bytes()).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
-                })
-            }
-            None => {
-                let rendered = self.render(&report, Style::of(&otherwise))?;
-                match otherwise.write_all(rendered.as_bytes()) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    result => result,
-                }
-            }
-        }
+        let style = match &self.output {
+            Some(_) => Style::PLAIN,
+            None => Style::of(&otherwise),
+        };
+        let rendered = self.format.render(&Report::of(ledger), style, self.all)?;
+        deliver(&rendered, self.output.as_deref(), otherwise)
     }
+}
 
-    fn render(&self, report: &Report, style: Style) -> io::Result<String> {
-        Ok(match self.format {
-            Format::Text => text(report, style, self.all),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(report)?;
-                json.push('\n');
-                json
-            }
-            Format::Compose => export::compose::snippet(report),
-        })
+/// Writes text to a file, or to `otherwise` if none is given.
+///
+/// # Errors
+///
+/// It cannot be written. A closed pipe is no error.
+pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io::Result<()> {
+    match file {
+        Some(file) => ledger::write_whole(file, text.as_bytes()).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
+        }),
+        None => match otherwise.write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        },
     }
 }
 

@@ -111,6 +111,8 @@ pub struct SubjectReport {
     pub compose_project: String,
     /// Compose service of a container; empty if there is none.
     pub compose_service: String,
+    /// Real user id at the start, in the initial user namespace.
+    pub uid: u32,
     /// The recommendation: the least powerful set that meets every need, in the kernel's order.
     pub cap_add: Vec<String>,
     /// The bounding set it was started with.
@@ -210,6 +212,7 @@ impl SubjectReport {
             image: subject.image.clone(),
             compose_project: subject.compose_project.clone().unwrap_or_default(),
             compose_service: subject.compose_service.clone().unwrap_or_default(),
+            uid: subject.uid,
             cap_add: names(advice.recommended),
             granted: names(subject.granted),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
