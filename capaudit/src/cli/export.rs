@@ -8,14 +8,14 @@ use std::{
 
 use super::{
     Exit, complain,
-    report::{deliver, merged},
+    report::{Sessions, deliver},
 };
 use crate::{
     export::{
         Format,
         kubernetes::{self, Owner},
         oci,
-        workload::{caveats, containers, name_of},
+        workload::{START_UNSEEN, caveats, containers, name_of, workloads},
     },
     report::{Report, Style},
 };
@@ -67,9 +67,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Sessions that `capaudit run --save` wrote
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    sessions: Sessions,
 }
 
 /// What is written of a report, once it is known that the options fit each other.
@@ -110,15 +109,12 @@ impl<E: Display> From<E> for Failure {
 
 fn export(arguments: &Arguments) -> Result<(), Failure> {
     let product = arguments.product()?;
-    let ledger = merged(&arguments.files).map_err(Failure::Told)?;
+    let ledger = arguments.sessions.merged().map_err(Failure::Told)?;
     let mut report = Report::of(&ledger);
     if let Some(wanted) = &arguments.service {
         choose(&mut report, wanted)?;
     }
-    // Not every format has comments, and what is redirected is not read at once.
-    for caveat in caveats(&report) {
-        complain(&format!("warning: {caveat}"));
-    }
+    warn(&report);
     let output = arguments.output.as_deref();
     match product {
         Product::Plain(format) => {
@@ -172,6 +168,18 @@ impl Arguments {
             (shape, Some(owner)) => {
                 Ok(Product::Kubernetes(shape, owner, self.container.as_deref()))
             }
+        }
+    }
+}
+
+/// Tells what the recommendation lacks: not every format has comments, and what is redirected is not read at once.
+fn warn(report: &Report) {
+    for caveat in caveats(report) {
+        complain(&format!("warning: {caveat}"));
+    }
+    for workload in workloads(report) {
+        if workload.start_unseen {
+            complain(&format!("warning: {}: {START_UNSEEN}", workload.name));
         }
     }
 }

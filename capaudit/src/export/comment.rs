@@ -1,7 +1,7 @@
 //! Comments of formats in which `#` begins one.
 
-use super::workload::{Workload, caveats};
-use crate::{capability::CapSet, report::Report};
+use super::workload::{START_UNSEEN, Workload, caveats};
+use crate::report::{Report, sanitize};
 
 /// Why `no_new_privs` is not set.
 pub const PRIVILEGED_EXECS: &str = "setuid or file-capability programs were run";
@@ -18,20 +18,36 @@ pub fn warnings(report: &Report) -> String {
     text
 }
 
-/// A line that names the workload.
-pub fn title(workload: &Workload) -> String {
-    format!("# {}\n", workload.title())
+/// What has to be known of a workload: its name, whether its start was seen, what one run cannot tell of it, and which
+/// capabilities it cannot be sure of, if they are not marked one by one.
+pub fn heading(workload: &Workload, possible: Possible) -> String {
+    let mut lines = vec![workload.title()];
+    if workload.start_unseen {
+        lines.push(START_UNSEEN.to_owned());
+    }
+    lines.extend(
+        workload
+            .notes
+            .iter()
+            .map(|note| format!("Note: {}", sanitize(note))),
+    );
+    let set = workload.possible();
+    if possible == Possible::Here && !set.is_empty() {
+        lines.push(format!(
+            "Possibly needed, capaudit verify settles it: {}",
+            set.names().collect::<Vec<_>>().join(" ")
+        ));
+    }
+    lines.iter().map(|line| format!("# {line}\n")).collect()
 }
 
-/// A line that names what one run cannot be sure of; none if it is sure of all.
-pub fn possible(set: CapSet) -> String {
-    if set.is_empty() {
-        return String::new();
-    }
-    format!(
-        "# Possibly needed, capaudit verify settles it: {}\n",
-        set.names().collect::<Vec<_>>().join(" ")
-    )
+/// Where it is told what one run cannot be sure of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Possible {
+    /// In the heading.
+    Here,
+    /// At each member.
+    AtEach,
 }
 
 /// What stands for the containers of a report without any.

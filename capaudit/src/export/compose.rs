@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    workload::{POSSIBLY, Workload, containers},
+    workload::{POSSIBLY, START_UNSEEN, Workload, containers},
     yaml::scalar,
 };
 use crate::report::{Report, sanitize};
@@ -30,6 +30,9 @@ fn service_text(text: &mut String, service: &Workload) {
         "    # audited: {}",
         sanitize(&service.members.join(", "))
     );
+    if service.start_unseen {
+        let _ = writeln!(text, "    # {START_UNSEEN}");
+    }
     let _ = writeln!(text, "    cap_drop:\n      - ALL");
     let (cap_add, possible) = (service.cap_add(), service.possible());
     if !cap_add.is_empty() {

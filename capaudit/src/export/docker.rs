@@ -1,7 +1,7 @@
 //! Options for `docker run`, `docker create` and `podman run`.
 
 use super::{
-    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS},
+    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS, Possible},
     workload::{Workload, containers},
 };
 use crate::report::Report;
@@ -26,7 +26,7 @@ fn container(workload: &Workload) -> String {
             .names()
             .map(|name| format!("--cap-add={name}")),
     );
-    let mut text = comment::title(workload) + &comment::possible(workload.possible());
+    let mut text = comment::heading(workload, Possible::Here);
     if workload.no_new_privileges_is_safe {
         words.push("--security-opt=no-new-privileges:true".to_owned());
     } else {

@@ -10,7 +10,7 @@ use thiserror::Error;
 pub use owner::{Owner, ParseOwnerError};
 
 use super::{
-    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS},
+    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS, Possible},
     workload::{POSSIBLY, Workload, containers},
     yaml::scalar,
 };
@@ -41,7 +41,10 @@ pub fn snippets(report: &Report) -> String {
     }
     let documents: Vec<String> = containers
         .iter()
-        .map(|workload| comment::title(workload) + &security_context(workload, Lists::Fresh, 0))
+        .map(|workload| {
+            comment::heading(workload, Possible::AtEach)
+                + &security_context(workload, Lists::Fresh, 0)
+        })
         .collect();
     text.push_str(&documents.join("---\n"));
     text
@@ -107,12 +110,9 @@ fn patch(report: &Report, owner: &Owner, container: Option<&str>) -> Result<Stri
         if !owner::is_label(name) {
             return Err(PatchError::Name(name.to_owned()));
         }
-        let _ = writeln!(
-            text,
-            "{:indent$}{}",
-            "",
-            comment::title(workload).trim_end()
-        );
+        for comment in comment::heading(workload, Possible::AtEach).lines() {
+            let _ = writeln!(text, "{:indent$}{comment}", "");
+        }
         let _ = writeln!(text, "{:indent$}- name: {}", "", scalar(name));
         text.push_str(&security_context(workload, Lists::Replaced, indent + 2));
     }

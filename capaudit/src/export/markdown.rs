@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{
     compose, systemd,
-    workload::{Declined, Need, Workload, caveats, of_interest},
+    workload::{Declined, Need, START_UNSEEN, Workload, caveats, of_interest},
 };
 use crate::{
     advise::{Evidence, Verdict},
@@ -73,12 +73,18 @@ fn section(text: &mut String, workload: &Workload) {
         let members: Vec<String> = workload.members.iter().map(|member| code(member)).collect();
         text.push_str(&format!("Audited: {}. ", members.join(", ")));
     }
+    if workload.start_unseen {
+        text.push_str(&format!("**{START_UNSEEN}.** "));
+    }
     if workload.needs.is_empty() {
         text.push_str("Needs no capability at all.\n");
     } else {
         let names: Vec<String> = workload.cap_add().names().map(code).collect();
         text.push_str(&format!("Needs {}.\n\n", names.join(" ")));
         needs(text, &workload.needs);
+    }
+    for note in &workload.notes {
+        text.push_str(&format!("\nNote: {}\n", prose(note)));
     }
     declined(text, &workload.declined);
 }

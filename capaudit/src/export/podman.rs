@@ -5,7 +5,7 @@
 //! [man]: https://docs.podman.io/en/latest/markdown/podman-container.unit.5.html
 
 use super::{
-    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS},
+    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS, Possible},
     workload::{Workload, containers},
 };
 use crate::report::Report;
@@ -23,8 +23,7 @@ pub fn units(report: &Report) -> String {
 }
 
 fn section(workload: &Workload) -> String {
-    let mut text = comment::title(workload);
-    text.push_str(&comment::possible(workload.possible()));
+    let mut text = comment::heading(workload, Possible::Here);
     text.push_str("[Container]\nDropCapability=all\n");
     for capability in workload.cap_add() {
         text.push_str(&format!("AddCapability={}\n", capability.cap_name()));

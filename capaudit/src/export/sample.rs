@@ -38,10 +38,15 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         image: "nginx:1".to_owned(),
         compose_project: String::new(),
         compose_service: service.to_owned(),
+        pod_namespace: String::new(),
+        pod: String::new(),
+        pod_container: String::new(),
         uid: 0,
         cap_add: needs.iter().map(|(name, _)| (*name).to_owned()).collect(),
         granted: Vec::new(),
+        seen_from_start: true,
         no_new_privileges_is_safe: true,
+        notes: Vec::new(),
         capabilities: needs
             .iter()
             .map(|(name, evidence)| CapabilityReport {

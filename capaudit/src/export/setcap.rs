@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    comment,
+    comment::{self, Possible},
     workload::{Workload, of_interest, quoted},
 };
 use crate::{
@@ -34,7 +34,7 @@ pub fn dockerfile(report: &Report) -> String {
     text.push_str(HEADING);
     for workload in &of_interest(report) {
         text.push('\n');
-        text.push_str(&comment::title(workload));
+        text.push_str(&comment::heading(workload, Possible::Here));
         lines(&mut text, workload);
     }
     text
@@ -44,7 +44,6 @@ fn lines(text: &mut String, workload: &Workload) {
     if workload.needs.is_empty() {
         text.push_str("# Needs no capability: USER is enough.\n");
     }
-    text.push_str(&comment::possible(workload.possible()));
     for (executable, set) in by_executable(workload) {
         let kept = if workload.starts_as_root {
             let pointless = set & TO_DROP_ROOT;

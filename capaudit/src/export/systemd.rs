@@ -3,7 +3,7 @@
 //! [man]: https://www.freedesktop.org/software/systemd/man/latest/systemd.exec.html#Capabilities
 
 use super::{
-    comment::{self, PRIVILEGED_EXECS},
+    comment::{self, PRIVILEGED_EXECS, Possible},
     workload::{Workload, of_interest},
 };
 use crate::{capability::CapSet, ledger::Kind, report::Report};
@@ -34,8 +34,7 @@ pub fn drop_ins(report: &Report) -> String {
 
 fn service(workload: &Workload) -> String {
     let set = workload.cap_add();
-    let mut text = comment::title(workload);
-    text.push_str(&comment::possible(workload.possible()));
+    let mut text = comment::heading(workload, Possible::Here);
     text.push_str("# For SERVICE.service.d/capabilities.conf\n[Service]\n");
     // Without the empty one first, a list would be added to what the unit has.
     text.push_str("CapabilityBoundingSet=\n");

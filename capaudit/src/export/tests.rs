@@ -19,6 +19,7 @@ fn hostile(name: &str) -> Report {
     ];
     let mut web = container(name, "", &needs);
     web.image = name.to_owned();
+    web.notes.push(name.to_owned());
     for capability in &mut web.capabilities {
         capability.seen_in.push(place(name));
         name.clone_into(&mut capability.reason);
@@ -55,8 +56,12 @@ fn nothing_needed_adds_nothing_in_any_format() {
 
 #[test]
 fn an_incomplete_record_is_told_of_wherever_there_are_comments() {
-    let mut report = hostile("web");
-    report.session.complete = false;
+    let mut lossy = hostile("web");
+    lossy.session.lost_events = 1;
+    let mut late = hostile("web");
+    for subject in &mut late.subjects {
+        subject.seen_from_start = false;
+    }
     for format in [
         Format::Text,
         Format::Markdown,
@@ -66,8 +71,10 @@ fn an_incomplete_record_is_told_of_wherever_there_are_comments() {
         Format::Systemd,
         Format::Setcap,
     ] {
-        let text = rendered(format, &report).to_ascii_lowercase();
-        assert!(text.contains("incomplete"), "{format:?}: {text}");
+        for report in [&lossy, &late] {
+            let text = rendered(format, report).to_ascii_lowercase();
+            assert!(text.contains("incomplete"), "{format:?}: {text}");
+        }
     }
 }
 

@@ -12,8 +12,13 @@ use crate::{
 /// How a member that one run cannot be sure of is marked.
 pub const POSSIBLY: &str = "possibly; `capaudit verify` settles it";
 
+/// How a recommendation is marked that lacks what the workload asks when it starts.
+pub const START_UNSEEN: &str =
+    "INCOMPLETE: it ran already when the audit began; what it needs to start may be missing";
+
 /// What is configured in one place: a compose service, a container, a container of a Kubernetes pod, the command
-/// or a process. Its replicas are one, and get what any of them needs.
+/// or a process. Its replicas are one, and get what any of them needs; so do containers that pods of different kinds
+/// call the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// What it is.
@@ -30,6 +35,10 @@ pub struct Workload {
     pub declined: BTreeMap<Capability, Declined>,
     /// `no_new_privs` changes nothing for any member.
     pub no_new_privileges_is_safe: bool,
+    /// No member was audited from its start.
+    pub start_unseen: bool,
+    /// What one run cannot tell, each a sentence.
+    pub notes: BTreeSet<String>,
     /// A member was started by the initial user namespace's root.
     pub starts_as_root: bool,
 }
@@ -92,36 +101,17 @@ pub fn name_of(subject: &SubjectReport) -> &str {
     if !subject.compose_service.is_empty() {
         return &subject.compose_service;
     }
-    if subject.kind == Kind::Container {
-        return kubernetes_container(&subject.name).unwrap_or(&subject.name);
+    if !subject.pod_container.is_empty() {
+        return &subject.pod_container;
     }
     &subject.name
-}
-
-/// The container's name in its pod. cri-dockerd joins it with the pod's name, namespace, uid and the attempt by
-/// `_`, which none of them may hold, and may add something random ([makeContainerName, randomizeName][src]).
-///
-/// [src]: https://github.com/Mirantis/cri-dockerd/blob/45857d7e588565dd5f14e94b978e15a1eca641c7/core/naming.go
-fn kubernetes_container(name: &str) -> Option<&str> {
-    match name.split('_').collect::<Vec<_>>().as_slice() {
-        [
-            "k8s",
-            container,
-            _pod,
-            _namespace,
-            _uid,
-            attempt,
-            random @ ..,
-        ] => (attempt.parse::<u32>().is_ok() && random.len() <= 1).then_some(container),
-        _ => None,
-    }
 }
 
 /// What a reader of the recommendation has to know of the record it rests on, each a sentence in one safe line.
 pub fn caveats(report: &Report) -> Vec<String> {
     let session = &report.session;
     let mut caveats = Vec::new();
-    if !session.complete {
+    if session.lost_events > 0 {
         caveats.push(format!(
             "the record is incomplete ({} things were not seen): a needed capability may be missing",
             session.lost_events
@@ -146,6 +136,8 @@ impl Workload {
             needs: BTreeMap::new(),
             declined: BTreeMap::new(),
             no_new_privileges_is_safe: true,
+            start_unseen: true,
+            notes: BTreeSet::new(),
             starts_as_root: false,
         }
     }
@@ -157,6 +149,8 @@ impl Workload {
             self.images.insert(subject.image.clone());
         }
         self.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
+        self.start_unseen &= !subject.seen_from_start;
+        self.notes.extend(subject.notes.iter().cloned());
         self.starts_as_root |= subject.uid == 0;
         // Names of a report come from a file and may be anything: what is no capability is no member.
         let recommended: CapSet = subject
@@ -325,13 +319,18 @@ mod tests {
 
     #[test]
     fn a_pod_s_container_is_called_as_in_its_manifest() {
-        let name = "k8s_nginx_web-5d4f8c-abcde_shop_0e3b6c1e-1d2f-4a5b-8c7d-9e0f1a2b3c4d_0";
-        let workloads = workloads(&report(vec![container(name, "", &[])]));
-        assert_eq!(workloads[0].name, "nginx");
-        assert_eq!(
-            name_of(&container("k8s_but_not_so", "", &[])),
-            "k8s_but_not_so"
-        );
+        let mut subject = container("nginx-shop-web-5d4f8c-abcde", "", &[]);
+        subject.pod_container = "nginx".to_owned();
+        assert_eq!(workloads(&report(vec![subject]))[0].name, "nginx");
+    }
+
+    #[test]
+    fn a_start_that_one_replica_showed_was_seen() {
+        let seen = container("shop-web-1", "web", &[]);
+        let mut unseen = container("shop-web-2", "web", &[]);
+        unseen.seen_from_start = false;
+        assert!(workloads(&report(vec![unseen.clone()]))[0].start_unseen);
+        assert!(!workloads(&report(vec![unseen, seen]))[0].start_unseen);
     }
 
     #[test]
@@ -348,7 +347,6 @@ mod tests {
     #[test]
     fn what_was_not_seen_is_told() {
         let mut report = report(vec![]);
-        report.session.complete = false;
         report.session.lost_events = 3;
         report.session.exit_status = Some(1);
         report.session.notes.push("a\nb".to_owned());

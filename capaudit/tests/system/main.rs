@@ -4,13 +4,17 @@
 //! The binary is also the audited program, where a test needs one that does exactly one thing: `system payload
 //! NAME ARG…`.
 
+mod attach;
 mod audit;
 mod command;
 mod container;
+mod daemon;
 mod enforcement;
 mod payload;
+mod podman;
 mod runner;
 mod terminal;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,9 +32,13 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         command::trials(),
         runner::trials(),
+        attach::trials(),
+        daemon::trials(),
         container::trials(),
         enforcement::trials(),
+        podman::trials(),
         verify::trials(),
+        tools::trials(),
     ]
     .into_iter()
     .flatten()

@@ -144,8 +144,11 @@ mod tests {
     #[test]
     fn objects_are_called_as_for_kubectl() {
         for text in ["deployment/web", "Deployment/web", "deploy/web"] {
-            let owner: Owner = text.parse().expect(text);
-            assert_eq!((owner.kind(), owner.name()), (Kind::Deployment, "web"));
+            let owner = Owner {
+                kind: Kind::Deployment,
+                name: "web".to_owned(),
+            };
+            assert_eq!(text.parse(), Ok(owner), "{text}");
         }
         for text in [
             "web",

@@ -21,6 +21,7 @@ fn web(name: &str) -> SubjectReport {
     name.clone_into(&mut web.capabilities[1].reason);
     name.clone_into(&mut web.capabilities[0].reason);
     name.clone_into(&mut web.capabilities[0].need_less);
+    web.notes.push(name.to_owned());
     web.capabilities[0].seen_in.push(place(name));
     web
 }
@@ -57,6 +58,8 @@ Image <code>web</code>. Needs <code>CHOWN</code>.
 
 Decisive: without it the call would have failed. Possible: one run cannot tell, `capaudit verify` settles it.
 Proven: it was run without, and failed.
+
+Note: web
 
 <details><summary>Asked for, but not needed (1)</summary>
 
@@ -95,7 +98,7 @@ fn a_command_gets_a_unit_s_drop_in() {
 #[test]
 fn what_was_not_seen_stands_on_top() {
     let mut report = report(vec![]);
-    report.session.complete = false;
+    report.session.lost_events = 1;
     assert!(
         page(&report).starts_with("## Linux capabilities\n\n**Warning:** the record is incomplete")
     );
