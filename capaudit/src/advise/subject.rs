@@ -336,7 +336,11 @@ fn seen_in(
             }
         }
     }
-    // Whom to give a file capability depends on every executable: none falls off the end of the list.
+    listed(places)
+}
+
+/// The first places, and one for each further executable: whom to give a file capability depends on all of them.
+fn listed(places: Vec<SeenIn>) -> Vec<SeenIn> {
     let mut listed: Vec<SeenIn> = Vec::new();
     for place in places {
         if listed.len() < MAX_SEEN_IN || listed.iter().all(|known| known.exe != place.exe) {
@@ -366,4 +370,25 @@ fn caller(callers: &[String]) -> &str {
         .map(String::as_str)
         .find(|name| !LAYERS.contains(name))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_executable_falls_off_the_list() {
+        let place = |exe: &str, object: usize| SeenIn {
+            exe: exe.to_owned(),
+            comm: String::new(),
+            syscall: String::new(),
+            object: object.to_string(),
+            caller: String::new(),
+        };
+        let mut places: Vec<SeenIn> = (0..20).map(|object| place("a", object)).collect();
+        places.extend([place("b", 0), place("b", 1)]);
+        let listed = listed(places);
+        assert_eq!(listed.len(), MAX_SEEN_IN + 1);
+        assert_eq!(listed[MAX_SEEN_IN].exe, "b");
+    }
 }

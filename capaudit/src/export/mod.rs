@@ -54,7 +54,7 @@ impl Format {
                 json
             }
             Self::Markdown => markdown::page(report),
-            Self::Compose => compose::snippet(report),
+            Self::Compose => comment::warnings(report) + &compose::snippet(report),
             Self::Docker => docker::options(report),
             Self::Podman => podman::units(report),
             Self::Kubernetes => kubernetes::snippets(report),

@@ -21,7 +21,7 @@ const TO_DROP_ROOT: CapSet =
 
 const HEADING: &str = "\
 # File capabilities, for a container that starts as a USER other than root.
-# - setcap comes with libcap2-bin (Debian, Ubuntu), libcap-utils (Alpine) or libcap (Fedora).
+# - setcap comes with libcap2-bin (Debian, Ubuntu) or libcap (Alpine, Fedora).
 # - Under no-new-privileges (allowPrivilegeEscalation: false) they do nothing.
 # - The container has to be granted them as well (cap_add), or the program cannot be executed.
 # - A script (#!) cannot carry them: the kernel looks at its interpreter.

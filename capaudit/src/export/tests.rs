@@ -65,6 +65,7 @@ fn an_incomplete_record_is_told_of_wherever_there_are_comments() {
     for format in [
         Format::Text,
         Format::Markdown,
+        Format::Compose,
         Format::Docker,
         Format::Podman,
         Format::Kubernetes,
