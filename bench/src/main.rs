@@ -23,9 +23,7 @@ enum Command {
     /// Be the traced program
     #[command(subcommand)]
     Work(Work),
-    Quick {
-        capaudit: PathBuf,
-    },
+    Quick { capaudit: PathBuf },
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,28 +49,11 @@ fn main() -> Result<()> {
         }
         Command::Quick { capaudit } => {
             use tracing::{Programs, Tracing};
-            let programs = Programs {
-                capaudit,
-                ourselves: std::env::current_exe()?,
-                hook: Hook::TpBtf,
-            };
-            for words in [
-                &["checks", "1000000"][..],
-                &["calls", "1000000"],
-                &["processes", "1000", "10"],
-            ] {
-                for tracing in [
-                    Tracing::None,
-                    Tracing::Floor,
-                    Tracing::Run,
-                    Tracing::RunElsewhere,
-                    Tracing::BpftraceCount,
-                    Tracing::BpftracePrint,
-                ] {
+            let programs = Programs { capaudit, ourselves: std::env::current_exe()?, hook: Hook::TpBtf };
+            for words in [&["checks", "1000000"][..], &["calls", "1000000"], &["processes", "1000", "10"]] {
+                for tracing in [Tracing::None, Tracing::Floor, Tracing::Run, Tracing::RunElsewhere, Tracing::BpftraceCount, Tracing::BpftracePrint] {
                     let mut all: Vec<f64> = Vec::new();
-                    for _ in 0..3 {
-                        all.push(programs.measure(tracing, words)?);
-                    }
+                    for _ in 0..3 { all.push(programs.measure(tracing, words)?); }
                     all.sort_by(f64::total_cmp);
                     println!("{words:?} {}: {:?}", tracing.name(), all);
                 }

@@ -81,7 +81,9 @@ impl Programs {
                 wait_for(&mut capaudit, "ready")?;
                 Active::Beside(capaudit)
             }
-            Tracing::BpftraceCount => Active::Beside(bpftrace("{ @[args->cap, pid] = count(); }")?),
+            Tracing::BpftraceCount => {
+                Active::Beside(bpftrace("{ @[args->cap, pid] = count(); }")?)
+            }
             Tracing::BpftracePrint => Active::Beside(bpftrace(
                 "{ printf(\"%d %s %d %d\\n\", pid, comm, args->cap, args->ret); }",
             )?),
