@@ -10,6 +10,7 @@ mod command;
 mod container;
 mod daemon;
 mod enforcement;
+mod exports;
 mod payload;
 mod podman;
 mod runner;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         daemon::trials(),
         container::trials(),
         enforcement::trials(),
+        exports::trials(),
         podman::trials(),
         verify::trials(),
         tools::trials(),
