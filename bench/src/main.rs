@@ -81,6 +81,9 @@ fn main() -> Result<()> {
     }
 }
 
+/// Measures something and writes it to the page.
+type Part = fn(&Programs, &mut Page) -> Result<()>;
+
 fn measure(run: &Run) -> Result<()> {
     let programs = Programs {
         capaudit: run.capaudit.canonicalize().context("no capaudit there")?,
@@ -89,7 +92,7 @@ fn measure(run: &Run) -> Result<()> {
         rounds: usize::from(run.rounds),
     };
     let mut page = Page::begin(&programs)?;
-    let parts: [(&str, fn(&Programs, &mut Page) -> Result<()>); 5] = [
+    let parts: [(&str, Part); 5] = [
         ("single", single::measure),
         ("growth", growth::measure),
         ("macros", macros::measure),
