@@ -285,7 +285,7 @@ fn count(capability: Capability, facts: &[&Judged<'_>], outcome: Outcome) -> u64
             check.identity.capability == capability && check.identity.outcome == outcome
         })
         .map(|check| check.count)
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 fn seen_in(

@@ -75,28 +75,28 @@ fn same_name(subject: &SubjectRecord) -> String {
 
 impl Session {
     fn add(&mut self, other: Self) {
-        self.duration_ms += other.duration_ms;
+        self.duration_ms = self.duration_ms.saturating_add(other.duration_ms);
         self.exit_status = match (self.exit_status, other.exit_status) {
             (Some(0) | None, status) => status.or(self.exit_status),
             (failed, _) => failed,
         };
         let (sum, more) = (&mut self.losses, other.losses);
-        sum.events += more.events;
-        sum.checks += more.checks;
-        sum.sites += more.sites;
-        sum.processes += more.processes;
-        sum.calls += more.calls;
-        sum.stacks += more.stacks;
-        sum.returns += more.returns;
-        sum.files += more.files;
-        sum.runs += more.runs;
+        sum.events = sum.events.saturating_add(more.events);
+        sum.checks = sum.checks.saturating_add(more.checks);
+        sum.sites = sum.sites.saturating_add(more.sites);
+        sum.processes = sum.processes.saturating_add(more.processes);
+        sum.calls = sum.calls.saturating_add(more.calls);
+        sum.stacks = sum.stacks.saturating_add(more.stacks);
+        sum.returns = sum.returns.saturating_add(more.returns);
+        sum.files = sum.files.saturating_add(more.files);
+        sum.runs = sum.runs.saturating_add(more.runs);
         for (capability, count) in other.unattributed {
             match self
                 .unattributed
                 .iter_mut()
                 .find(|(known, _)| *known == capability)
             {
-                Some((_, total)) => *total += count,
+                Some((_, total)) => *total = total.saturating_add(count),
                 None => self.unattributed.push((capability, count)),
             }
         }
@@ -144,7 +144,7 @@ impl SubjectRecord {
                 && known.setid == exec.setid
                 && known.unseen == exec.unseen
         }) {
-            Some(known) => known.count += exec.count,
+            Some(known) => known.count = known.count.saturating_add(exec.count),
             None => self.execs.push(exec),
         }
     }
@@ -157,7 +157,7 @@ impl SubjectRecord {
                 && known.operation == call.operation
                 && known.failed == call.failed
         }) {
-            Some(known) => known.count += call.count,
+            Some(known) => known.count = known.count.saturating_add(call.count),
             None => self.calls.push(call),
         }
     }
@@ -166,11 +166,11 @@ impl SubjectRecord {
 impl CheckRecord {
     /// Adds the counts and samples of the same check.
     pub fn add(&mut self, other: Self) {
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.first_ms = self.first_ms.min(other.first_ms);
         self.last_ms = self.last_ms.max(other.last_ms);
-        self.succeeded += other.succeeded;
-        self.failed += other.failed;
+        self.succeeded = self.succeeded.saturating_add(other.succeeded);
+        self.failed = self.failed.saturating_add(other.failed);
         if other.errno != 0 {
             self.errno = other.errno;
         }

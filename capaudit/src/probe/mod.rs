@@ -185,15 +185,19 @@ impl Losses {
 
     /// All losses together.
     pub fn total(&self) -> u64 {
-        self.events
-            + self.checks
-            + self.sites
-            + self.processes
-            + self.calls
-            + self.stacks
-            + self.returns
-            + self.files
-            + self.runs
+        [
+            self.events,
+            self.checks,
+            self.sites,
+            self.processes,
+            self.calls,
+            self.stacks,
+            self.returns,
+            self.files,
+            self.runs,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
     }
 }
 

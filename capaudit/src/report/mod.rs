@@ -195,12 +195,11 @@ impl Report {
                 hook: session.hook,
                 command: session.command.clone(),
                 exit_status: session.exit_status,
-                lost_events: session.losses.total()
-                    + session
-                        .unattributed
-                        .iter()
-                        .map(|(_, count)| count)
-                        .sum::<u64>(),
+                lost_events: session
+                    .unattributed
+                    .iter()
+                    .map(|(_, count)| *count)
+                    .fold(session.losses.total(), u64::saturating_add),
                 losses: session.losses.clone(),
                 complete: ledger.is_complete(),
                 notes: session.notes.clone(),
@@ -252,7 +251,7 @@ impl CapabilityReport {
             reason: finding.reason,
             alternatives: finding.alternatives.into_iter().map(names).collect(),
             checks: Checks {
-                total: finding.granted + finding.denied,
+                total: finding.granted.saturating_add(finding.denied),
                 granted: finding.granted,
                 denied: finding.denied,
             },

@@ -176,7 +176,7 @@ fn refused_reads(fact: &Fact<'_>) -> u64 {
                 && other.callers == identity.callers
         })
         .map(|other| other.count)
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 /// O_NOATIME is asked for as a courtesy: programs that set it open again without (open(2)); and access(2)

@@ -96,7 +96,7 @@ fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
             .iter()
             .filter(|other| other.asker.exe == call.asker.exe && !other.failed && wanted(other))
             .map(|other| other.count)
-            .sum()
+            .fold(0, u64::saturating_add)
     };
     let sets = |other: &CallRecord| other.syscall == "set_mempolicy";
     let taken_back = count(&|other| sets(other) && other.arguments[0] == MPOL_DEFAULT);
