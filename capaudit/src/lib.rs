@@ -3,15 +3,20 @@
 //!
 //! One event's way: [`probe`] (kernel to user space) -> [`subject`] (who did it) and [`session`] (totals) ->
 //! [`ledger`] (facts, saved and merged) -> [`advise`] (what they mean) -> [`report`] and [`export`].
+//!
+//! [`manifest`] reads what files grant, [`check`] compares it with what was used; both rest on [`yaml`].
 
 pub mod advise;
 pub mod capability;
+pub mod check;
 pub mod cli;
 pub mod export;
 pub mod launch;
 pub mod ledger;
+pub mod manifest;
 pub mod probe;
 pub mod report;
 pub mod session;
 pub mod subject;
 pub mod verify;
+pub mod yaml;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Exit, complain,
+    Exit, complain, patch,
     report::{Format, Presentation, merged},
 };
 
@@ -14,13 +14,18 @@ enum Target {
     Compose,
     /// The report for programs
     Json,
+    /// What containers were started with and did not need, as SARIF 2.1.0
+    Sarif,
+    /// The same as JUnit's XML
+    Junit,
 }
 
 /// Write the recommendation of saved sessions in the format of those who apply it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   capaudit export compose session.json > capabilities.yaml
-  docker-compose -f compose.yaml -f capabilities.yaml up")]
+  docker-compose -f compose.yaml -f capabilities.yaml up
+  capaudit export compose session.json --patch compose.yaml --diff")]
 pub struct Arguments {
     /// The format
     #[arg(value_enum)]
@@ -33,6 +38,9 @@ pub struct Arguments {
     /// Write to this file, not to standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    patch: patch::Arguments,
 
     /// Sessions that `capaudit run --save` wrote
     #[arg(required = true, value_name = "FILE")]
@@ -67,10 +75,25 @@ pub fn run(arguments: &Arguments) -> Exit {
             return Exit::Usage;
         }
     }
+    if arguments.patch.is_wanted() {
+        if arguments.target != Target::Compose {
+            complain("--patch is for compose files: capaudit export compose --patch FILE");
+            return Exit::Usage;
+        }
+        let narrowed = arguments.service.is_some();
+        return patch::run(
+            &arguments.patch,
+            &ledger,
+            narrowed,
+            arguments.output.as_ref(),
+        );
+    }
     let presentation = Presentation {
         format: match arguments.target {
             Target::Compose => Format::Compose,
             Target::Json => Format::Json,
+            Target::Sarif => Format::Sarif,
+            Target::Junit => Format::Junit,
         },
         output: arguments.output.clone(),
         all: false,

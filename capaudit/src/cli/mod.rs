@@ -1,7 +1,9 @@
 //! The command line: one file a subcommand.
 
+mod check;
 mod doctor;
 mod export;
+mod patch;
 mod report;
 mod run;
 mod verify;
@@ -63,6 +65,7 @@ enum Command {
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Check(check::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -81,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     }
     .into()

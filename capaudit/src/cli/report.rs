@@ -8,7 +8,7 @@ use std::{
 
 use super::{Exit, complain};
 use crate::{
-    export,
+    check, export,
     ledger::{self, Ledger},
     report::{Report, Style, text},
 };
@@ -22,6 +22,10 @@ pub enum Format {
     Json,
     /// A snippet for a compose file.
     Compose,
+    /// What was granted and not needed, as SARIF 2.1.0.
+    Sarif,
+    /// The same as JUnit's XML.
+    Junit,
 }
 
 /// Where a report goes, and how.
@@ -78,6 +82,12 @@ impl Presentation {
                 json
             }
             Format::Compose => export::compose::snippet(report),
+            Format::Sarif => {
+                let log = check::sarif(&check::own_grants(report));
+                format!("{}\n", serde_json::to_string_pretty(&log)?)
+            }
+            Format::Junit => check::junit(&check::own_grants(report), check::Level::Warning)
+                .map_err(io::Error::other)?,
         })
     }
 }
