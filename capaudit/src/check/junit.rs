@@ -52,7 +52,7 @@ fn case(rule: Rule, title: &str, findings: &[&Finding], threshold: Level) -> Tes
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         status
             .set_type(rule.id())
-            .set_message(lines.first().cloned().unwrap_or_default())
+            .set_message(rule.description())
             .set_description(lines.join("\n"));
         status
     } else if rule == Rule::NotAudited && !findings.is_empty() {

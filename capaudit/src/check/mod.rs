@@ -203,6 +203,7 @@ fn used_by(workload: &Workload, used: &[Used]) -> Option<Used> {
                 named
             }
         }
+        Platform::Start => used.iter().filter(by_name).collect(),
         // Whatever was audited; a command that started containers only started them.
         Platform::Set => match containers().count() {
             0 => used.iter().collect(),
@@ -359,7 +360,7 @@ impl About<'_> {
                         format!("AmbientCapabilities={}, unless the program has it as a file capability", self.names(set))
                     }
                     Platform::Systemd => format!("add {} to CapabilityBoundingSet=", self.names(set)),
-                    Platform::Set => format!("grant {}", self.names(set)),
+                    Platform::Set | Platform::Start => format!("grant {}", self.names(set)),
                 },
             ));
         }
@@ -379,7 +380,7 @@ impl About<'_> {
                             "set securityContext.allowPrivilegeEscalation: false"
                         }
                         Platform::Systemd => "NoNewPrivileges=yes",
-                        Platform::Set => "set no_new_privs",
+                        Platform::Set | Platform::Start => "set no_new_privs",
                     }
                     .to_owned(),
                 ),
@@ -439,7 +440,8 @@ impl About<'_> {
             Platform::Compose => format!("remove {names} from cap_add"),
             Platform::Kubernetes => format!("remove {names} from securityContext.capabilities.add"),
             Platform::Systemd => format!("remove {names} from CapabilityBoundingSet="),
-            Platform::Set => format!("do without {names}"),
+            Platform::Set => format!("take {names} out of the set"),
+            Platform::Start => format!("start it without {names}"),
         }
     }
 
@@ -462,7 +464,7 @@ impl About<'_> {
                 };
                 format!("CapabilityBoundingSet={set}")
             }
-            Platform::Set => format!("grant {} only", self.names(used.needed)),
+            Platform::Set | Platform::Start => format!("grant {} only", self.names(used.needed)),
         }
     }
 }

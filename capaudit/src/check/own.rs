@@ -15,12 +15,7 @@ pub fn own_grants(report: &Report) -> Outcome {
         .iter()
         .filter(|used| !has_containers || used.kind == Kind::Container)
         .map(|used| Workload {
-            // Compared by name like a compose service, where it is one.
-            platform: if has_containers {
-                Platform::Compose
-            } else {
-                Platform::Set
-            },
+            platform: Platform::Start,
             name: used.name.clone(),
             image: String::new(),
             title: match used.kind {

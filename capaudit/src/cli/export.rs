@@ -40,7 +40,7 @@ pub struct Arguments {
     output: Option<PathBuf>,
 
     #[command(flatten)]
-    patch: patch::Arguments,
+    patch: patch::Target,
 
     /// Sessions that `capaudit run --save` wrote
     #[arg(required = true, value_name = "FILE")]

@@ -15,7 +15,7 @@ use crate::{
 
 /// Which files, and whether they are written.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct Target {
     /// Put the recommendation into this compose file, in place; comments, order and style stay. Several are patched
     /// as they are used together, with -f
     #[arg(long, value_name = "FILE")]
@@ -26,7 +26,7 @@ pub struct Arguments {
     diff: bool,
 }
 
-impl Arguments {
+impl Target {
     /// Whether anything is to be patched.
     pub fn is_wanted(&self) -> bool {
         !self.patch.is_empty()
@@ -36,19 +36,14 @@ impl Arguments {
 /// Patches files with what a ledger's containers need.
 ///
 /// `narrowed` tells that the ledger is not all of what was audited.
-pub fn run(
-    arguments: &Arguments,
-    ledger: &Ledger,
-    narrowed: bool,
-    output: Option<&PathBuf>,
-) -> Exit {
-    if let Err(message) = check_output(arguments, output) {
+pub fn run(target: &Target, ledger: &Ledger, narrowed: bool, output: Option<&PathBuf>) -> Exit {
+    if let Err(message) = check_output(target, output) {
         complain(message);
         return Exit::Usage;
     }
     let report = Report::of(ledger);
     let wishes = wishes(&report);
-    let patch = compose::read(&arguments.patch).and_then(|project| patch::patch(&project, &wishes));
+    let patch = compose::read(&target.patch).and_then(|project| patch::patch(&project, &wishes));
     let patch = match patch {
         Ok(patch) => patch,
         Err(error) => {
@@ -64,7 +59,7 @@ pub fn run(
         ));
         return Exit::Usage;
     }
-    let written = if arguments.diff {
+    let written = if target.diff {
         show(&patch)
     } else {
         write(&patch, output)
@@ -73,7 +68,7 @@ pub fn run(
         complain(&error);
         return Exit::Usage;
     }
-    tell(arguments, &report, &patch, narrowed, output);
+    tell(target, &report, &patch, narrowed, output);
     if patch.left.is_empty() {
         Exit::Success
     } else {
@@ -81,10 +76,10 @@ pub fn run(
     }
 }
 
-fn check_output(arguments: &Arguments, output: Option<&PathBuf>) -> Result<(), &'static str> {
+fn check_output(target: &Target, output: Option<&PathBuf>) -> Result<(), &'static str> {
     match output {
-        Some(_) if arguments.diff => Err("--diff writes no file: leave --output out"),
-        Some(_) if arguments.patch.len() > 1 => {
+        Some(_) if target.diff => Err("--diff writes no file: leave --output out"),
+        Some(_) if target.patch.len() > 1 => {
             Err("--output is for one --patch file: several are patched in place")
         }
         _ => Ok(()),
@@ -139,18 +134,12 @@ fn write(patch: &Patch, output: Option<&PathBuf>) -> std::io::Result<()> {
 }
 
 /// Says on standard error what was done, what was not, and what is left to do.
-fn tell(
-    arguments: &Arguments,
-    report: &Report,
-    patch: &Patch,
-    narrowed: bool,
-    output: Option<&PathBuf>,
-) {
+fn tell(target: &Target, report: &Report, patch: &Patch, narrowed: bool, output: Option<&PathBuf>) {
     for file in &patch.files {
         let name = output.unwrap_or(&file.path).to_string_lossy().into_owned();
         if file.before == file.after {
             complain(&format!("{name}: nothing to change"));
-        } else if !arguments.diff {
+        } else if !target.diff {
             complain(&format!("{name}: patched"));
         }
     }

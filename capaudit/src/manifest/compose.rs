@@ -448,7 +448,7 @@ pub fn read(paths: &[PathBuf]) -> Result<Project, Unusable> {
     let mut given = Vec::new();
     for path in paths {
         let source = Source::read(path).map_err(|error| Unusable {
-            place: Source::new(&path.to_string_lossy(), String::new()).place(0),
+            place: Place::file(&path.to_string_lossy()),
             message: format!("cannot be read: {error}"),
         })?;
         given.push((path.clone(), source));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Named, Platform, Workload, compose, kubernetes, systemd};
 use crate::{
     capability::CapSet,
-    yaml::{self, Source, Unusable},
+    yaml::{self, Place, Source, Unusable},
 };
 
 /// Units that have the settings of systemd.exec(5).
@@ -22,7 +22,7 @@ pub fn load(words: &[String]) -> Result<Vec<Workload>, Unusable> {
     for word in words {
         let path = Path::new(word);
         let unusable = |message: String| Unusable {
-            place: Source::new(word, String::new()).place(0),
+            place: Place::file(word),
             message,
         };
         if !path.exists() {
@@ -102,7 +102,7 @@ fn of_set(granted: CapSet) -> Workload {
         platform: Platform::Set,
         name: String::new(),
         image: String::new(),
-        title: "the set".to_owned(),
+        title: "what was audited".to_owned(),
         place: None,
         granted,
         held: granted,

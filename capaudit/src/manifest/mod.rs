@@ -25,8 +25,10 @@ pub enum Platform {
     Kubernetes,
     /// A unit of systemd's.
     Systemd,
-    /// A plain set, given on the command line or by a session.
+    /// A plain set, for whatever was audited.
     Set,
+    /// What a session's container, command or process was started with.
+    Start,
 }
 
 /// One thing that is granted capabilities: a compose service, a pod's container, a unit.

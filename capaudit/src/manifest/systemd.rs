@@ -153,7 +153,7 @@ impl Unit {
             set.capabilities = if inverted { all - sum } else { sum };
             set.named = if inverted { Vec::new() } else { named };
         } else if inverted {
-            set.capabilities = set.capabilities - sum;
+            set.capabilities -= sum;
             set.named
                 .retain(|(capability, _)| !sum.contains(*capability));
         } else {

@@ -18,7 +18,7 @@ pub struct Source {
 pub struct Place {
     /// Name of the file as it was given.
     pub file: Rc<str>,
-    /// Line.
+    /// Line; 0 for the file as a whole.
     pub line: usize,
     /// Column.
     pub column: usize,
@@ -27,7 +27,21 @@ pub struct Place {
 /// `compose.yaml:3:5`, in one safe line.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line == 0 {
+            return f.write_str(&sanitize(&self.file));
+        }
         write!(f, "{}:{}:{}", sanitize(&self.file), self.line, self.column)
+    }
+}
+
+impl Place {
+    /// A file as a whole.
+    pub fn file(name: &str) -> Self {
+        Self {
+            file: name.into(),
+            line: 0,
+            column: 0,
+        }
     }
 }
 
