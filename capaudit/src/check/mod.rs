@@ -172,6 +172,10 @@ fn about_record(report: &Report) -> Vec<Finding> {
             "mend the test, and audit it again",
         ));
     }
+    findings.extend(session.notes.iter().map(|note| Finding {
+        level: Level::Note,
+        ..finding(note.clone(), "audit again, if it could matter here")
+    }));
     findings
 }
 

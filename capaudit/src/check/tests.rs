@@ -210,6 +210,9 @@ fn an_incomplete_record_makes_it_uncertain() {
             "warning over-granted 5 KILL"
         ]
     );
+    let mut noted = report(vec![container("a", "web", &[])]);
+    noted.session.notes.push("it still ran".to_owned());
+    assert_eq!(found(&compose(DROP), &noted), ["note incomplete-record 0"]);
     let mut failed = report(vec![container("a", "web", &[])]);
     failed.session.exit_status = Some(1);
     assert_eq!(
@@ -481,6 +484,11 @@ fn junit_is_read_back_as_it_was_meant() {
     };
     assert_eq!(failures(Level::Error), 5);
     assert_eq!(failures(Level::Warning), 8);
+    let root = xml.lines().nth(1).unwrap();
+    assert_eq!(
+        root,
+        "<testsuites name=\"capaudit\" tests=\"12\" failures=\"8\" errors=\"0\">"
+    );
     assert!(!xml.contains('\u{1b}') && !xml.contains('\u{0}'));
 }
 

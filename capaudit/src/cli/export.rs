@@ -25,7 +25,9 @@ enum Target {
 #[command(after_help = "Examples:
   capaudit export compose session.json > capabilities.yaml
   docker-compose -f compose.yaml -f capabilities.yaml up
-  capaudit export compose session.json --patch compose.yaml --diff")]
+  capaudit export compose session.json --patch compose.yaml --diff
+
+Exit status: 0; 1 if --patch leaves something that has to be changed elsewhere; 2 for bad usage or input.")]
 pub struct Arguments {
     /// The format
     #[arg(value_enum)]

@@ -169,7 +169,7 @@ fn tell(target: &Target, report: &Report, patch: &Patch, narrowed: bool, output:
             "warning: the audited command failed with status {status}: what it would have needed later was not seen"
         ));
     }
-    for note in &patch.notes {
+    for note in session.notes.iter().chain(&patch.notes) {
         complain(&format!("note: {note}"));
     }
     for left in &patch.left {

@@ -5,10 +5,13 @@
 //! NAME ARG…`.
 
 mod audit;
+mod check;
 mod command;
+mod compose_patch;
 mod container;
 mod enforcement;
 mod payload;
+mod project;
 mod runner;
 mod terminal;
 mod verify;
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         container::trials(),
         enforcement::trials(),
         verify::trials(),
+        compose_patch::trials(),
+        check::trials(),
     ]
     .into_iter()
     .flatten()

@@ -44,7 +44,7 @@ pub fn privileged(
 }
 
 fn not_privileged(service: &Service<'_>, explicitly: bool) -> Result<Project, Unusable> {
-    match service.body.get("privileged") {
+    match service.get("privileged") {
         Some(entry) if !entry.merged && entry.value.is_true() => {
             service.untagged(&entry)?;
             service.replaced(entry.value.span.clone(), "false")
@@ -90,7 +90,7 @@ fn with_members(
     key: &'static str,
     decide: impl Fn(&[String]) -> Members,
 ) -> Result<Project, Unusable> {
-    let entry = service.body.get(key);
+    let entry = service.get(key);
     let old: Vec<String> = entry
         .iter()
         .flat_map(|entry| entry.value.items())
@@ -190,6 +190,13 @@ impl<'a> Service<'a> {
             place: self.source.place(at),
             message: format!("service {:?} {what}: nothing was changed", self.name),
         }
+    }
+
+    /// A key's value; what a body that is an alias has is not the service's own.
+    fn get(&self, key: &str) -> Option<Entry> {
+        let entry = self.body.get(key)?;
+        let merged = entry.merged || matches!(self.body.kind, Kind::Alias(_));
+        Some(Entry { merged, ..entry })
     }
 
     fn text(&self) -> &'a str {

@@ -197,6 +197,11 @@ fn a_body_that_is_an_alias_becomes_a_mapping_on_top_of_it() {
         "x-base: &base\n  image: x\nservices:\n  web: # c\n    <<: *base\n    cap_drop:\n      - ALL\n    cap_add:\n      - KILL\n  db: *base\n",
     );
     web(
+        "x-base: &base {cap_add: [NET_ADMIN], privileged: true}\nservices: {web: *base, db: *base}\n",
+        "",
+        "x-base: &base {cap_add: [NET_ADMIN], privileged: true}\nservices: {web: {<<: *base, privileged: false, cap_drop: [ALL], cap_add: []}, db: *base}\n",
+    );
+    web(
         "x-caps: &caps [NET_ADMIN]\nservices:\n  web:\n    cap_drop: [ALL]\n    cap_add: *caps\n  db:\n    cap_add: *caps\n",
         "KILL",
         "x-caps: &caps [NET_ADMIN]\nservices:\n  web:\n    cap_drop: [ALL]\n    cap_add: [KILL]\n  db:\n    cap_add: *caps\n",
@@ -471,7 +476,7 @@ proptest! {
         prop_assert_eq!(text.ends_with('\n'), after.ends_with('\n'));
         let again = project_of(after, &wishes)?;
         prop_assert_eq!(&again, after);
-        let patched = super::tests::project(&[("c.yaml", after)], &[]).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let patched = self::project(&[("c.yaml", after)], &[]).map_err(|error| TestCaseError::fail(error.to_string()))?;
         for workload in patched.workloads().map_err(|error| TestCaseError::fail(error.to_string()))? {
             if wishes.contains_key(&workload.name) {
                 prop_assert_eq!(workload.granted, set);
@@ -479,11 +484,17 @@ proptest! {
         }
     }
 
-    /// Whatever the file, there is an answer.
+    /// Whatever the file, there is an answer: one line, or a file that says what it is to say.
     #[test]
-    fn no_text_makes_it_panic(text in "[a-z:{}\\[\\],&*\"' \n#-]{0,60}") {
-        let text = format!("services:\n  web:\n    {text}\n");
-        let _ = patched(&text, &[("web", "KILL", true)]);
+    fn no_text_makes_it_panic(
+        body in "[a-cé:{}\\[\\],&*!|>?\"' \n\r\t#-]{0,60}",
+        key in prop::sample::select(vec!["", "cap_add:", "cap_drop: ", "privileged: ", "security_opt:\n      - ", "<<: "]),
+        around in prop::sample::select(vec!["services:\n  web:\n    @\n", "services: {web: {@}, db: {}}", "x: &a {@}\nservices:\n  web: *a", "services:\n  web: @"]),
+    ) {
+        let text = around.replace('@', &format!("{key}{body}"));
+        if let Err(error) = patched(&text, &[("web", "KILL", true)]) {
+            prop_assert_eq!(error.lines().count(), 1, "{}", error);
+        }
     }
 }
 
