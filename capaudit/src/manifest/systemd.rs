@@ -229,7 +229,8 @@ mod tests {
             .to_string()
     }
 
-    /// What systemd.exec(5) says of each form, and load-fragment.c does.
+    /// What systemd.exec(5) says of each form, and load-fragment.c does. Compared with what `systemd-analyze security
+    /// --offline=yes` of systemd 252 makes of them.
     #[test]
     fn assignments_add_up_as_in_systemd() {
         for (lines, expected) in [
@@ -251,6 +252,14 @@ mod tests {
             ),
             ("CapabilityBoundingSet=", "none"),
             (
+                "CapabilityBoundingSet=CAP_CHOWN\nCapabilityBoundingSet=~CAP_CHOWN\nCapabilityBoundingSet=~CAP_KILL",
+                "none",
+            ),
+            (
+                "CapabilityBoundingSet=CAP_KILL\nCapabilityBoundingSet=\nCapabilityBoundingSet=CAP_SYS_PTRACE",
+                "CAP_SYS_PTRACE",
+            ),
+            (
                 "CapabilityBoundingSet=cap_chown \\\n  # why\n  cap_kill",
                 "CAP_CHOWN,CAP_KILL",
             ),
@@ -268,6 +277,10 @@ mod tests {
             CapSet::known().to_string()
         );
         assert_eq!(granted(""), CapSet::known().to_string());
+        assert_eq!(
+            granted("CapabilityBoundingSet=~CAP_SYS_ADMIN\nCapabilityBoundingSet=CAP_SYS_ADMIN"),
+            CapSet::known().to_string()
+        );
     }
 
     #[test]

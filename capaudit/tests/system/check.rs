@@ -1,6 +1,6 @@
 //! `capaudit check` on real sessions, and the examples for CI systems.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use capaudit::yaml::{self, Source};
 use libtest_mimic::{Failed, Trial};
@@ -29,7 +29,7 @@ fn until_patched() -> Verdicts {
     for expected in [
         "compose.yaml:13:9: error[over-granted]: service web is granted NET_ADMIN, which it did not use\n",
         "compose.yaml:7:3: error[defaults-kept]: service web has by default DAC_OVERRIDE ",
-        "compose.yaml:17:83: error[over-granted]: service worker is granted NET_RAW, which it did not use\n",
+        "compose.yaml:17:89: error[over-granted]: service worker is granted NET_RAW, which it did not use\n",
         "compose.yaml:20:3: note[not-audited]: service db was in no session\n",
     ] {
         ensure(out.contains(expected), (expected, &out))?;
@@ -232,18 +232,18 @@ fn repository() -> Result<Project, Failed> {
 /// Runs a step as the runner does, and fails unless it ends with this status.
 fn step(project: &Project, script: &str, status: i32) -> Verdicts {
     let path = std::env::var("PATH")?;
-    let output = Command::new("env")
+    let output = project
+        .command("env")
         .arg(format!("PATH={}:{path}", project.file("bin").display()))
         .arg(format!(
             "GITHUB_STEP_SUMMARY={}",
             project.file("summary.md").display()
         ))
         .args(["bash", "-e", "-o", "pipefail", "-c", script])
-        .current_dir(project.path())
         .output()?;
     ensure(
         output.status.code() == Some(status),
-        format!("{script}: {output:?}"),
+        (script, &output, project.read("report.txt").ok()),
     )
 }
 

@@ -29,7 +29,7 @@ services:
       # the log directory
       - CHOWN
 
-  worker: {image: \"gt-corpus:1\", command: [\"true\"], network_mode: none, cap_add: [NET_RAW]}
+  worker: {image: \"gt-corpus:1\", command: [\"sleep\", \"1\"], network_mode: none, cap_add: [NET_RAW]}
 
   # Only in production.
   db:
@@ -78,12 +78,17 @@ impl Project {
 
     /// Runs a program in the directory.
     pub fn run(&self, program: &str, words: &[&str]) -> Result<Output, Failed> {
-        Ok(Command::new(program)
-            .args(words)
+        Ok(self.command(program).args(words).output()?)
+    }
+
+    /// A program in the directory, for which compose has the project's name.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
             .current_dir(self.path())
             .env("COMPOSE_PROJECT_NAME", &self.name)
-            .stdin(Stdio::null())
-            .output()?)
+            .stdin(Stdio::null());
+        command
     }
 
     pub fn capaudit(&self, words: &[&str]) -> Result<Output, Failed> {
