@@ -1,5 +1,6 @@
 //! capaudit's own chores: `cargo xtask setup`, `test`, `lint`, `corpus`, …
 
+mod bench;
 mod capability;
 mod command;
 mod corpus;
@@ -33,7 +34,9 @@ enum Chore {
     Test(test::Args),
     Lint(lint::Args),
     Corpus(corpus::Args),
+    Verify(corpus::verified::Args),
     Kernels(kernels::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Lint(args) => lint::run(&args).map(success),
         Chore::Corpus(args) => corpus::run(&args).map(success),
+        Chore::Verify(args) => corpus::verified::run(&args).map(success),
+        Chore::Bench(args) => bench::run(&args).map(success),
         Chore::Kernels(args) => kernels::run(args).map(success),
     };
     match done {

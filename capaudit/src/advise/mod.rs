@@ -8,7 +8,7 @@ mod judge;
 mod need_less;
 mod object;
 mod rules;
-mod seccomp;
+pub mod seccomp;
 mod subject;
 
 pub use judge::{Fact, Judgement, deciding_rule, judge};

@@ -90,7 +90,7 @@ impl Outcome {
 /// No workload was audited: an empty list of findings would be taken for a good one.
 pub fn check(workloads: &[Workload], report: &Report) -> Result<Outcome, NothingInCommon> {
     let used = used(report);
-    let sure = report.session.complete && report.session.exit_status.unwrap_or(0) == 0;
+    let sure = report.session.lost_events == 0 && report.session.exit_status.unwrap_or(0) == 0;
     let mut findings = about_record(report);
     let mut subjects = Vec::new();
     for (number, workload) in workloads.iter().enumerate() {
@@ -103,7 +103,7 @@ pub fn check(workloads: &[Workload], report: &Report) -> Result<Outcome, Nothing
         let about = About {
             workload,
             number,
-            sure,
+            sure: sure && match_.as_ref().is_none_or(|used| !used.start_unseen),
         };
         match match_ {
             Some(used) => about.judge(&used, &mut findings),
@@ -155,7 +155,7 @@ fn about_record(report: &Report) -> Vec<Finding> {
         mend: mend.to_owned(),
     };
     let mut findings = Vec::new();
-    if !session.complete {
+    if session.lost_events > 0 {
         findings.push(finding(
             format!(
                 "the record is incomplete ({} things were not seen): what seems not to be used may be",
@@ -269,6 +269,17 @@ impl About<'_> {
         let allowed = allowed::set(&workload.allowed);
         let everything_allowed = CapSet::known().is_subset(allowed);
         let mut push = |finding| findings.push(finding);
+        if used.start_unseen {
+            push(self.finding(
+                Rule::IncompleteRecord,
+                workload.place.clone(),
+                CapSet::EMPTY,
+                format!(
+                    "{title} ran already when the audit began: what it used to start was not seen"
+                ),
+                "audit it from its start, with `capaudit run`".to_owned(),
+            ));
+        }
         for (place, word) in &workload.unclear {
             push(self.finding(
                 Rule::NotUnderstood,

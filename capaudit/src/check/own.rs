@@ -1,7 +1,9 @@
 //! What the audited things were started with, as something to check.
 
-use super::{Outcome, check, used};
+use super::{Outcome, Used, check, used};
 use crate::{
+    capability::{CapSet, Capability},
+    export::workload::name_of,
     ledger::Kind,
     manifest::{Named, Platform, Workload},
     report::Report,
@@ -14,7 +16,8 @@ pub fn own_grants(report: &Report) -> Outcome {
     let workloads: Vec<Workload> = used
         .iter()
         .filter(|used| !has_containers || used.kind == Kind::Container)
-        .map(|used| Workload {
+        .map(|used| (used, started_with(report, used)))
+        .map(|(used, granted)| Workload {
             platform: Platform::Start,
             name: used.name.clone(),
             image: String::new(),
@@ -24,10 +27,10 @@ pub fn own_grants(report: &Report) -> Outcome {
                 Kind::Process => format!("process {}", used.name),
             },
             place: None,
-            granted: used.granted,
-            held: used.granted,
+            granted,
+            held: granted,
             named: vec![Named {
-                capabilities: used.granted,
+                capabilities: granted,
                 place: None,
             }],
             privileged: None,
@@ -42,4 +45,16 @@ pub fn own_grants(report: &Report) -> Outcome {
         subjects: Vec::new(),
         findings: Vec::new(),
     })
+}
+
+/// What its replicas were started with, all of them together.
+fn started_with(report: &Report, used: &Used) -> CapSet {
+    let granted = report
+        .subjects
+        .iter()
+        .filter(|subject| subject.kind == used.kind && name_of(subject) == used.name)
+        .flat_map(|subject| &subject.granted)
+        .filter_map(|name| name.parse::<Capability>().ok())
+        .collect::<CapSet>();
+    granted & CapSet::known()
 }

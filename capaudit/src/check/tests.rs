@@ -8,60 +8,23 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    advise::{Evidence, Verdict},
+    advise::Evidence,
+    export::sample::{self, report},
     manifest::compose::Project,
-    probe::Hook,
-    report::{CapabilityReport, Checks, SCHEMA, Seconds, SessionReport, SubjectReport},
+    report::SubjectReport,
     yaml::Source,
 };
 
 fn container(name: &str, service: &str, needs: &[&str]) -> SubjectReport {
+    let needs: Vec<_> = needs
+        .iter()
+        .map(|name| (*name, Evidence::Decisive))
+        .collect();
     SubjectReport {
-        kind: Kind::Container,
-        name: name.to_owned(),
-        id: String::new(),
         image: "shop/web:1".to_owned(),
-        compose_project: String::new(),
-        compose_service: service.to_owned(),
-        cap_add: needs.iter().map(|name| (*name).to_owned()).collect(),
         granted: vec!["CHOWN".to_owned(), "KILL".to_owned()],
         no_new_privileges_is_safe: false,
-        capabilities: needs
-            .iter()
-            .map(|name| CapabilityReport {
-                name: (*name).to_owned(),
-                verdict: Verdict::Needed,
-                evidence: Evidence::Decisive,
-                reason: format!("does {name}"),
-                alternatives: Vec::new(),
-                checks: Checks {
-                    total: 1,
-                    granted: 1,
-                    denied: 0,
-                },
-                seen_in: Vec::new(),
-                need_less: String::new(),
-            })
-            .collect(),
-    }
-}
-
-fn report(subjects: Vec<SubjectReport>) -> Report {
-    Report {
-        schema: SCHEMA.to_owned(),
-        session: SessionReport {
-            started: String::new(),
-            duration_s: Seconds::from_millis(0),
-            kernel: String::new(),
-            hook: Hook::TpBtf,
-            command: Vec::new(),
-            exit_status: Some(0),
-            lost_events: 0,
-            losses: crate::probe::Losses::default(),
-            complete: true,
-            notes: Vec::new(),
-        },
-        subjects,
+        ..sample::container(name, service, &needs)
     }
 }
 
@@ -218,6 +181,19 @@ fn an_incomplete_record_makes_it_uncertain() {
     assert_eq!(
         found(&compose(DROP), &failed),
         ["warning incomplete-record 0"]
+    );
+}
+
+#[test]
+fn a_start_that_was_not_seen_makes_it_uncertain() {
+    let mut attached = container("a", "web", &[]);
+    attached.seen_from_start = false;
+    assert_eq!(
+        found(
+            &compose(&format!("{DROP}    cap_add: [KILL]\n")),
+            &report(vec![attached])
+        ),
+        ["warning incomplete-record 2", "warning over-granted 5 KILL"]
     );
 }
 
@@ -472,8 +448,8 @@ fn junit_is_read_back_as_it_was_meant() {
         .iter()
         .flat_map(|suite| &suite.test_cases)
         .collect();
-    // The record's, all others for the audited one, one for the other.
-    assert_eq!(cases.len(), 1 + (Rule::ALL.len() - 1) + 1);
+    // The record's, all for the audited one, one for the other.
+    assert_eq!(cases.len(), 1 + Rule::ALL.len() + 1);
     let failures = |level| {
         let xml = junit(&everything(), level).unwrap();
         let read = quick_junit::Report::deserialize_from_str(&xml).unwrap();
@@ -487,7 +463,7 @@ fn junit_is_read_back_as_it_was_meant() {
     let root = xml.lines().nth(1).unwrap();
     assert_eq!(
         root,
-        "<testsuites name=\"capaudit\" tests=\"12\" failures=\"8\" errors=\"0\">"
+        "<testsuites name=\"capaudit\" tests=\"13\" failures=\"8\" errors=\"0\">"
     );
     assert!(!xml.contains('\u{1b}') && !xml.contains('\u{0}'));
 }

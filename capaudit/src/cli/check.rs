@@ -1,16 +1,16 @@
 //! `capaudit check --against FILE SESSION…`
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-};
+use std::{io, path::PathBuf};
 
 use serde_json::json;
 
-use super::{Exit, complain, report::merged};
+use super::{
+    Exit, complain,
+    report::{Sessions, deliver},
+};
 use crate::{
     check::{self, Level, Outcome},
-    ledger, manifest,
+    manifest,
     report::{Report, Style},
 };
 
@@ -55,14 +55,13 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Sessions that `capaudit run --save` wrote
-    #[arg(required = true, value_name = "SESSION")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    sessions: Sessions,
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Exit {
-    let ledger = match merged(&arguments.files) {
+    let ledger = match arguments.sessions.merged() {
         Ok(ledger) => ledger,
         Err(exit) => return exit,
     };
@@ -104,15 +103,7 @@ fn show(arguments: &Arguments, outcome: &Outcome) -> io::Result<()> {
         Format::Junit => check::junit(outcome, arguments.level).map_err(io::Error::other)?,
         Format::Json => pretty(&for_programs(outcome))?,
     };
-    match &arguments.output {
-        Some(file) => ledger::write_whole(file, rendered.as_bytes()).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
-        }),
-        None => match io::stdout().write_all(rendered.as_bytes()) {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result,
-        },
-    }
+    deliver(&rendered, arguments.output.as_deref(), io::stdout())
 }
 
 fn pretty(value: &serde_json::Value) -> io::Result<String> {

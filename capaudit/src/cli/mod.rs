@@ -1,11 +1,22 @@
 //! The command line: one file a subcommand.
 
+mod attach;
 mod check;
+mod completions;
+mod daemon;
+mod decode;
 mod doctor;
+mod enforce;
+mod explain;
 mod export;
+mod files;
+mod man;
+mod output;
 mod patch;
+mod ps;
 mod report;
 mod run;
+mod tracing;
 mod verify;
 
 use std::process::ExitCode;
@@ -62,11 +73,21 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Attach(attach::Arguments),
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
     Check(check::Arguments),
+    Daemon(daemon::Arguments),
     Doctor(doctor::Arguments),
+    #[command(hide = true)]
+    Enforce(enforce::Arguments),
+    Ps(ps::Arguments),
+    Files(files::Arguments),
+    Decode(decode::Arguments),
+    Explain(explain::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the command line.
@@ -81,11 +102,20 @@ pub fn main() -> ExitCode {
     };
     match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Attach(arguments) => attach::run(&arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Daemon(arguments) => daemon::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Enforce(arguments) => enforce::run(&arguments),
+        Command::Ps(arguments) => ps::run(arguments),
+        Command::Files(arguments) => files::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
     .into()
 }

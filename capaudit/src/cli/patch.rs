@@ -1,180 +1,150 @@
 //! `capaudit export compose --patch FILE`: the recommendation put into the files that it is for.
 
-use std::{collections::BTreeMap, io::Write as _, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use similar::TextDiff;
 
-use super::{Exit, complain};
+use super::{Exit, complain, export::Failure, report::deliver};
 use crate::{
-    check::used,
-    export::patch::{self, Patch, Wish},
-    ledger::{Kind, Ledger},
+    export::{
+        patch::{self, Patch, Wish},
+        workload::containers,
+    },
     manifest::compose,
     report::{Report, sanitize},
 };
 
-/// Which files, and whether they are written.
-#[derive(Debug, clap::Args)]
-pub struct Target {
-    /// Put the recommendation into this compose file, in place; comments, order and style stay. Several are patched
-    /// as they are used together, with -f
-    #[arg(long, value_name = "FILE")]
-    patch: Vec<PathBuf>,
-
-    /// Only show what --patch would change
-    #[arg(long, requires = "patch")]
-    diff: bool,
+/// Which files are patched, and where the result goes.
+pub struct Job<'a> {
+    /// Compose files that are used together.
+    pub files: &'a [PathBuf],
+    /// Only show what would change.
+    pub diff: bool,
+    /// Where the result goes; into the file itself if `None`.
+    pub output: Option<&'a Path>,
+    /// The report is not of everything that was audited.
+    pub narrowed: bool,
 }
 
-impl Target {
-    /// Whether anything is to be patched.
-    pub fn is_wanted(&self) -> bool {
-        !self.patch.is_empty()
-    }
-}
-
-/// Patches files with what a ledger's containers need.
-///
-/// `narrowed` tells that the ledger is not all of what was audited.
-pub fn run(target: &Target, ledger: &Ledger, narrowed: bool, output: Option<&PathBuf>) -> Exit {
-    if let Err(message) = check_output(target, output) {
-        complain(message);
-        return Exit::Usage;
-    }
-    let report = Report::of(ledger);
-    let wishes = wishes(&report);
-    let patch = compose::read(&target.patch).and_then(|project| patch::patch(&project, &wishes));
-    let patch = match patch {
-        Ok(patch) => patch,
-        Err(error) => {
-            complain(&error);
-            return Exit::Usage;
+impl Job<'_> {
+    /// Whether the options fit each other.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    pub fn check(&self) -> Result<(), String> {
+        match self.output {
+            Some(_) if self.diff => Err("--diff writes no file: leave --output out".to_owned()),
+            Some(_) if self.files.len() > 1 => {
+                Err("--output is for one --patch file: several are patched in place".to_owned())
+            }
+            _ => Ok(()),
         }
-    };
-    if patch.not_here.len() == wishes.len() {
-        complain(&format!(
-            "no audited service is in these files: the sessions know {}, the files have {}",
-            listed(&patch.not_here),
-            listed(&patch.not_audited)
-        ));
-        return Exit::Usage;
     }
-    let written = if target.diff {
-        show(&patch)
-    } else {
-        write(&patch, output)
-    };
-    if let Err(error) = written {
-        complain(&error);
-        return Exit::Usage;
-    }
-    tell(target, &report, &patch, narrowed, output);
-    if patch.left.is_empty() {
-        Exit::Success
-    } else {
-        Exit::Finding
-    }
-}
 
-fn check_output(target: &Target, output: Option<&PathBuf>) -> Result<(), &'static str> {
-    match output {
-        Some(_) if target.diff => Err("--diff writes no file: leave --output out"),
-        Some(_) if target.patch.len() > 1 => {
-            Err("--output is for one --patch file: several are patched in place")
+    /// Patches the files with what a report's containers need.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written; or what was does not suffice, and the user knows.
+    pub fn run(&self, report: &Report) -> Result<(), Failure> {
+        let wishes = wishes(report);
+        let patch = patch::patch(&compose::read(self.files)?, &wishes)?;
+        if patch.not_here.len() == wishes.len() {
+            return Err(Failure::Untold(format!(
+                "no audited service is in these files: the sessions know {}, the files have {}",
+                listed(&patch.not_here),
+                listed(&patch.not_audited)
+            )));
         }
-        _ => Ok(()),
+        if self.diff {
+            deliver(&unified(&patch), None, io::stdout())?;
+        } else {
+            self.write(&patch)?;
+        }
+        self.tell(&patch);
+        if patch.left.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Told(Exit::Finding))
+        }
+    }
+
+    fn write(&self, patch: &Patch) -> io::Result<()> {
+        if let (Some(output), [file]) = (self.output, patch.files.as_slice()) {
+            return deliver(&file.after, Some(output), io::sink());
+        }
+        let changed: Vec<_> = patch
+            .files
+            .iter()
+            .filter(|file| file.before != file.after)
+            .map(|file| (file.path.as_path(), file.after.as_str()))
+            .collect();
+        patch::replace(&changed)
+    }
+
+    /// Says on standard error what was done, what was not, and what is left to do.
+    fn tell(&self, patch: &Patch) {
+        for file in &patch.files {
+            let name = self.output.unwrap_or(&file.path).display();
+            if file.before == file.after {
+                complain(&format!("{name}: nothing to change"));
+            } else if !self.diff {
+                complain(&format!("{name}: patched"));
+            }
+        }
+        if !patch.not_audited.is_empty() {
+            let why = if self.narrowed {
+                "left as they are"
+            } else {
+                "not audited"
+            };
+            complain(&format!("{why}: {}", listed(&patch.not_audited)));
+        }
+        if !patch.not_here.is_empty() {
+            complain(&format!(
+                "audited, and in none of these files: {}",
+                listed(&patch.not_here)
+            ));
+        }
+        for note in &patch.notes {
+            complain(&format!("note: {note}"));
+        }
+        for left in &patch.left {
+            complain(&format!("left to do: {left}"));
+        }
     }
 }
 
 fn wishes(report: &Report) -> BTreeMap<String, Wish> {
-    used(report)
+    containers(report)
         .into_iter()
-        .filter(|used| used.kind == Kind::Container)
-        .map(|used| {
+        .map(|workload| {
             let wish = Wish {
-                capabilities: used.needed,
-                no_new_privileges: used.no_new_privileges_is_safe,
+                capabilities: workload.cap_add(),
+                no_new_privileges: workload.no_new_privileges_is_safe,
             };
-            (used.name, wish)
+            (workload.name, wish)
         })
         .collect()
 }
 
-fn show(patch: &Patch) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
+fn unified(patch: &Patch) -> String {
+    let mut text = String::new();
     for file in &patch.files {
         let name = sanitize(&file.path.to_string_lossy());
         let diff = TextDiff::from_lines(&file.before, &file.after);
         let mut unified = diff.unified_diff();
-        let text = unified
+        unified
             .context_radius(3)
-            .header(&format!("a/{name}"), &format!("b/{name}"))
-            .to_string();
-        match out.write_all(text.as_bytes()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result?,
-        }
+            .header(&format!("a/{name}"), &format!("b/{name}"));
+        text.push_str(&unified.to_string());
     }
-    Ok(())
-}
-
-fn write(patch: &Patch, output: Option<&PathBuf>) -> std::io::Result<()> {
-    if let (Some(output), [file]) = (output, patch.files.as_slice()) {
-        return crate::ledger::write_whole(output, file.after.as_bytes()).map_err(|error| {
-            std::io::Error::new(error.kind(), format!("cannot write {output:?}: {error}"))
-        });
-    }
-    let changed: Vec<_> = patch
-        .files
-        .iter()
-        .filter(|file| file.before != file.after)
-        .map(|file| (file.path.as_path(), file.after.as_str()))
-        .collect();
-    patch::replace(&changed)
-}
-
-/// Says on standard error what was done, what was not, and what is left to do.
-fn tell(target: &Target, report: &Report, patch: &Patch, narrowed: bool, output: Option<&PathBuf>) {
-    for file in &patch.files {
-        let name = output.unwrap_or(&file.path).to_string_lossy().into_owned();
-        if file.before == file.after {
-            complain(&format!("{name}: nothing to change"));
-        } else if !target.diff {
-            complain(&format!("{name}: patched"));
-        }
-    }
-    if !patch.not_audited.is_empty() {
-        let why = if narrowed {
-            "left as they are"
-        } else {
-            "not audited"
-        };
-        complain(&format!("{why}: {}", listed(&patch.not_audited)));
-    }
-    if !patch.not_here.is_empty() {
-        complain(&format!(
-            "audited, and in none of these files: {}",
-            listed(&patch.not_here)
-        ));
-    }
-    let session = &report.session;
-    if !session.complete {
-        complain(&format!(
-            "warning: the record is incomplete ({} things were not seen), so a needed capability may be missing",
-            session.lost_events
-        ));
-    }
-    if let Some(status) = session.exit_status.filter(|status| *status != 0) {
-        complain(&format!(
-            "warning: the audited command failed with status {status}: what it would have needed later was not seen"
-        ));
-    }
-    for note in session.notes.iter().chain(&patch.notes) {
-        complain(&format!("note: {note}"));
-    }
-    for left in &patch.left {
-        complain(&format!("left to do: {left}"));
-    }
+    text
 }
 
 fn listed(names: &[String]) -> String {

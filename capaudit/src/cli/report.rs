@@ -3,30 +3,16 @@
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::AsFd,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Exit, complain};
 use crate::{
-    check, export,
+    daemon::{SOCKET, client},
+    export::Format,
     ledger::{self, Ledger},
-    report::{Report, Style, text},
+    report::{Report, Style, hint},
 };
-
-/// How a report is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// For programs: the contract capaudit.report/1.
-    Json,
-    /// A snippet for a compose file.
-    Compose,
-    /// What was granted and not needed, as SARIF 2.1.0.
-    Sarif,
-    /// The same as JUnit's XML.
-    Junit,
-}
 
 /// Where a report goes, and how.
 #[derive(Debug, clap::Args)]
@@ -53,61 +39,150 @@ impl Presentation {
     pub fn show(
         &self,
         ledger: &Ledger,
-        mut otherwise: impl Write + AsFd + IsTerminal,
+        otherwise: impl Write + AsFd + IsTerminal,
     ) -> io::Result<()> {
+        let style = match &self.output {
+            Some(_) => Style::PLAIN,
+            None => Style::of(&otherwise),
+        };
         let report = Report::of(ledger);
-        match &self.output {
-            Some(file) => {
-                let rendered = self.render(&report, Style::PLAIN)?;
-                ledger::write_whole(file, rendered.as_bytes()).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
-                })
-            }
-            None => {
-                let rendered = self.render(&report, Style::of(&otherwise))?;
-                match otherwise.write_all(rendered.as_bytes()) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    result => result,
-                }
-            }
+        let mut rendered = self.format.render(&report, style, self.all)?;
+        if self.format == Format::Text && self.output.is_none() && otherwise.is_terminal() {
+            rendered.push_str(&hint(&report, style));
         }
+        deliver(&rendered, self.output.as_deref(), otherwise)
     }
 
-    fn render(&self, report: &Report, style: Style) -> io::Result<String> {
-        Ok(match self.format {
-            Format::Text => text(report, style, self.all),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(report)?;
-                json.push('\n');
-                json
+    /// Whether what is to be written at the end could be: better known before a long test suite has run. Complains.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    pub fn check(&self, save: Option<&Path>) -> Result<(), Exit> {
+        for file in save.into_iter().chain(self.output.as_deref()) {
+            if let Err(error) = writable(file) {
+                complain(&format!("cannot write {file:?}: {error}"));
+                return Err(Exit::Usage);
             }
-            Format::Compose => export::compose::snippet(report),
-            Format::Sarif => {
-                let log = check::sarif(&check::own_grants(report));
-                format!("{}\n", serde_json::to_string_pretty(&log)?)
-            }
-            Format::Junit => check::junit(&check::own_grants(report), check::Level::Warning)
-                .map_err(io::Error::other)?,
-        })
+        }
+        Ok(())
+    }
+
+    /// Saves a ledger and shows its report: both are tried, whatever becomes of the other. Complains.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be written.
+    pub fn keep(
+        &self,
+        ledger: &Ledger,
+        save: Option<&Path>,
+        otherwise: impl Write + AsFd + IsTerminal,
+    ) -> Result<(), Exit> {
+        let mut result = Ok(());
+        if let Some(file) = save
+            && let Err(error) = ledger::save(ledger, file)
+        {
+            complain(&format!("cannot save the record to {file:?}: {error}"));
+            result = Err(Exit::Usage);
+        }
+        if let Err(error) = self.show(ledger, otherwise) {
+            complain(&error);
+            result = Err(Exit::Usage);
+        }
+        result
     }
 }
 
-/// Report on saved sessions; several are merged.
+/// Writes text to a file, or to `otherwise` if none is given.
+///
+/// # Errors
+///
+/// It cannot be written. A closed pipe is no error.
+pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io::Result<()> {
+    match file {
+        Some(file) => ledger::write_whole(file, text.as_bytes()).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
+        }),
+        None => match otherwise.write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        },
+    }
+}
+
+/// Whether a file could be written.
+pub(super) fn writable(file: &Path) -> io::Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "its directory does not exist",
+        ));
+    }
+    if file.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?;
+    Ok(())
+}
+
+/// Report on saved sessions, or on what the daemon has found so far; several are merged.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  capaudit report unit-tests.json integration-tests.json")]
+#[command(after_help = "Examples:
+  capaudit report unit-tests.json integration-tests.json
+  capaudit report --live")]
 pub struct Arguments {
     #[command(flatten)]
     presentation: Presentation,
 
-    /// Sessions that `capaudit run --save` wrote
-    #[arg(required = true, value_name = "FILE")]
+    #[command(flatten)]
+    sessions: Sessions,
+}
+
+/// Where facts come from.
+#[derive(Debug, clap::Args)]
+pub struct Sessions {
+    /// Sessions that `--save` wrote
+    #[arg(required_unless_present = "live", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// What the running daemon has found so far
+    #[arg(long)]
+    live: bool,
+
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = SOCKET, requires = "live")]
+    socket: PathBuf,
+}
+
+impl Sessions {
+    /// All of them as one; complains if one cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be used, or no daemon answers.
+    pub fn merged(&self) -> Result<Ledger, Exit> {
+        if !self.live {
+            return merged(&self.files);
+        }
+        let live = client::totals(&self.socket).map_err(|error| {
+            complain(&error);
+            Exit::Usage
+        })?;
+        if self.files.is_empty() {
+            return Ok(live);
+        }
+        ledger::merge([merged(&self.files)?, live]).ok_or(Exit::Usage)
+    }
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Exit {
-    let ledger = match merged(&arguments.files) {
+    let ledger = match arguments.sessions.merged() {
         Ok(ledger) => ledger,
         Err(exit) => return exit,
     };

@@ -2,12 +2,13 @@
 
 use std::{ffi::OsString, io, path::PathBuf};
 
-use super::{Exit, complain, report::Presentation};
+use super::{Exit, complain, report::Presentation, tracing::Tracing};
 use crate::{
     launch::{Signals, end_like},
-    ledger,
-    probe::{Hook, Settings},
-    session::audit::{AuditError, Plan, audit},
+    session::{
+        audit::{AuditError, Plan, audit},
+        observation::{AttachError, ObservationError},
+    },
 };
 
 /// Run a command and audit it, all its descendants, and every container that starts meanwhile.
@@ -38,13 +39,8 @@ pub struct Arguments {
     #[arg(long)]
     wait_children: bool,
 
-    /// Use this hook, not the best that works: fexit, tp_btf or kprobe
-    #[arg(long, value_name = "HOOK")]
-    hook: Option<Hook>,
-
-    /// Size of the buffer between kernel and capaudit, in KiB (a power of two)
-    #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
-    ring_buffer: u32,
+    #[command(flatten)]
+    tracing: Tracing,
 
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -54,19 +50,12 @@ pub struct Arguments {
 /// Runs the subcommand. Does not return if the command ran: capaudit then ends as the command did.
 pub fn run(arguments: Arguments) -> Exit {
     let plan = Plan {
-        settings: Settings {
-            hook: arguments.hook,
-            ring_bytes: arguments.ring_buffer * 1024,
-            ..Settings::default()
-        },
+        settings: arguments.tracing.settings(),
         command: arguments.command,
         wait_children: arguments.wait_children,
     };
-    for file in arguments.save.iter().chain(&arguments.presentation.output) {
-        if let Err(error) = writable(file) {
-            complain(&format!("cannot write {file:?}: {error}"));
-            return Exit::Usage;
-        }
+    if let Err(exit) = arguments.presentation.check(arguments.save.as_deref()) {
+        return exit;
     }
     let audited = Signals::take().and_then(|signals| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -76,30 +65,20 @@ pub fn run(arguments: Arguments) -> Exit {
     });
     let outcome = match audited {
         Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => {
-            complain(&error);
-            return of_error(&error);
-        }
+        Ok(Err(error)) => return of_error(&error),
         Err(error) => {
             complain(&error);
             return Exit::CannotTrace;
         }
     };
-    let mut failed = false;
-    if let Some(file) = &arguments.save
-        && let Err(error) = ledger::save(&outcome.ledger, file)
-    {
-        complain(&format!("cannot save the record to {file:?}: {error}"));
-        failed = true;
-    }
-    if let Err(error) = arguments.presentation.show(&outcome.ledger, io::stderr()) {
-        complain(&error);
-        failed = true;
-    }
-    let complete = outcome.ledger.session.is_complete();
+    let kept =
+        arguments
+            .presentation
+            .keep(&outcome.ledger, arguments.save.as_deref(), io::stderr());
+    let complete = outcome.ledger.is_complete();
     if outcome.status.success() {
-        if failed {
-            return Exit::Usage;
+        if let Err(exit) = kept {
+            return exit;
         }
         if arguments.strict && !complete {
             return Exit::Incomplete;
@@ -108,49 +87,20 @@ pub fn run(arguments: Arguments) -> Exit {
     end_like(outcome.status)
 }
 
-fn of_error(error: &AuditError) -> Exit {
+/// What an audit's error means to whoever started it; complains.
+pub(super) fn of_error(error: &AuditError) -> Exit {
+    complain(error);
     match error {
-        AuditError::Probe(_) => {
+        AuditError::Observation(ObservationError::Probe(_))
+        | AuditError::Attach(AttachError::Probe(_)) => {
             complain("`capaudit doctor` tells what is missing and how to mend it");
             Exit::CannotTrace
         }
-        AuditError::System { .. } => Exit::CannotTrace,
+        AuditError::Observation(ObservationError::System { .. }) => Exit::CannotTrace,
+        AuditError::Attach(AttachError::Target(_)) => Exit::Usage,
         AuditError::Command { error, .. } if error.kind() == io::ErrorKind::NotFound => {
             Exit::NotFound
         }
         AuditError::Command { .. } => Exit::NotExecutable,
     }
-}
-
-/// Whether a file could be written at the end: better known before a long test suite has run.
-pub(super) fn writable(file: &std::path::Path) -> io::Result<()> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => std::path::Path::new("."),
-    };
-    if !directory.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "its directory does not exist",
-        ));
-    }
-    if file.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?;
-    Ok(())
-}
-
-/// The kernel wants a power of two and at least a page.
-fn ring_size(text: &str) -> Result<u32, String> {
-    let kibibytes: u32 = text
-        .parse()
-        .map_err(|_error| format!("{text:?} is not a number of KiB"))?;
-    if !kibibytes.is_power_of_two() || !(4..=1 << 20).contains(&kibibytes) {
-        return Err(format!(
-            "{kibibytes} is not a power of two from 4 to {}",
-            1 << 20
-        ));
-    }
-    Ok(kibibytes)
 }

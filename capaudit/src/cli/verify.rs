@@ -106,7 +106,7 @@ pub fn run(arguments: Arguments) -> Exit {
         }
     };
     if let Some(file) = &arguments.output
-        && let Err(error) = super::run::writable(file)
+        && let Err(error) = super::report::writable(file)
     {
         complain(&format!("cannot write {file:?}: {error}"));
         return Exit::Usage;
@@ -176,6 +176,7 @@ fn of_error(error: &VerifyError) -> Exit {
         VerifyError::NotUnderstood(_)
         | VerifyError::State(_)
         | VerifyError::Execute(ExecuteError::Refused(verify::Refusal::Beyond(_))) => Exit::Usage,
+        VerifyError::CannotEnforce(_) => Exit::CannotTrace,
         VerifyError::CannotTrace(_) => {
             complain("`capaudit doctor` tells what is missing and how to mend it");
             Exit::CannotTrace

@@ -7,11 +7,11 @@ mod file;
 mod merge;
 mod record;
 
-pub use file::{LoadError, load, save, write_whole};
-pub use merge::{merge, unite};
+pub use file::{LoadError, from_bytes, load, save, to_bytes, write_whole};
+pub use merge::{merge, unite, unite_by_image};
 pub use record::{
-    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileCapabilities,
-    FileOwner, Kind, Object, Options, Outcome, Place, Sample, SubjectRecord, UserIds,
+    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord, FileOwner,
+    Kind, Object, Options, Outcome, Place, Pod, Sample, SubjectRecord, UserIds,
 };
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +53,13 @@ pub struct Session {
     pub unattributed: Vec<(crate::capability::Capability, u64)>,
     /// What else a reader should know about the record, each a sentence.
     pub notes: Vec<String>,
+}
+
+impl Ledger {
+    /// Whether nothing is missing from the record: nothing was lost, and everything was observed from its start.
+    pub fn is_complete(&self) -> bool {
+        self.session.is_complete() && self.subjects.iter().all(|subject| subject.seen_from_start)
+    }
 }
 
 impl Session {

@@ -2,6 +2,8 @@
 
 mod btf;
 pub mod decode;
+mod enforcer;
+mod floor;
 pub mod hook;
 mod offset;
 pub mod symbols;
@@ -10,7 +12,7 @@ mod treatment;
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
 
 use aya::{
@@ -24,7 +26,16 @@ use capaudit_common::{
 };
 use thiserror::Error;
 
-pub use self::{btf::KernelBtf, decode::Event, hook::Hook, treatment::name as syscall_name};
+#[cfg(test)]
+pub use self::treatment::is_reported;
+pub use self::{
+    btf::KernelBtf,
+    decode::Event,
+    enforcer::{Allowed, Enforcer},
+    floor::Floor,
+    hook::Hook,
+    treatment::name as syscall_name,
+};
 use crate::capability::{CapSet, Capability};
 
 /// The compiled BPF programs.
@@ -56,6 +67,9 @@ pub enum ProbeError {
         /// The kernel's answer.
         error: ProgramError,
     },
+    /// The kernel does not let BPF programs refuse anything.
+    #[error("BPF LSM cannot be used here: {0}")]
+    NoLsm(String),
     /// No hook on capability checks could be attached.
     #[error("no hook on capability checks works here: {}", refusals(.0))]
     NoHook(Vec<(Hook, ProgramError)>),
@@ -158,6 +172,9 @@ pub struct Losses {
     pub returns: u64,
     /// Executed files that were gone before it could be seen whether they have capabilities.
     pub files: u64,
+    /// Runs of a program that the kernel left out, because one was under way on the same processor.
+    #[serde(default)]
+    pub runs: u64,
 }
 
 impl Losses {
@@ -176,6 +193,7 @@ impl Losses {
             + self.stacks
             + self.returns
             + self.files
+            + self.runs
     }
 }
 
@@ -190,6 +208,7 @@ impl std::fmt::Display for Losses {
             (self.stacks, "stacks"),
             (self.returns, "results"),
             (self.files, "executed files"),
+            (self.runs, "runs of a program"),
         ]
         .into_iter()
         .filter(|(count, _what)| *count > 0)
@@ -211,6 +230,8 @@ pub struct Tracer {
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
+    /// Runs that the kernel had left out when recording stopped.
+    left_out: u64,
     /// Owns the programs and their links.
     programs: Option<Ebpf>,
 }
@@ -222,46 +243,18 @@ impl Tracer {
     ///
     /// The kernel lacks something or forbids it; see [`ProbeError`].
     pub fn start(settings: &Settings) -> Result<Self, ProbeError> {
-        let kernel = KernelBtf::of_running_kernel()?;
-        let offsets = offset::resolve(&kernel)?;
-        let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
-        drop(kernel);
-        let btf = Btf::from_sys_fs()?;
-        let table = treatment::table();
-        let own_namespace = mount_namespace_of("self").unwrap_or(0);
-        let scalars: [(&str, u32); 7] = [
-            ("SELF_TGID", std::process::id()),
-            ("DENIED_ONLY", settings.denied_only.into()),
-            ("FOLLOW_ALL", settings.follow_all.into()),
-            ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
-            ("SEND_ALL", settings.every_check.into()),
-            ("HOST_MNT_NS", own_namespace),
-            ("SUBSYS_COUNT", subsystems),
-        ];
-        let capabilities = settings.capabilities.bits();
-        let mut loader = EbpfLoader::new();
-        loader
-            .btf(Some(&btf))
-            .map_max_entries("EVENTS", settings.ring_bytes)
-            .map_max_entries("CHECKS", settings.max_checks)
-            .map_max_entries("SITES", settings.max_checks)
-            .override_global("TREATMENTS", &table, true)
-            .override_global("CAPABILITIES", &capabilities, true);
-        for (name, value) in scalars.iter().chain(&offsets) {
-            loader.override_global(name, value, true);
-        }
-        let mut bpf = loader.load(OBJECT)?;
-
+        let (mut bpf, btf) = load(settings, Allowed::EVERYTHING)?;
         // Processes first, so that no check is seen of a process that is not followed yet.
-        for (program, tracepoint) in [
-            ("process_exit", "sched_process_exit"),
-            ("process_exec", "sched_process_exec"),
-            ("process_fork", "sched_process_fork"),
-            ("call_exit", "sys_exit"),
-        ] {
-            attach_tracepoint(&mut bpf, &btf, program, tracepoint)
-                .map_err(|error| ProbeError::Attach { program, error })?;
-        }
+        attach_all(
+            &mut bpf,
+            &btf,
+            &[
+                ("process_exit", "sched_process_exit"),
+                ("process_exec", "sched_process_exec"),
+                ("process_fork", "sched_process_fork"),
+                ("call_exit", "sys_exit"),
+            ],
+        )?;
         let hook = attach_best(&mut bpf, &btf, settings.hook)?;
 
         Ok(Self {
@@ -275,6 +268,7 @@ impl Tracer {
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
+            left_out: 0,
             programs: Some(bpf),
         })
     }
@@ -301,6 +295,7 @@ impl Tracer {
 
     /// Stops recording. What is recorded already can still be taken.
     pub fn stop(&mut self) {
+        self.left_out = self.programs.as_ref().map_or(0, left_out);
         self.programs = None;
         // A program that runs while its link is closed runs to its end (RCU); it takes microseconds.
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -318,6 +313,36 @@ impl Tracer {
             mount_namespace,
         };
         Ok(self.processes.insert(pid, process, 0)?)
+    }
+
+    /// Stops following a process that is followed, as [`Self::ignore_process`] does; nothing if it is gone.
+    pub fn stop_following(&mut self, pid: u32, mount_namespace: u32) {
+        let process = Process {
+            image: 0,
+            flags: image::IGNORED,
+            mount_namespace,
+        };
+        // BPF_EXIST: it may have ended, and nobody would remove the entry.
+        let _ = self.processes.insert(pid, process, 2);
+    }
+
+    /// Follows a running process from now on; `image` is its number, of this side's choice, from 1 below 1 << 40.
+    ///
+    /// # Errors
+    ///
+    /// The map of processes is full.
+    pub fn follow_process(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
+        let process = Process {
+            image,
+            flags: 0,
+            mount_namespace: 0,
+        };
+        Ok(self.processes.insert(pid, process, 0)?)
+    }
+
+    /// Takes back [`Self::follow_process`].
+    pub fn forget_process(&mut self, pid: u32) {
+        let _ = self.processes.remove(&pid);
     }
 
     /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
@@ -394,6 +419,10 @@ impl Tracer {
             stacks: of(loss::STACKS)?,
             returns: of(loss::RETURNS)?,
             files: 0,
+            runs: match &self.programs {
+                Some(programs) => left_out(programs),
+                None => self.left_out,
+            },
         })
     }
 
@@ -424,6 +453,74 @@ impl AsFd for Tracer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.events.as_fd()
     }
+}
+
+/// Loads the object, with its constants set.
+fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError> {
+    let kernel = KernelBtf::of_running_kernel()?;
+    let offsets = offset::resolve(&kernel)?;
+    let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
+    drop(kernel);
+    let btf = Btf::from_sys_fs()?;
+    let table = treatment::table();
+    let own_namespace = mount_namespace_of("self").unwrap_or(0);
+    let scalars: [(&str, u32); 7] = [
+        ("SELF_TGID", std::process::id()),
+        ("DENIED_ONLY", settings.denied_only.into()),
+        ("FOLLOW_ALL", settings.follow_all.into()),
+        ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
+        ("SEND_ALL", settings.every_check.into()),
+        ("HOST_MNT_NS", own_namespace),
+        ("SUBSYS_COUNT", subsystems),
+    ];
+    let sets = [
+        ("CAPABILITIES", settings.capabilities.bits()),
+        ("COMMAND_MAY", allowed.command.bits()),
+        ("CONTAINERS_MAY", allowed.containers.bits()),
+    ];
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&btf))
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("CHECKS", settings.max_checks)
+        .map_max_entries("SITES", settings.max_checks)
+        .override_global("TREATMENTS", &table, true);
+    for (name, value) in &sets {
+        loader.override_global(name, value, true);
+    }
+    for (name, value) in scalars.iter().chain(&offsets) {
+        loader.override_global(name, value, true);
+    }
+    Ok((loader.load(OBJECT)?, btf))
+}
+
+/// Attaches programs to tracepoints, in this order.
+fn attach_all(
+    bpf: &mut Ebpf,
+    btf: &Btf,
+    tracepoints: &[(&'static str, &str)],
+) -> Result<(), ProbeError> {
+    for (program, tracepoint) in tracepoints {
+        attach_tracepoint(bpf, btf, program, tracepoint)
+            .map_err(|error| ProbeError::Attach { program, error })?;
+    }
+    Ok(())
+}
+
+/// How often the kernel left out a run of one of these programs (`recursion_misses`, `bpf_prog_show_fdinfo`,
+/// kernel/bpf/syscall.c since 5.12): on a preemptible kernel, two tasks may be in the same hook on one processor.
+fn left_out(programs: &Ebpf) -> u64 {
+    programs
+        .programs()
+        .filter_map(|(_name, program)| {
+            let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
+            let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+            let misses = text
+                .lines()
+                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            misses.trim().parse::<u64>().ok()
+        })
+        .sum()
 }
 
 fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {

@@ -1,13 +1,15 @@
 //! What an audit tells people and programs: the report of contract `capaudit.report/1`.
 
+mod table;
 mod terminal;
 mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use table::table;
 pub use terminal::{Style, sanitize};
-pub use text::text;
+pub use text::{hint, paragraph, text};
 
 use crate::{
     advise::{self, Evidence, Verdict},
@@ -111,12 +113,24 @@ pub struct SubjectReport {
     pub compose_project: String,
     /// Compose service of a container; empty if there is none.
     pub compose_service: String,
+    /// Namespace of its Kubernetes pod; empty if it is in none.
+    pub pod_namespace: String,
+    /// Its Kubernetes pod; empty if it is in none.
+    pub pod: String,
+    /// Its name in the pod; empty if it is in none.
+    pub pod_container: String,
+    /// Real user id at the start, in the initial user namespace.
+    pub uid: u32,
     /// The recommendation: the least powerful set that meets every need, in the kernel's order.
     pub cap_add: Vec<String>,
     /// The bounding set it was started with.
     pub granted: Vec<String>,
+    /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
+    pub seen_from_start: bool,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
+    /// What one run cannot tell, each a sentence.
+    pub notes: Vec<String>,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
     pub capabilities: Vec<CapabilityReport>,
 }
@@ -188,7 +202,7 @@ impl Report {
                         .map(|(_, count)| count)
                         .sum::<u64>(),
                 losses: session.losses.clone(),
-                complete: session.is_complete(),
+                complete: ledger.is_complete(),
                 notes: session.notes.clone(),
             },
             subjects: ledger
@@ -203,6 +217,7 @@ impl Report {
 impl SubjectReport {
     fn of(ledger: &Ledger, subject: &SubjectRecord) -> Self {
         let advice = advise::advise(ledger, subject);
+        let pod = subject.pod.clone().unwrap_or_default();
         Self {
             kind: subject.kind,
             name: subject.name.clone(),
@@ -210,9 +225,15 @@ impl SubjectReport {
             image: subject.image.clone(),
             compose_project: subject.compose_project.clone().unwrap_or_default(),
             compose_service: subject.compose_service.clone().unwrap_or_default(),
+            pod_namespace: pod.namespace,
+            pod: pod.name,
+            pod_container: pod.container,
+            uid: subject.uid,
             cap_add: names(advice.recommended),
             granted: names(subject.granted),
+            seen_from_start: subject.seen_from_start,
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
+            notes: advice.notes,
             capabilities: advice
                 .findings
                 .into_iter()

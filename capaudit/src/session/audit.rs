@@ -1,40 +1,26 @@
-//! One audit from start to end: the command runs, records are taken as they come, totals at the end.
+//! An audit: a command runs, and is observed from start to end; or what runs already is, for a while.
 
-use std::{
-    ffi::OsString,
-    io,
-    os::fd::{AsFd, OwnedFd},
-    process::ExitStatus,
-    time::{Duration, Instant},
-};
+use std::{ffi::OsString, io, pin::pin, process::ExitStatus, time::Duration};
 
 use thiserror::Error;
-use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     launch::{Arrived, Launched, Signals, shell_status},
-    ledger::{Ledger, SCHEMA, Session, unite},
-    probe::{Losses, ProbeError, Settings, Tracer, symbols::Symbols},
-    session::{Collector, milliseconds_since},
-    subject::{Identity, engine::Engine, existing::Existing},
+    ledger::Ledger,
+    probe::Settings,
+    session::observation::{AttachError, Observation, ObservationError, Origin, readable},
+    subject::{Identity, attached::Target},
 };
 
-/// Records taken at a time, so that signals are never kept waiting.
-const BATCH: usize = 1024;
-/// How often maps are looked after.
-const TICK: Duration = Duration::from_millis(100);
-/// Batches taken at the very end. Should anything go on and on, the rest is counted as lost by the kernel.
-const LAST_BATCHES: usize = 1 << 12;
-
-/// Our nice value while the command runs.
+/// Our nice value while something is observed.
 const PRIORITY: i32 = -10;
 
 /// Why an audit could not be made.
 #[derive(Debug, Error)]
 pub enum AuditError {
-    /// Tracing is not possible here.
+    /// Nothing can be observed here.
     #[error(transparent)]
-    Probe(#[from] ProbeError),
+    Observation(#[from] ObservationError),
     /// The command cannot be executed.
     #[error("cannot run {program:?}: {error}")]
     Command {
@@ -43,14 +29,9 @@ pub enum AuditError {
         /// Why not.
         error: io::Error,
     },
-    /// Something the audit needs of the system failed.
-    #[error("{what}: {error}")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        error: io::Error,
-    },
+    /// There is nothing to attach to.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
 }
 
 /// What is to be audited, and how.
@@ -79,43 +60,15 @@ pub struct Outcome {
 ///
 /// Tracing is not possible, or the command cannot be executed.
 pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError> {
-    let system = |what| move |error| AuditError::System { what, error };
-    let symbols = std::thread::spawn(Symbols::of_running_kernel);
-    let engine = Engine::connect().await;
-    let mut tracer = Tracer::start(&plan.settings)?;
-    let symbols = symbols.join().ok().and_then(Result::ok).unwrap_or_default();
-    let mut notes = Vec::new();
-    if symbols.is_empty() {
-        notes.push(
-            "the kernel hides its symbols (sysctl kernel.kptr_restrict): it cannot be told what a check was for, so every one counts as a need"
-                .to_owned(),
-        );
-    }
-    let mut collector = Collector::new(symbols);
-    let records = readable(&tracer).map_err(system("cannot wait for records"))?;
+    let mut observation = Observation::start(&plan.settings).await?;
     let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
-
-    // What has started by now is not ours, though it may have been seen already.
-    let existing = Existing::look();
-    for (process, mount_namespace) in existing.processes() {
-        tracer.ignore_process(*process, *mount_namespace)?;
-    }
-    while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
-    collector.begin(existing);
-
-    let started = jiff::Timestamp::now();
-    let clock = Instant::now();
-    let mut launched = tracer
-        .following_children(|| Launched::start(&plan.command, &signals))
+    let mut launched = observation
+        .launch(|| Launched::start(&plan.command, &signals))
         .map_err(|error| AuditError::Command {
             program: plan.command.first().cloned().unwrap_or_default(),
             error,
         })?;
-
-    // What became of a short-lived process can only be looked up in time if we are not kept waiting; the
-    // command was started before, and keeps the priority it would have had.
-    let _ = rustix::process::setpriority_process(None, PRIORITY);
-    let mut tick = tokio::time::interval(TICK);
+    hurry();
     let mut status: Option<ExitStatus> = None;
     loop {
         tokio::select! {
@@ -133,53 +86,14 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
                     status = launched.ended().map_err(system("cannot wait for the command"))?;
                 }
             }
-            ready = records.readable() => {
-                let mut ready = ready.map_err(system("cannot wait for records"))?;
-                if tracer.drain(BATCH, |event| collector.record(event)) < BATCH {
-                    ready.clear_ready();
-                }
-            }
-            _ = tick.tick() => {
-                if tracer.drain(BATCH, |event| collector.record(event)) < BATCH {
-                    collector.rest();
-                }
-            }
+            advanced = observation.advance() => advanced?,
         }
-        collector.sweep(&mut tracer)?;
         if status.is_some()
-            && !(plan.wait_children && collector.tracker().is_live(&Identity::Command))
+            && !(plan.wait_children && observation.tracker().is_live(&Identity::Command))
         {
             break;
         }
     }
-    // What still runs is not watched any more, so that totals and records are of the same moment.
-    tracer.stop();
-    for _ in 0..LAST_BATCHES {
-        if tracer.drain(BATCH, |event| collector.record(event)) < BATCH {
-            break;
-        }
-    }
-    collector.finish(&mut tracer)?;
-    let duration_ms = milliseconds_since(clock);
-    let losses = Losses {
-        files: collector.unseen_files(),
-        ..tracer.losses()?
-    };
-    let hook = tracer.hook();
-    drop(tracer);
-
-    notes.extend(collector.notes());
-    let containers = collector.containers();
-    let described = match &engine {
-        Some(engine) if !containers.is_empty() => engine.describe(&containers).await,
-        _ => std::collections::HashMap::new(),
-    };
-    let command: Vec<String> = plan
-        .command
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let (subjects, unattributed) = collector.into_records(&command, &described);
     let status = match status {
         Some(status) => status,
         // Only after a signal while waiting for children, by when the command has ended.
@@ -188,35 +102,77 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
             .map_err(system("cannot wait for the command"))?
             .unwrap_or_default(),
     };
-    let ledger = Ledger {
-        schema: SCHEMA.to_owned(),
-        session: Session {
-            started: started.to_string(),
-            duration_ms,
-            kernel: kernel_release(),
-            hook,
-            command,
+    let ledger = observation
+        .finish(Origin {
+            command: plan
+                .command
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
             exit_status: Some(shell_status(status)),
-            losses,
-            unattributed,
-            notes,
-        },
-        subjects: unite(subjects),
-    };
+        })
+        .await?;
     Ok(Outcome { ledger, status })
 }
 
-/// Waits for a file descriptor, through one of its own.
-fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
-    let descriptor = source.as_fd().try_clone_to_owned()?;
-    // SAFETY: an open descriptor that nobody else closes or replaces.
-    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
-    Ok(registered?)
+/// Audits what runs already, until all of it has ended, a signal comes, or the time is over.
+///
+/// `began` is told how many processes are observed.
+///
+/// # Errors
+///
+/// Tracing is not possible, or a target is not there.
+pub async fn attach(
+    settings: &Settings,
+    targets: &[Target],
+    duration: Option<Duration>,
+    signals: Signals,
+    began: impl FnOnce(usize),
+) -> Result<Ledger, AuditError> {
+    let mut observation = Observation::start(settings).await?;
+    let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
+    let mut processes = 0;
+    for target in targets {
+        processes += observation.attach(target).await?;
+    }
+    began(processes);
+    hurry();
+    let mut over = pin!(after(duration));
+    loop {
+        tokio::select! {
+            biased;
+            ready = arrivals.readable() => {
+                let mut ready = ready.map_err(system("cannot wait for signals"))?;
+                match signals.next().map_err(system("cannot read signals"))? {
+                    Some(Arrived::Sent(_) | Arrived::FromTerminal(_)) => break,
+                    Some(Arrived::Child) => {}
+                    None => ready.clear_ready(),
+                }
+            }
+            () = &mut over => break,
+            advanced = observation.advance() => advanced?,
+        }
+        // With a time given, a container may still be started again.
+        if duration.is_none() && !observation.tracker().is_any_live() {
+            break;
+        }
+    }
+    Ok(observation.finish(Origin::default()).await?)
 }
 
-fn kernel_release() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What became of a short-lived process can only be looked up in time if we are not kept waiting. Called when
+/// the command has started, so that it keeps the priority it would have had.
+pub fn hurry() {
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> ObservationError {
+    move |error| ObservationError::System { what, error }
 }

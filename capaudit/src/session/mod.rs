@@ -7,6 +7,7 @@ pub mod audit;
 mod describe;
 mod file_capabilities;
 mod file_owner;
+pub mod observation;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -29,8 +30,11 @@ use crate::{
     probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
     session::file_capabilities::Reader,
     subject::{
-        Identity, Image, Owner, Subject, SubjectId, Tracker, container::ContainerId,
-        engine::Description, existing::Existing,
+        Identity, Image, Owner, Subject, SubjectId, Tracker,
+        attached::{Attached, Running},
+        container::ContainerId,
+        engine::Description,
+        existing::Existing,
     },
 };
 
@@ -48,6 +52,55 @@ struct Sightings {
     samples: Vec<Sample>,
 }
 
+/// What is known of every subject.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    subjects: HashMap<SubjectId, SubjectRecord>,
+    /// Checks of processes whose records were lost.
+    unattributed: HashMap<Capability, u64>,
+}
+
+impl Facts {
+    /// The subjects that there are facts about, in the order in which they appeared.
+    pub fn subjects(&self) -> Vec<SubjectId> {
+        let mut ids: Vec<SubjectId> = self.subjects.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn subject(&mut self, id: SubjectId, known: &Subject) -> &mut SubjectRecord {
+        self.subjects.entry(id).or_insert_with(|| nameless(known))
+    }
+}
+
+/// What the kernel has counted, and nobody has taken over yet.
+#[derive(Debug, Default)]
+struct Counted {
+    checks: Vec<(CheckKey, CheckCount)>,
+    sites: HashMap<CheckKey, Vec<(SiteKey, SiteCount)>>,
+    calls: Vec<(CallKey, u64)>,
+}
+
+impl Counted {
+    fn of(tracer: &Tracer, wanted: impl Fn(u64) -> bool) -> Result<Self, ProbeError> {
+        let mut counted = Self::default();
+        for (key, count) in tracer.sites()? {
+            if wanted(key.check.image) {
+                counted
+                    .sites
+                    .entry(key.check)
+                    .or_default()
+                    .push((key, count));
+            }
+        }
+        let checks = tracer.checks()?.into_iter();
+        counted.checks = checks.filter(|(key, _)| wanted(key.image)).collect();
+        let calls = tracer.calls()?.into_iter();
+        counted.calls = calls.filter(|(key, _)| wanted(key.image)).collect();
+        Ok(counted)
+    }
+}
+
 /// Gathers an audit's facts.
 #[derive(Debug)]
 pub struct Collector {
@@ -57,9 +110,12 @@ pub struct Collector {
     awaited: HashMap<(u32, u64), Vec<(SiteKey, usize)>>,
     awaited_order: VecDeque<(u32, u64)>,
     calls: HashMap<CallKey, Call>,
-    subjects: HashMap<SubjectId, SubjectRecord>,
-    unattributed: HashMap<Capability, u64>,
+    facts: Facts,
     symbols: Symbols,
+    /// Compose services that new containers must belong to, if any were attached to.
+    services: Vec<String>,
+    /// Subjects whose facts were handed out for good.
+    retired: HashSet<SubjectId>,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
     started: u64,
 }
@@ -74,9 +130,10 @@ impl Collector {
             awaited: HashMap::new(),
             awaited_order: VecDeque::new(),
             calls: HashMap::new(),
-            subjects: HashMap::new(),
-            unattributed: HashMap::new(),
+            facts: Facts::default(),
             symbols,
+            services: Vec::new(),
+            retired: HashSet::new(),
             started: monotonic_now(),
         }
     }
@@ -88,8 +145,21 @@ impl Collector {
         self.awaited.clear();
         self.awaited_order.clear();
         self.calls.clear();
-        self.subjects.clear();
+        self.facts = Facts::default();
         self.started = monotonic_now();
+    }
+
+    /// A process that runs already is observed as `image` from now on.
+    pub fn attach(&mut self, image: u64, running: &Running) {
+        self.tracker.attach(image, running);
+    }
+
+    /// Only what was attached to is of interest.
+    pub fn expect(&mut self, attached: &Attached) {
+        self.tracker.expect(attached);
+        if let Attached::Service(service, _) = attached {
+            self.services.push(service.clone());
+        }
     }
 
     /// Takes a record.
@@ -180,7 +250,8 @@ impl Collector {
         };
         let level = self.tracker.get(subject).user_namespace.level;
         if let Some(record) = self.files.look(exec, level) {
-            self.subject(subject).add_exec(record);
+            let known = self.tracker.get(subject);
+            self.facts.subject(subject, known).add_exec(record);
         }
     }
 
@@ -196,15 +267,50 @@ impl Collector {
     ///
     /// A map cannot be read.
     pub fn sweep(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
+        for (process, mount_namespace) in self.tracker.take_unrelated() {
+            tracer.stop_following(process, mount_namespace);
+        }
         if self.tracker.ended() < SWEEP_AT {
             return Ok(());
         }
+        self.sweep_all(tracer)
+    }
+
+    fn sweep_all(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
         let ended: HashSet<u64> = self.tracker.take_ended().into_iter().collect();
         self.take_over(tracer, |image| ended.contains(&image))?;
         for image in ended {
             self.tracker.forget(image);
         }
         Ok(())
+    }
+
+    /// Hands out the facts of subjects that have ended, and forgets them: what goes on for days must not grow for ever.
+    /// A container that is started again begins anew.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn retire(&mut self, tracer: &mut Tracer) -> Result<Facts, ProbeError> {
+        self.sweep_all(tracer)?;
+        let ended: Vec<SubjectId> = self
+            .tracker
+            .subjects()
+            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_images(*id))
+            .map(|(id, _subject)| id)
+            .filter(|id| self.facts.subjects.contains_key(id) || !self.retired.contains(id))
+            .collect();
+        let mut facts = Facts::default();
+        for id in ended {
+            let record = self
+                .facts
+                .subjects
+                .remove(&id)
+                .unwrap_or_else(|| nameless(self.tracker.get(id)));
+            facts.subjects.insert(id, record);
+            self.retired.insert(id);
+        }
+        Ok(facts)
     }
 
     /// Takes over everything that is left.
@@ -214,10 +320,7 @@ impl Collector {
     /// A map cannot be read.
     pub fn finish(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
         self.take_over(tracer, |_image| true)?;
-        for (capability, granted, denied) in tracer.overflow()? {
-            *self.unattributed.entry(capability).or_default() += granted + denied;
-        }
-        Ok(())
+        add_overflow(tracer, &mut self.facts)
     }
 
     fn take_over(
@@ -225,54 +328,74 @@ impl Collector {
         tracer: &mut Tracer,
         wanted: impl Fn(u64) -> bool,
     ) -> Result<(), ProbeError> {
-        let mut sites: HashMap<CheckKey, Vec<(SiteKey, SiteCount)>> = HashMap::new();
-        for (key, count) in tracer.sites()? {
-            if wanted(key.check.image) {
-                sites.entry(key.check).or_default().push((key, count));
-                tracer.remove_site(&key);
-            }
+        let counted = Counted::of(tracer, wanted)?;
+        let mut facts = std::mem::take(&mut self.facts);
+        self.account(&counted, &mut facts);
+        self.facts = facts;
+        for (key, _count) in counted.sites.values().flatten() {
+            tracer.remove_site(key);
+            self.sightings.remove(key);
         }
-        for (key, count) in tracer.checks()? {
-            if wanted(key.image) {
-                let sites = sites.remove(&key).unwrap_or_default();
-                self.total(&key, &count, &sites);
-                tracer.remove_check(&key);
-            }
+        for (key, _count) in &counted.checks {
+            tracer.remove_check(key);
         }
-        for (key, count) in tracer.calls()? {
-            if wanted(key.image) {
-                self.call_total(&key, count);
-                tracer.remove_call(&key);
-            }
+        for (key, _count) in &counted.calls {
+            tracer.remove_call(key);
+            self.calls.remove(key);
         }
         Ok(())
     }
 
+    /// The facts so far, without ending anything: what was taken over, and what the kernel has counted since.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn snapshot(&self, tracer: &Tracer) -> Result<Facts, ProbeError> {
+        let mut facts = self.facts.clone();
+        self.account(&Counted::of(tracer, |_image| true)?, &mut facts);
+        add_overflow(tracer, &mut facts)?;
+        Ok(facts)
+    }
+
+    fn account(&self, counted: &Counted, facts: &mut Facts) {
+        for (key, count) in &counted.checks {
+            let sites = counted.sites.get(key).map_or(&[][..], Vec::as_slice);
+            self.total(key, count, sites, facts);
+        }
+        for (key, count) in &counted.calls {
+            self.call_total(key, *count, facts);
+        }
+    }
+
     /// Puts the total of one key under the subject it belongs to, divided among its call sites.
-    fn total(&mut self, key: &CheckKey, count: &CheckCount, sites: &[(SiteKey, SiteCount)]) {
+    fn total(
+        &self,
+        key: &CheckKey,
+        count: &CheckCount,
+        sites: &[(SiteKey, SiteCount)],
+        facts: &mut Facts,
+    ) {
         let Some(capability) = Capability::from_number(key.capability) else {
             return;
         };
         let image = match self.tracker.image(key.image) {
             Some(image) => image.clone(),
             None => {
-                *self.unattributed.entry(capability).or_default() += count.count;
+                *facts.unattributed.entry(capability).or_default() += count.count;
                 return;
             }
         };
         let Owner::Subject(subject) = image.owner else {
-            for (site, _count) in sites {
-                self.sightings.remove(site);
-            }
             return;
         };
         let milliseconds = |time: u64| time.saturating_sub(self.started) / 1_000_000;
         let (first_ms, last_ms) = (milliseconds(count.first), milliseconds(count.last));
         let shares = divide(count.count, sites);
-        let of_subject = self.tracker.get(subject).clone();
+        let of_subject = self.tracker.get(subject);
         for (site, (site_count, share)) in shares {
-            let sightings = site.and_then(|site| self.sightings.remove(&site));
-            let identity = self.identity(key, capability, &image, &of_subject, sightings.as_ref());
+            let sightings = site.and_then(|site| self.sightings.get(&site));
+            let identity = self.identity(key, capability, &image, of_subject, sightings);
             let mut record = CheckRecord::new(identity);
             record.count = share;
             record.first_ms = first_ms;
@@ -280,13 +403,10 @@ impl Collector {
             record.succeeded = site_count.succeeded.into();
             record.failed = site_count.failed.into();
             record.errno = site_count.errno;
-            for sample in sightings
-                .map(|sightings| sightings.samples)
-                .unwrap_or_default()
-            {
-                record.add_sample(sample);
+            for sample in sightings.iter().flat_map(|sightings| &sightings.samples) {
+                record.add_sample(sample.clone());
             }
-            self.subject(subject).add_check(record);
+            facts.subject(subject, of_subject).add_check(record);
         }
     }
 
@@ -346,9 +466,9 @@ impl Collector {
         }
     }
 
-    fn call_total(&mut self, key: &CallKey, count: u64) {
-        let first = self.calls.remove(key);
-        let Some(image) = self.tracker.image(key.image).cloned() else {
+    fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
+        let first = self.calls.get(key);
+        let Some(image) = self.tracker.image(key.image) else {
             return;
         };
         let Owner::Subject(subject) = image.owner else {
@@ -367,37 +487,60 @@ impl Collector {
             result: first.map_or(0, |call| call.value),
             count,
         };
-        self.subject(subject).add_call(record);
+        facts
+            .subject(subject, self.tracker.get(subject))
+            .add_call(record);
     }
 
-    fn subject(&mut self, id: SubjectId) -> &mut SubjectRecord {
-        let known = self.tracker.get(id);
-        self.subjects.entry(id).or_insert_with(|| nameless(known))
-    }
-
-    /// Ids of the containers seen, to ask their engine about.
-    pub fn containers(&self) -> Vec<ContainerId> {
+    /// The subjects, but for those that were retired.
+    pub fn subjects(&self) -> Vec<SubjectId> {
         self.tracker
             .subjects()
-            .filter_map(|(_id, subject)| match &subject.identity {
+            .filter(|(id, subject)| {
+                subject.is_live()
+                    || self.facts.subjects.contains_key(id)
+                    || !self.retired.contains(id)
+            })
+            .map(|(id, _subject)| id)
+            .collect()
+    }
+
+    /// Ids of the containers among these, to ask their engine about.
+    pub fn containers(&self, subjects: &[SubjectId]) -> Vec<ContainerId> {
+        subjects
+            .iter()
+            .filter_map(|id| match &self.tracker.get(*id).identity {
                 Identity::Container(container) => Some(container.clone()),
                 _ => None,
             })
             .collect()
     }
 
-    /// The facts, by subject, and the checks that no subject could be found for.
-    pub fn into_records(
-        mut self,
+    /// The facts that were taken over.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Facts about these subjects, under the names that people know, and the checks that no subject could be found for.
+    pub fn records(
+        &self,
+        facts: &Facts,
+        subjects: &[SubjectId],
         command: &[String],
         described: &HashMap<ContainerId, Description>,
     ) -> (Vec<SubjectRecord>, Vec<(Capability, u64)>) {
-        let ids: Vec<SubjectId> = self.tracker.subjects().map(|(id, _subject)| id).collect();
         let mut records: Vec<SubjectRecord> = Vec::new();
-        for id in ids {
+        for id in subjects {
+            let subject = self.tracker.get(*id);
             // Of a subject without any check, too: it needs nothing, which is a finding.
-            let mut record = self.subject(id).clone();
-            match &self.tracker.get(id).identity {
+            let mut record = facts
+                .subjects
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| nameless(subject));
+            // It may have been started again since.
+            record.seen_from_start |= subject.seen_from_start;
+            match &subject.identity {
                 Identity::Command => record.name = command.join(" "),
                 Identity::Container(container) => {
                     let known = described.get(container).cloned().unwrap_or_default();
@@ -409,13 +552,29 @@ impl Collector {
                     record.image = known.image;
                     record.compose_project = known.compose_project;
                     record.compose_service = known.compose_service;
+                    record.pod = known.pod;
                 }
                 Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
+                Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
+                Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
+            }
+            if record.seen_from_start
+                && !self.services.is_empty()
+                && record
+                    .compose_service
+                    .as_ref()
+                    .is_none_or(|service| !self.services.contains(service))
+            {
+                continue;
             }
             records.push(record);
         }
         records.sort_by_key(|record| record.kind);
-        let mut unattributed: Vec<(Capability, u64)> = self.unattributed.into_iter().collect();
+        let mut unattributed: Vec<(Capability, u64)> = facts
+            .unattributed
+            .iter()
+            .map(|(capability, count)| (*capability, *count))
+            .collect();
         unattributed.sort();
         (records, unattributed)
     }
@@ -443,7 +602,8 @@ impl Collector {
 
     /// Programs that had ended before their file could be looked at: its capabilities are not known.
     pub fn unseen_files(&self) -> u64 {
-        self.subjects
+        self.facts
+            .subjects
             .values()
             .flat_map(|subject| &subject.execs)
             .filter(|exec| exec.unseen)
@@ -457,25 +617,29 @@ impl Collector {
     }
 }
 
+fn add_overflow(tracer: &Tracer, facts: &mut Facts) -> Result<(), ProbeError> {
+    for (capability, granted, denied) in tracer.overflow()? {
+        *facts.unattributed.entry(capability).or_default() += granted + denied;
+    }
+    Ok(())
+}
+
 fn nameless(subject: &Subject) -> SubjectRecord {
     let (kind, id) = match &subject.identity {
         Identity::Command => (Kind::Command, String::new()),
         Identity::Container(container) => (Kind::Container, container.to_string()),
         Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
+        Identity::Process(pid) => (Kind::Process, pid.to_string()),
+        Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
     };
     SubjectRecord {
-        kind,
-        name: String::new(),
         id,
-        image: String::new(),
-        compose_project: None,
-        compose_service: None,
+        engine: subject.engine,
         uid: subject.uid,
         granted: subject.granted,
         user_namespace_level: subject.user_namespace.level,
-        checks: Vec::new(),
-        execs: Vec::new(),
-        calls: Vec::new(),
+        seen_from_start: subject.seen_from_start,
+        ..SubjectRecord::new(kind)
     }
 }
 

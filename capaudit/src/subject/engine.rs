@@ -4,21 +4,25 @@
 //! is followed from the start; asking afterwards is only the second way.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
+    os::unix::fs::FileTypeExt as _,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use bollard::{Docker, models::EventMessage, query_parameters::EventsOptionsBuilder};
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    models::EventMessage,
+    query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
+};
 use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 
-use crate::subject::container::ContainerId;
+use crate::{ledger::Pod, subject::container::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long to wait, at the end, for events that are still under way.
-const LAST_EVENTS: Duration = Duration::from_millis(500);
 
 /// What an engine tells about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,59 +35,66 @@ pub struct Description {
     pub compose_project: Option<String>,
     /// `com.docker.compose.service`
     pub compose_service: Option<String>,
+    /// The Kubernetes pod it is of.
+    pub pod: Option<Pod>,
 }
 
 type Known = Arc<Mutex<HashMap<ContainerId, Description>>>;
 
-/// A connection to a container engine.
+/// The container engines that answer.
 #[derive(Debug)]
 pub struct Engine {
-    docker: Docker,
+    connections: Vec<Connection>,
     known: Known,
+}
+
+/// One engine.
+#[derive(Debug)]
+struct Connection {
+    docker: Docker,
     listener: JoinHandle<()>,
 }
 
 impl Engine {
-    /// Connects to the engine of `DOCKER_HOST`, else to the usual sockets. `None` if none answers.
+    /// Connects to the engine of `DOCKER_HOST`, or without it to every engine that answers at a usual socket:
+    /// Docker's and Podman's, the system's and those of users. `None` if none answers.
     pub async fn connect() -> Option<Self> {
         let since = jiff::Timestamp::now();
-        let docker = tokio::time::timeout(PATIENCE, async {
-            let docker = Docker::connect_with_defaults().ok()?;
-            docker.negotiate_version().await.ok()
-        })
-        .await
-        .ok()??;
         let known = Known::default();
-        let listener = tokio::spawn(listen(docker.clone(), Arc::clone(&known), since));
-        Some(Self {
-            docker,
-            known,
-            listener,
-        })
+        let mut answering = tokio::task::JoinSet::new();
+        for docker in candidates() {
+            answering.spawn(tokio::time::timeout(PATIENCE, docker.negotiate_version()));
+        }
+        let mut connections = Vec::new();
+        while let Some(answer) = answering.join_next().await {
+            if let Ok(Ok(Ok(docker))) = answer {
+                let listener = tokio::spawn(listen(docker.clone(), Arc::clone(&known), since));
+                connections.push(Connection { docker, listener });
+            }
+        }
+        (!connections.is_empty()).then_some(Self { connections, known })
     }
 
-    /// Descriptions of these containers, as far as the engine knows them.
-    pub async fn describe(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
-        let deadline = tokio::time::Instant::now() + LAST_EVENTS;
+    /// Descriptions of these containers, as far as the engines know them. Events that are still under way are waited for
+    /// with this much patience.
+    pub async fn describe(
+        &self,
+        wanted: &[ContainerId],
+        patience: Duration,
+    ) -> HashMap<ContainerId, Description> {
+        let deadline = tokio::time::Instant::now() + patience;
         while self.missing(wanted).next().is_some() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.ask(wanted).await
+    }
+
+    /// The same of containers that run already: no event is waited for.
+    pub async fn ask(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
         let missing: Vec<ContainerId> = self.missing(wanted).cloned().collect();
         for container in missing {
-            let inspected = tokio::time::timeout(
-                PATIENCE,
-                self.docker.inspect_container(container.as_str(), None),
-            );
-            if let Ok(Ok(answer)) = inspected.await {
-                let config = answer.config.unwrap_or_default();
-                let name = answer.name.unwrap_or_default();
-                let labels = config.labels.unwrap_or_default();
-                let described = Description {
-                    name: name.trim_start_matches('/').to_owned(),
-                    image: config.image.unwrap_or_default(),
-                    ..of_labels(&labels)
-                };
-                lock(&self.known).insert(container, described);
+            if let Some((_id, description)) = self.inspect(container.as_str()).await {
+                lock(&self.known).insert(container, description);
             }
         }
         let known = lock(&self.known);
@@ -93,16 +104,97 @@ impl Engine {
             .collect()
     }
 
+    /// Forgets what is known of these containers.
+    pub fn forget(&self, containers: &[ContainerId]) {
+        let mut known = lock(&self.known);
+        for container in containers {
+            known.remove(container);
+        }
+    }
+
+    /// The container with this name, id or unambiguous beginning of an id.
+    pub async fn find(&self, name: &str) -> Option<ContainerId> {
+        let (id, description) = self.inspect(name).await?;
+        lock(&self.known).insert(id.clone(), description);
+        Some(id)
+    }
+
+    /// The running containers of a compose service.
+    pub async fn running_of_service(&self, service: &str) -> HashSet<ContainerId> {
+        let label = format!("com.docker.compose.service={service}");
+        let options = ListContainersOptionsBuilder::default()
+            .filters(&HashMap::from([("label", vec![label.as_str()])]))
+            .build();
+        let mut found = HashSet::new();
+        for connection in &self.connections {
+            let listed = connection.docker.list_containers(Some(options.clone()));
+            if let Ok(Ok(containers)) = tokio::time::timeout(PATIENCE, listed).await {
+                found.extend(
+                    containers
+                        .iter()
+                        .filter_map(|container| ContainerId::new(container.id.as_deref()?)),
+                );
+            }
+        }
+        found
+    }
+
+    async fn inspect(&self, name: &str) -> Option<(ContainerId, Description)> {
+        for connection in &self.connections {
+            let inspected = connection.docker.inspect_container(name, None);
+            if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, inspected).await {
+                let config = answer.config.unwrap_or_default();
+                let name = answer.name.unwrap_or_default();
+                let described = Description {
+                    name: name.trim_start_matches('/').to_owned(),
+                    image: config.image.unwrap_or_default(),
+                    ..of_labels(&config.labels.unwrap_or_default())
+                };
+                return Some((ContainerId::new(&answer.id?)?, described));
+            }
+        }
+        None
+    }
+
     fn missing<'a>(&self, wanted: &'a [ContainerId]) -> impl Iterator<Item = &'a ContainerId> {
         let known = lock(&self.known).clone();
         wanted.iter().filter(move |id| !known.contains_key(*id))
     }
 }
 
-impl Drop for Engine {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.listener.abort();
     }
+}
+
+/// Engines that may be there.
+fn candidates() -> Vec<Docker> {
+    if std::env::var_os("DOCKER_HOST").is_some() {
+        return Docker::connect_with_defaults().into_iter().collect();
+    }
+    let seconds = PATIENCE.as_secs();
+    sockets(Path::new("/run"))
+        .iter()
+        .filter_map(|socket| {
+            Docker::connect_with_unix(socket.to_str()?, seconds, API_DEFAULT_VERSION).ok()
+        })
+        .collect()
+}
+
+/// Sockets at the usual places below /run: the system's engines', then those of users (rootless).
+fn sockets(run: &Path) -> Vec<PathBuf> {
+    let mut places = vec![run.to_owned()];
+    if let Ok(users) = std::fs::read_dir(run.join("user")) {
+        places.extend(users.flatten().map(|user| user.path()));
+    }
+    places
+        .iter()
+        .flat_map(|place| [place.join("docker.sock"), place.join("podman/podman.sock")])
+        .filter(|socket| {
+            std::fs::metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket())
+        })
+        .collect()
 }
 
 async fn listen(docker: Docker, known: Known, since: jiff::Timestamp) {
@@ -132,9 +224,17 @@ fn described(event: EventMessage) -> Option<(ContainerId, Description)> {
 
 fn of_labels(labels: &HashMap<String, String>) -> Description {
     let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).cloned();
+    // The labels that kubelet has its container runtime set (pkg/kubelet/types/labels.go).
+    let kubernetes = |name: &str| labels.get(&format!("io.kubernetes.{name}")).cloned();
+    let pod = kubernetes("pod.name").map(|name| Pod {
+        namespace: kubernetes("pod.namespace").unwrap_or_default(),
+        name,
+        container: kubernetes("container.name").unwrap_or_default(),
+    });
     Description {
         compose_project: label("project"),
         compose_service: label("service"),
+        pod,
         ..Description::default()
     }
 }
@@ -175,11 +275,41 @@ mod tests {
             image: "nginx:1".to_owned(),
             compose_project: Some("shop".to_owned()),
             compose_service: Some("web".to_owned()),
+            pod: None,
         };
         assert_eq!(
             described(event),
             ContainerId::new(&id).map(|id| (id, expected))
         );
+    }
+
+    #[test]
+    fn kubelets_labels_tell_the_pod() {
+        let labels = HashMap::from([
+            ("io.kubernetes.pod.name".to_owned(), "web-0".to_owned()),
+            ("io.kubernetes.pod.namespace".to_owned(), "shop".to_owned()),
+            (
+                "io.kubernetes.container.name".to_owned(),
+                "nginx".to_owned(),
+            ),
+        ]);
+        let pod = Pod {
+            namespace: "shop".to_owned(),
+            name: "web-0".to_owned(),
+            container: "nginx".to_owned(),
+        };
+        assert_eq!(of_labels(&labels).pod, Some(pod));
+    }
+
+    #[test]
+    fn only_sockets_at_the_usual_places_are_engines() -> std::io::Result<()> {
+        let run = tempfile::tempdir()?;
+        std::fs::create_dir_all(run.path().join("user/1000/podman"))?;
+        std::fs::write(run.path().join("docker.sock"), "no socket")?;
+        let rootless = run.path().join("user/1000/podman/podman.sock");
+        let _listening = std::os::unix::net::UnixListener::bind(&rootless)?;
+        assert_eq!(sockets(run.path()), [rootless]);
+        Ok(())
     }
 
     #[test]

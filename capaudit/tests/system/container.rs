@@ -11,7 +11,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::audit::{Audited, CAPAUDIT, Verdicts, audit, audit_with, capability, ensure, needs};
 
-const IMAGE: &str = "gt-corpus:1";
+pub const IMAGE: &str = "gt-corpus:1";
 
 /// Scenarios whose one-run recommendation is to be exactly the truth.
 const EXACT: [&str; 14] = [
@@ -52,7 +52,7 @@ pub fn trials() -> Vec<Trial> {
     trials
 }
 
-fn docker(words: &[&str]) -> Result<String, Failed> {
+pub fn docker(words: &[&str]) -> Result<String, Failed> {
     let output = Command::new("docker")
         .args(words)
         .stdin(Stdio::null())
@@ -101,7 +101,7 @@ fn grant_all() -> Result<&'static [String], Failed> {
 }
 
 /// A name that no other test uses.
-fn unique(stem: &str) -> String {
+pub fn unique(stem: &str) -> String {
     format!("capaudit-test-{stem}-{}", std::process::id())
 }
 
@@ -121,7 +121,7 @@ fn scenario(name: &str) -> Verdicts {
     )
 }
 
-fn audit_scenario(name: &str) -> Result<Audited, Failed> {
+pub fn audit_scenario(name: &str) -> Result<Audited, Failed> {
     let scenario: serde_json::Value = read(name, "scenario.json")?;
     let word = |key: &str| scenario[key].as_str().unwrap_or_default().to_owned();
     let words = |key: &str| -> Result<Vec<String>, Failed> {

@@ -4,16 +4,21 @@
 //! The binary is also the audited program, where a test needs one that does exactly one thing: `system payload
 //! NAME ARG…`.
 
+mod attach;
 mod audit;
 mod check;
 mod command;
 mod compose_patch;
 mod container;
+mod daemon;
 mod enforcement;
+mod exports;
 mod payload;
+mod podman;
 mod project;
 mod runner;
 mod terminal;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,11 +36,16 @@ fn main() -> ExitCode {
     let trials: Vec<Trial> = [
         command::trials(),
         runner::trials(),
+        attach::trials(),
+        daemon::trials(),
         container::trials(),
         enforcement::trials(),
+        exports::trials(),
+        podman::trials(),
         verify::trials(),
         compose_patch::trials(),
         check::trials(),
+        tools::trials(),
     ]
     .into_iter()
     .flatten()

@@ -1,8 +1,8 @@
 //! Compose files with the recommendation put into them, everything else left as it is, byte for byte.
 //!
-//! Edits are spans of the text ([`edit`]); nothing is read into values and written again, so that comments, order,
+//! Edits are spans of the text (`edit`); nothing is read into values and written again, so that comments, order,
 //! anchors and style survive. Whatever an edit did is then judged by what the files say before and after
-//! ([`proof`]): if more differs than the services' privileges, nothing is written.
+//! (`proof`): if more differs than the services' privileges, nothing is written.
 
 mod edit;
 mod proof;

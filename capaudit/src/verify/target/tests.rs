@@ -15,18 +15,11 @@ use crate::{
 
 fn container(id: &str, name: &str, image: &str) -> SubjectRecord {
     SubjectRecord {
-        kind: Kind::Container,
         name: name.to_owned(),
         id: id.to_owned(),
         image: image.to_owned(),
-        compose_project: None,
-        compose_service: None,
-        uid: 0,
         granted: CapSet::from(Capability::CHOWN),
-        user_namespace_level: 0,
-        checks: Vec::new(),
-        execs: Vec::new(),
-        calls: Vec::new(),
+        ..SubjectRecord::new(Kind::Container)
     }
 }
 

@@ -1,0 +1,40 @@
+//! Options of every subcommand that watches the kernel.
+
+use crate::probe::{Hook, Settings};
+
+/// How the kernel is watched.
+#[derive(Debug, clap::Args)]
+pub struct Tracing {
+    /// Use this hook, not the best that works: fexit, tp_btf or kprobe
+    #[arg(long, value_name = "HOOK")]
+    hook: Option<Hook>,
+
+    /// Size of the buffer between kernel and capaudit, in KiB (a power of two)
+    #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
+    ring_buffer: u32,
+}
+
+impl Tracing {
+    /// The settings that they make.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            hook: self.hook,
+            ring_bytes: self.ring_buffer * 1024,
+            ..Settings::default()
+        }
+    }
+}
+
+/// The kernel wants a power of two and at least a page.
+fn ring_size(text: &str) -> Result<u32, String> {
+    let kibibytes: u32 = text
+        .parse()
+        .map_err(|_error| format!("{text:?} is not a number of KiB"))?;
+    if !kibibytes.is_power_of_two() || !(4..=1 << 20).contains(&kibibytes) {
+        return Err(format!(
+            "{kibibytes} is not a power of two from 4 to {}",
+            1 << 20
+        ));
+    }
+    Ok(kibibytes)
+}

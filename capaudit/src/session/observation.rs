@@ -1,0 +1,334 @@
+//! Watching from start to end, whatever is watched: records are taken as they come, totals at the end.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::Interval,
+};
+
+use crate::{
+    ledger::{Ledger, SCHEMA, Session, unite},
+    probe::{Losses, ProbeError, Settings, Tracer, symbols::Symbols},
+    session::{Collector, Facts, milliseconds_since},
+    subject::{
+        SubjectId, Tracker,
+        attached::{Attached, Target, TargetError},
+        engine::Engine,
+        existing::Existing,
+    },
+};
+
+/// Records taken at a time, so that nothing else is kept waiting.
+const BATCH: usize = 1024;
+/// How often maps are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Batches taken at the very end. Should anything go on and on, the rest is counted as lost by the kernel.
+const LAST_BATCHES: usize = 1 << 12;
+/// How long to wait, at the end, for names that are still under way.
+const LAST_EVENTS: Duration = Duration::from_millis(500);
+/// Times that a target's processes are listed again, for those forked meanwhile.
+const LISTINGS: usize = 100;
+
+/// Why nothing can be observed.
+#[derive(Debug, Error)]
+pub enum ObservationError {
+    /// Tracing is not possible here.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Something that observing needs of the system failed.
+    #[error("{what}: {error}")]
+    System {
+        /// What.
+        what: &'static str,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// How what was observed came to be, for the record.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The audited command; empty if none was run.
+    pub command: Vec<String>,
+    /// Its exit status, 128 + signal if a signal ended it.
+    pub exit_status: Option<i32>,
+}
+
+/// The kernel's checks, being watched.
+pub struct Observation {
+    tracer: Tracer,
+    collector: Collector,
+    engine: Option<Engine>,
+    records: AsyncFd<OwnedFd>,
+    tick: Interval,
+    notes: Vec<String>,
+    started: jiff::Timestamp,
+    clock: Instant,
+    /// Next number of an image that user space gives.
+    next_image: u64,
+}
+
+impl Observation {
+    /// Begins: what is there by now is not observed, unless it is attached to.
+    ///
+    /// # Errors
+    ///
+    /// Tracing is not possible here.
+    pub async fn start(settings: &Settings) -> Result<Self, ObservationError> {
+        let symbols = std::thread::spawn(Symbols::of_running_kernel);
+        let engine = Engine::connect().await;
+        let mut tracer = Tracer::start(settings)?;
+        let symbols = symbols.join().ok().and_then(Result::ok).unwrap_or_default();
+        let mut notes = Vec::new();
+        if symbols.is_empty() {
+            notes.push(
+                "the kernel hides its symbols (sysctl kernel.kptr_restrict): it cannot be told what a check was for, so every one counts as a need"
+                    .to_owned(),
+            );
+        }
+        let mut collector = Collector::new(symbols);
+        let records = readable(&tracer).map_err(|error| ObservationError::System {
+            what: "cannot wait for records",
+            error,
+        })?;
+
+        // What has started by now is not ours, though it may have been seen already.
+        let existing = Existing::look();
+        for (process, mount_namespace) in existing.processes() {
+            tracer.ignore_process(*process, *mount_namespace)?;
+        }
+        while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
+        collector.begin(existing);
+        return_memory();
+        Ok(Self {
+            tracer,
+            collector,
+            engine,
+            records,
+            tick: tokio::time::interval(TICK),
+            notes,
+            started: jiff::Timestamp::now(),
+            clock: Instant::now(),
+            next_image: 1,
+        })
+    }
+
+    /// Runs `spawn`, and observes the processes it creates as children of this one: the command.
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`.
+    pub fn launch<T>(&mut self, spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        self.tracer.following_children(spawn)
+    }
+
+    /// Observes what runs already. Returns how many processes that is.
+    ///
+    /// # Errors
+    ///
+    /// There is no such target, or the map of processes is full.
+    pub async fn attach(&mut self, target: &Target) -> Result<usize, AttachError> {
+        let attached = Attached::resolve(target, self.engine.as_ref()).await?;
+        let mut followed = std::collections::HashSet::new();
+        // What a process forks after it was listed and before it is followed is found by listing again.
+        for _ in 0..LISTINGS {
+            let mut news = false;
+            for pid in attached.processes() {
+                if followed.insert(pid) {
+                    news |= self.follow(&attached, pid)?;
+                }
+            }
+            if !news {
+                break;
+            }
+        }
+        self.collector.expect(&attached);
+        Ok(followed.len())
+    }
+
+    /// Follows one running process; false if it is gone.
+    fn follow(&mut self, attached: &Attached, pid: u32) -> Result<bool, AttachError> {
+        let Some(process) = attached.look_at(pid) else {
+            return Ok(false);
+        };
+        let image = self.next_image;
+        self.next_image += 1;
+        // First user space, so that no record comes of an image that is not known.
+        self.collector.attach(image, &process);
+        self.tracer.follow_process(pid, image)?;
+        // If the pid was another process's by then, nothing of that must be observed.
+        if process.has_ended() {
+            self.tracer.forget_process(pid);
+        }
+        Ok(true)
+    }
+
+    /// Waits for records and takes some. May be cancelled at any time.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn advance(&mut self) -> Result<(), ObservationError> {
+        tokio::select! {
+            biased;
+            ready = self.records.readable() => {
+                let mut ready = ready.map_err(|error| ObservationError::System {
+                    what: "cannot wait for records",
+                    error,
+                })?;
+                if self.tracer.drain(BATCH, |event| self.collector.record(event)) < BATCH {
+                    ready.clear_ready();
+                }
+            }
+            _ = self.tick.tick() => {
+                if self.tracer.drain(BATCH, |event| self.collector.record(event)) < BATCH {
+                    self.collector.rest();
+                }
+            }
+        }
+        Ok(self.collector.sweep(&mut self.tracer)?)
+    }
+
+    /// Who is observed.
+    pub fn tracker(&self) -> &Tracker {
+        self.collector.tracker()
+    }
+
+    /// Ends, and returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn finish(mut self, origin: Origin) -> Result<Ledger, ObservationError> {
+        // What still runs is not watched any more, so that totals and records are of the same moment.
+        self.tracer.stop();
+        for _ in 0..LAST_BATCHES {
+            if self
+                .tracer
+                .drain(BATCH, |event| self.collector.record(event))
+                < BATCH
+            {
+                break;
+            }
+        }
+        self.collector.finish(&mut self.tracer)?;
+        let facts = self.collector.facts();
+        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
+            .await
+    }
+
+    /// What was found so far; everything goes on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn snapshot(&self, origin: Origin) -> Result<Ledger, ObservationError> {
+        let facts = self.collector.snapshot(&self.tracer)?;
+        self.ledger(&facts, &self.collector.subjects(), origin, Duration::ZERO)
+            .await
+    }
+
+    /// What was found of subjects that have ended; it is forgotten here. `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn retire(&mut self) -> Result<Option<Ledger>, ObservationError> {
+        let facts = self.collector.retire(&mut self.tracer)?;
+        let subjects = facts.subjects();
+        if subjects.is_empty() {
+            return Ok(None);
+        }
+        let mut ledger = self
+            .ledger(&facts, &subjects, Origin::default(), Duration::ZERO)
+            .await?;
+        // What is not about a subject stays with what goes on.
+        ledger.session.duration_ms = 0;
+        ledger.session.losses = Losses::default();
+        ledger.session.notes.clear();
+        if let Some(engine) = &self.engine {
+            engine.forget(&self.collector.containers(&subjects));
+        }
+        Ok(Some(ledger))
+    }
+
+    async fn ledger(
+        &self,
+        facts: &Facts,
+        subjects: &[SubjectId],
+        origin: Origin,
+        patience: Duration,
+    ) -> Result<Ledger, ObservationError> {
+        let duration_ms = milliseconds_since(self.clock);
+        let losses = Losses {
+            files: self.collector.unseen_files(),
+            ..self.tracer.losses()?
+        };
+        let mut notes = self.notes.clone();
+        notes.extend(self.collector.notes());
+        let containers = self.collector.containers(subjects);
+        let described = match &self.engine {
+            Some(engine) if !containers.is_empty() => engine.describe(&containers, patience).await,
+            _ => std::collections::HashMap::new(),
+        };
+        let (subjects, unattributed) =
+            self.collector
+                .records(facts, subjects, &origin.command, &described);
+        Ok(Ledger {
+            schema: SCHEMA.to_owned(),
+            session: Session {
+                started: self.started.to_string(),
+                duration_ms,
+                kernel: kernel_release(),
+                hook: self.tracer.hook(),
+                command: origin.command,
+                exit_status: origin.exit_status,
+                losses,
+                unattributed,
+                notes,
+            },
+            subjects: unite(subjects),
+        })
+    }
+}
+
+/// Gives back what reading the kernel's types took, many times what is kept: glibc's allocator would hold on to it.
+fn return_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: no preconditions.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+/// Why a target cannot be attached to.
+#[derive(Debug, Error)]
+pub enum AttachError {
+    /// It is not there.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The kernel's map cannot be written.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
+/// Waits for a file descriptor, through one of its own.
+pub fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    let descriptor = source.as_fd().try_clone_to_owned()?;
+    // SAFETY: an open descriptor that nobody else closes or replaces.
+    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    Ok(registered?)
+}
+
+fn kernel_release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
