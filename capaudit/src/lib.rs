@@ -5,9 +5,11 @@
 //! [`ledger`] (facts, saved and merged) -> [`advise`] (what they mean) -> [`report`] and [`export`].
 //!
 //! Beside it, without any watching: [`inspect`] (what is held now) and [`explain`] (what is known of a capability).
+//! [`manifest`] reads what files grant, [`check`] compares it with what was used; both rest on [`yaml`].
 
 pub mod advise;
 pub mod capability;
+pub mod check;
 pub mod cli;
 pub mod daemon;
 pub mod explain;
@@ -15,8 +17,10 @@ pub mod export;
 pub mod inspect;
 pub mod launch;
 pub mod ledger;
+pub mod manifest;
 pub mod probe;
 pub mod report;
 pub mod session;
 pub mod subject;
 pub mod verify;
+pub mod yaml;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Exit, complain,
+    Exit, complain, patch,
     report::{Sessions, deliver},
 };
 use crate::{
@@ -36,8 +36,11 @@ enum Shape {
 #[command(after_help = "Examples:
   capaudit export compose session.json > capabilities.yaml
   docker-compose -f compose.yaml -f capabilities.yaml up
+  capaudit export compose session.json --patch compose.yaml --diff
   capaudit export kubernetes --as strategic-merge --workload deployment/web session.json
-  capaudit export oci --service web --patch bundle/config.json session.json")]
+  capaudit export oci --service web --patch bundle/config.json session.json
+
+Exit status: 0; 1 if --patch leaves something that has to be changed elsewhere; 2 for bad usage or input.")]
 pub struct Arguments {
     /// The format
     #[arg(value_enum)]
@@ -47,9 +50,14 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
 
-    /// Write into this file and keep the rest of it (oci: a config.json)
+    /// Write into this file and keep the rest of it (oci: a config.json; compose: each of the files that are used
+    /// together, whose comments, order and style stay)
     #[arg(long, value_name = "FILE")]
-    patch: Option<PathBuf>,
+    patch: Vec<PathBuf>,
+
+    /// compose: only show what --patch would change
+    #[arg(long, requires = "patch")]
+    diff: bool,
 
     /// kubernetes: what to write
     #[arg(long = "as", value_name = "SHAPE", value_enum)]
@@ -77,8 +85,10 @@ enum Product<'a> {
     Plain(Format),
     /// A patch of a Kubernetes object.
     Kubernetes(Shape, &'a Owner, Option<&'a str>),
-    /// A file with the recommendation in it.
+    /// An OCI runtime's configuration with the recommendation in it.
     Patched(&'a Path),
+    /// Compose files with the recommendation in them.
+    Compose(patch::Job<'a>),
 }
 
 /// Runs the subcommand.
@@ -94,7 +104,7 @@ pub fn run(arguments: &Arguments) -> Exit {
 }
 
 /// Why nothing was exported.
-enum Failure {
+pub(super) enum Failure {
     /// The user knows already.
     Told(Exit),
     /// The user has to be told.
@@ -132,6 +142,7 @@ fn export(arguments: &Arguments) -> Result<(), Failure> {
             let text = patched(&report, file)?;
             deliver(&text, Some(output.unwrap_or(file)), io::stdout())?;
         }
+        Product::Compose(job) => job.run(&report)?,
     }
     Ok(())
 }
@@ -149,10 +160,24 @@ impl Arguments {
         {
             return Err(format!("{option} is for the format kubernetes"));
         }
-        match (&self.patch, self.format) {
-            (Some(file), Format::Oci) => return Ok(Product::Patched(file)),
-            (Some(_), _) => return Err("--patch is for the format oci".to_owned()),
-            (None, _) => {}
+        if self.diff && self.format != Format::Compose {
+            return Err("--diff is for the format compose".to_owned());
+        }
+        match (self.patch.as_slice(), self.format) {
+            ([], _) => {}
+            (files, Format::Compose) => {
+                let job = patch::Job {
+                    files,
+                    diff: self.diff,
+                    output: self.output.as_deref(),
+                    narrowed: self.service.is_some(),
+                };
+                job.check()?;
+                return Ok(Product::Compose(job));
+            }
+            ([file], Format::Oci) => return Ok(Product::Patched(file)),
+            (_, Format::Oci) => return Err("oci: one --patch at a time".to_owned()),
+            (_, _) => return Err("--patch is for the formats compose and oci".to_owned()),
         }
         let shape = self.shape.unwrap_or(Shape::Snippet);
         match (shape, &self.workload) {

@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand.
 
 mod attach;
+mod check;
 mod completions;
 mod daemon;
 mod decode;
@@ -11,6 +12,7 @@ mod export;
 mod files;
 mod man;
 mod output;
+mod patch;
 mod ps;
 mod report;
 mod run;
@@ -75,6 +77,7 @@ enum Command {
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Check(check::Arguments),
     Daemon(daemon::Arguments),
     Doctor(doctor::Arguments),
     #[command(hide = true)]
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Daemon(arguments) => daemon::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Enforce(arguments) => enforce::run(&arguments),

@@ -6,13 +6,17 @@ pub mod docker;
 pub mod kubernetes;
 pub mod markdown;
 pub mod oci;
+pub mod patch;
 pub mod podman;
 pub mod setcap;
 pub mod systemd;
 pub mod workload;
 mod yaml;
 
-use crate::report::{Report, Style, text};
+use crate::{
+    check,
+    report::{Report, Style, text},
+};
 
 /// The formats of `run --format`, `report --format` and `export FORMAT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -37,6 +41,10 @@ pub enum Format {
     Setcap,
     /// The process of an OCI runtime's config.json
     Oci,
+    /// What was granted and not needed, as SARIF 2.1.0
+    Sarif,
+    /// The same as JUnit's XML
+    Junit,
 }
 
 impl Format {
@@ -44,7 +52,7 @@ impl Format {
     ///
     /// # Errors
     ///
-    /// A report that JSON cannot hold, which there is none of.
+    /// A report that JSON or XML cannot hold, which there is none of.
     pub fn render(self, report: &Report, style: Style, all: bool) -> serde_json::Result<String> {
         Ok(match self {
             Self::Text => text(report, style, all),
@@ -61,11 +69,17 @@ impl Format {
             Self::Systemd => systemd::drop_ins(report),
             Self::Setcap => setcap::dockerfile(report),
             Self::Oci => oci::fragments(report)?,
+            Self::Sarif => {
+                let log = check::sarif(&check::own_grants(report));
+                format!("{}\n", serde_json::to_string_pretty(&log)?)
+            }
+            Self::Junit => check::junit(&check::own_grants(report), check::Level::Warning)
+                .map_err(serde::ser::Error::custom)?,
         })
     }
 }
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,16 @@
 
 mod attach;
 mod audit;
+mod check;
 mod command;
+mod compose_patch;
 mod container;
 mod daemon;
 mod enforcement;
 mod exports;
 mod payload;
 mod podman;
+mod project;
 mod runner;
 mod terminal;
 mod tools;
@@ -40,6 +43,8 @@ fn main() -> ExitCode {
         exports::trials(),
         podman::trials(),
         verify::trials(),
+        compose_patch::trials(),
+        check::trials(),
         tools::trials(),
     ]
     .into_iter()

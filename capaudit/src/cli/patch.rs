@@ -1,0 +1,156 @@
+//! `capaudit export compose --patch FILE`: the recommendation put into the files that it is for.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use similar::TextDiff;
+
+use super::{Exit, complain, export::Failure, report::deliver};
+use crate::{
+    export::{
+        patch::{self, Patch, Wish},
+        workload::containers,
+    },
+    manifest::compose,
+    report::{Report, sanitize},
+};
+
+/// Which files are patched, and where the result goes.
+pub struct Job<'a> {
+    /// Compose files that are used together.
+    pub files: &'a [PathBuf],
+    /// Only show what would change.
+    pub diff: bool,
+    /// Where the result goes; into the file itself if `None`.
+    pub output: Option<&'a Path>,
+    /// The report is not of everything that was audited.
+    pub narrowed: bool,
+}
+
+impl Job<'_> {
+    /// Whether the options fit each other.
+    ///
+    /// # Errors
+    ///
+    /// They do not.
+    pub fn check(&self) -> Result<(), String> {
+        match self.output {
+            Some(_) if self.diff => Err("--diff writes no file: leave --output out".to_owned()),
+            Some(_) if self.files.len() > 1 => {
+                Err("--output is for one --patch file: several are patched in place".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Patches the files with what a report's containers need.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written; or what was does not suffice, and the user knows.
+    pub fn run(&self, report: &Report) -> Result<(), Failure> {
+        let wishes = wishes(report);
+        let patch = patch::patch(&compose::read(self.files)?, &wishes)?;
+        if patch.not_here.len() == wishes.len() {
+            return Err(Failure::Untold(format!(
+                "no audited service is in these files: the sessions know {}, the files have {}",
+                listed(&patch.not_here),
+                listed(&patch.not_audited)
+            )));
+        }
+        if self.diff {
+            deliver(&unified(&patch), None, io::stdout())?;
+        } else {
+            self.write(&patch)?;
+        }
+        self.tell(&patch);
+        if patch.left.is_empty() {
+            Ok(())
+        } else {
+            Err(Failure::Told(Exit::Finding))
+        }
+    }
+
+    fn write(&self, patch: &Patch) -> io::Result<()> {
+        if let (Some(output), [file]) = (self.output, patch.files.as_slice()) {
+            return deliver(&file.after, Some(output), io::sink());
+        }
+        let changed: Vec<_> = patch
+            .files
+            .iter()
+            .filter(|file| file.before != file.after)
+            .map(|file| (file.path.as_path(), file.after.as_str()))
+            .collect();
+        patch::replace(&changed)
+    }
+
+    /// Says on standard error what was done, what was not, and what is left to do.
+    fn tell(&self, patch: &Patch) {
+        for file in &patch.files {
+            let name = self.output.unwrap_or(&file.path).display();
+            if file.before == file.after {
+                complain(&format!("{name}: nothing to change"));
+            } else if !self.diff {
+                complain(&format!("{name}: patched"));
+            }
+        }
+        if !patch.not_audited.is_empty() {
+            let why = if self.narrowed {
+                "left as they are"
+            } else {
+                "not audited"
+            };
+            complain(&format!("{why}: {}", listed(&patch.not_audited)));
+        }
+        if !patch.not_here.is_empty() {
+            complain(&format!(
+                "audited, and in none of these files: {}",
+                listed(&patch.not_here)
+            ));
+        }
+        for note in &patch.notes {
+            complain(&format!("note: {note}"));
+        }
+        for left in &patch.left {
+            complain(&format!("left to do: {left}"));
+        }
+    }
+}
+
+fn wishes(report: &Report) -> BTreeMap<String, Wish> {
+    containers(report)
+        .into_iter()
+        .map(|workload| {
+            let wish = Wish {
+                capabilities: workload.cap_add(),
+                no_new_privileges: workload.no_new_privileges_is_safe,
+            };
+            (workload.name, wish)
+        })
+        .collect()
+}
+
+fn unified(patch: &Patch) -> String {
+    let mut text = String::new();
+    for file in &patch.files {
+        let name = sanitize(&file.path.to_string_lossy());
+        let diff = TextDiff::from_lines(&file.before, &file.after);
+        let mut unified = diff.unified_diff();
+        unified
+            .context_radius(3)
+            .header(&format!("a/{name}"), &format!("b/{name}"));
+        text.push_str(&unified.to_string());
+    }
+    text
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
