@@ -5,6 +5,8 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
+    io::Read as _,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -106,20 +108,43 @@ impl Reader {
             .ok()
         };
         let path = text(&exec.path);
-        let below = |root: BorrowedFd<'_>| {
+        let below = |root: BorrowedFd<'_>, path: &str, flags: OFlags| {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            openat2(root, path.as_str(), flags, Mode::empty(), resolve).ok()
+            openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
         };
         let is_it = |file: &OwnedFd| fstat(file).is_ok_and(|found| found.st_ino == exec.inode);
         let held = self.roots.get(&exec.namespaces.mnt);
         // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
         let machine = open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok();
-        let file = own().filter(is_it).or_else(|| {
-            held.into_iter()
-                .chain(&machine)
+        // The process may have gone on to execute something else, in the same directory.
+        let directory = open(
+            format!("/proc/{}/cwd", exec.header.tgid),
+            flags | OFlags::DIRECTORY,
+            Mode::empty(),
+        );
+        let by_path = |path: &str| {
+            let roots = held.into_iter().chain(&machine);
+            roots
                 .filter(|_root| path.starts_with('/'))
-                .find_map(|root| below(root.as_fd()).filter(is_it))
-        })?;
+                .find_map(|root| below(root.as_fd(), path, flags).filter(is_it))
+        };
+        // Of a script, what is executed is the interpreter that its first line names (`load_script`, fs/binfmt_script.c).
+        let by_script = || {
+            let places = if path.starts_with('/') {
+                [held, machine.as_ref()]
+            } else {
+                [directory.as_ref().ok(), None]
+            };
+            let script = places
+                .into_iter()
+                .flatten()
+                .find_map(|place| below(place.as_fd(), &path, OFlags::RDONLY | OFlags::NONBLOCK))?;
+            by_path(&interpreter(script)?)
+        };
+        let file = own()
+            .filter(is_it)
+            .or_else(|| by_path(&path))
+            .or_else(by_script)?;
         // An attribute cannot be read through an O_PATH descriptor, but through its link.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut buffer = [0u8; 64];
@@ -147,5 +172,42 @@ impl Reader {
             effective: exec.sets.effective & !passed_on != 0,
             root_id: None,
         }))
+    }
+}
+
+/// The interpreter that a script's first line names.
+fn interpreter(script: OwnedFd) -> Option<String> {
+    /// `BINPRM_BUF_SIZE`, include/uapi/linux/binfmts.h: the kernel looks no further.
+    const LINE: u64 = 256;
+    let mut start = Vec::new();
+    File::from(script).take(LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?;
+    let line = line.split(|byte| *byte == b'\n').next()?;
+    let word = line
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .find(|word| !word.is_empty())?;
+    Some(String::from_utf8_lossy(word).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_names_the_interpreter() -> std::io::Result<()> {
+        for (text, expected) in [
+            ("#!/bin/sh\nexit", Some("/bin/sh")),
+            ("#! /usr/bin/env  -S bash\n", Some("/usr/bin/env")),
+            ("#!/bin/sh", Some("/bin/sh")),
+            ("#!\n", None),
+            ("exit", None),
+            ("", None),
+        ] {
+            let file = tempfile::NamedTempFile::new()?;
+            std::fs::write(file.path(), text)?;
+            let found = interpreter(File::open(file.path())?.into());
+            assert_eq!(found.as_deref(), expected, "{text:?}");
+        }
+        Ok(())
     }
 }
