@@ -17,6 +17,7 @@ mod payload;
 mod podman;
 mod project;
 mod runner;
+mod shop;
 mod terminal;
 mod tools;
 mod verify;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         enforcement::trials(),
         exports::trials(),
         podman::trials(),
+        shop::trials(),
         verify::trials(),
         compose_patch::trials(),
         check::trials(),
