@@ -8,6 +8,8 @@ mod describe;
 mod file_capabilities;
 mod file_owner;
 pub mod observation;
+pub mod single;
+mod snapshot;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,7 +18,7 @@ use std::{
 };
 
 use capaudit_common::{
-    event::{Call, Check, Exec, Result as CallResult},
+    event::{Call, Check, Exec, Fork, Result as CallResult},
     key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
     scope,
 };
@@ -27,11 +29,11 @@ use crate::{
         Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Object, Options, Outcome,
         Place, Sample, SubjectRecord,
     },
-    probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
-    session::file_capabilities::Reader,
+    probe::{Event, ProbeError, Tracer, decode::until_nul, symbols::Symbols, syscall_name},
+    session::{file_capabilities::Reader, single::Singles},
     subject::{
         Identity, Image, Owner, Subject, SubjectId, Tracker,
-        attached::{Attached, Running},
+        attached::{self, Attached, Running},
         container::ContainerId,
         engine::Description,
         existing::Existing,
@@ -63,6 +65,8 @@ pub struct Collector {
     calls: HashMap<CallKey, Call>,
     subjects: HashMap<SubjectId, SubjectRecord>,
     unattributed: HashMap<Capability, u64>,
+    /// Checks one by one, if anybody wants them.
+    singles: Option<Singles>,
     symbols: Symbols,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
@@ -82,6 +86,7 @@ impl Collector {
             calls: HashMap::new(),
             subjects: HashMap::new(),
             unattributed: HashMap::new(),
+            singles: None,
             symbols,
             services: Vec::new(),
             started: monotonic_now(),
@@ -118,9 +123,14 @@ impl Collector {
             Event::Check(check) => self.check(&check),
             Event::Result(result) => self.result(&result),
             Event::Fork(fork) => self.tracker.fork(&fork),
-            Event::Adopt(fork) => self.tracker.adopt(&fork),
+            Event::Adopt(fork) => self.adopt(&fork),
             Event::Exec(exec) => {
-                self.tracker.exec(&exec);
+                if self.tracker.wants_all() {
+                    let place = self.place_of_exec(&exec);
+                    self.tracker.exec_in(&exec, place);
+                } else {
+                    self.tracker.exec(&exec);
+                }
                 self.exec(&exec);
             }
             Event::Exit(exit) => self.tracker.exit(&exit),
@@ -128,6 +138,42 @@ impl Collector {
                 self.calls.insert(call.key, call);
             }
         }
+    }
+
+    fn adopt(&mut self, fork: &Fork) {
+        if !self.tracker.wants_all() {
+            return self.tracker.adopt(fork);
+        }
+        match Attached::Machine.look_at(fork.header.tgid) {
+            Some(running) => self.tracker.attach(fork.header.image, &running),
+            // Gone by now, or a kernel thread.
+            None => {
+                let comm = describe::text(&fork.comm);
+                self.tracker
+                    .adopt_into(fork, Identity::Program(format!("[{comm}]").into()));
+            }
+        }
+    }
+
+    /// Where the process belongs that runs another executable: by its record, and only where that does not tell,
+    /// by what can still be seen of it.
+    fn place_of_exec(&self, exec: &Exec) -> Identity {
+        let names = exec.cgroups.each_ref().map(|name| until_nul(name));
+        if let Some(container) = ContainerId::from_cgroups(&names) {
+            return Identity::Container(container);
+        }
+        let program = describe::text(&exec.path);
+        attached::place_of(exec.header.tgid, &program).unwrap_or_else(|| {
+            let before = self.tracker.image(exec.previous).map(|image| image.owner);
+            match before {
+                Some(Owner::Subject(id))
+                    if !matches!(self.tracker.get(id).identity, Identity::Program(_)) =>
+                {
+                    self.tracker.get(id).identity.clone()
+                }
+                _ => Identity::Program(program.into()),
+            }
+        })
     }
 
     fn check(&mut self, check: &Check) {
@@ -152,6 +198,9 @@ impl Collector {
             && is_about_owner(check.key.capability)
         {
             sample.owner = file_owner::of(check.header.tgid, path);
+        }
+        if let Some(singles) = &mut self.singles {
+            singles.check(check, sample.clone());
         }
         let place = match sightings.samples.iter().position(|known| *known == sample) {
             Some(place) => place,
@@ -178,6 +227,9 @@ impl Collector {
     }
 
     fn result(&mut self, result: &CallResult) {
+        if let Some(singles) = &mut self.singles {
+            singles.result(result);
+        }
         let thread = (result.header.tid, result.call);
         for (key, place) in self.awaited.remove(&thread).unwrap_or_default() {
             if let Some(sample) = self
@@ -273,44 +325,58 @@ impl Collector {
 
     /// Puts the total of one key under the subject it belongs to, divided among its call sites.
     fn total(&mut self, key: &CheckKey, count: &CheckCount, sites: &[(SiteKey, SiteCount)]) {
-        let Some(capability) = Capability::from_number(key.capability) else {
-            return;
-        };
-        let image = match self.tracker.image(key.image) {
-            Some(image) => image.clone(),
+        match self.records(key, count, sites) {
+            Some((Some(subject), records)) => {
+                for record in records {
+                    self.subject(subject).add_check(record);
+                }
+            }
+            Some((None, _)) => {}
             None => {
-                *self.unattributed.entry(capability).or_default() += count.count;
-                return;
+                if let Some(capability) = Capability::from_number(key.capability) {
+                    *self.unattributed.entry(capability).or_default() += count.count;
+                }
             }
-        };
-        let Owner::Subject(subject) = image.owner else {
-            for (site, _count) in sites {
-                self.sightings.remove(site);
-            }
-            return;
+        }
+        for (site, _count) in sites {
+            self.sightings.remove(site);
+        }
+    }
+
+    /// The total of one key, divided among its call sites, and the subject it belongs to, if it is one of ours.
+    /// `None` if the image's record was lost.
+    fn records(
+        &self,
+        key: &CheckKey,
+        count: &CheckCount,
+        sites: &[(SiteKey, SiteCount)],
+    ) -> Option<(Option<SubjectId>, Vec<CheckRecord>)> {
+        let capability = Capability::from_number(key.capability)?;
+        let image = self.tracker.image(key.image)?;
+        let Owner::Subject(subject) = image.owner_of_check(is_execve(key)) else {
+            return Some((None, Vec::new()));
         };
         let milliseconds = |time: u64| time.saturating_sub(self.started) / 1_000_000;
-        let (first_ms, last_ms) = (milliseconds(count.first), milliseconds(count.last));
-        let shares = divide(count.count, sites);
-        let of_subject = self.tracker.get(subject).clone();
-        for (site, (site_count, share)) in shares {
-            let sightings = site.and_then(|site| self.sightings.remove(&site));
-            let identity = self.identity(key, capability, &image, &of_subject, sightings.as_ref());
-            let mut record = CheckRecord::new(identity);
-            record.count = share;
-            record.first_ms = first_ms;
-            record.last_ms = last_ms;
-            record.succeeded = site_count.succeeded.into();
-            record.failed = site_count.failed.into();
-            record.errno = site_count.errno;
-            for sample in sightings
-                .map(|sightings| sightings.samples)
-                .unwrap_or_default()
-            {
-                record.add_sample(sample);
-            }
-            self.subject(subject).add_check(record);
-        }
+        let of_subject = self.tracker.get(subject);
+        let records = divide(count.count, sites)
+            .into_iter()
+            .map(|(site, (site_count, share))| {
+                let sightings = site.and_then(|site| self.sightings.get(&site));
+                let identity = self.identity(key, capability, image, of_subject, sightings);
+                let mut record = CheckRecord::new(identity);
+                record.count = share;
+                record.first_ms = milliseconds(count.first);
+                record.last_ms = milliseconds(count.last);
+                record.succeeded = site_count.succeeded.into();
+                record.failed = site_count.failed.into();
+                record.errno = site_count.errno;
+                for sample in sightings.iter().flat_map(|sightings| &sightings.samples) {
+                    record.add_sample(sample.clone());
+                }
+                record
+            })
+            .collect();
+        Some((Some(subject), records))
     }
 
     fn identity(
@@ -420,26 +486,7 @@ impl Collector {
         for id in ids {
             // Of a subject without any check, too: it needs nothing, which is a finding.
             let mut record = self.subject(id).clone();
-            match &self.tracker.get(id).identity {
-                Identity::Command => record.name = command.join(" "),
-                Identity::Container(container) => {
-                    let known = described.get(container).cloned().unwrap_or_default();
-                    record.name = if known.name.is_empty() {
-                        container.short().to_owned()
-                    } else {
-                        known.name
-                    };
-                    record.image = known.image;
-                    record.compose_project = known.compose_project;
-                    record.compose_service = known.compose_service;
-                    record.pod = known.pod;
-                }
-                Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
-                Identity::Process(pid) => {
-                    record.name = format!("{}[{pid}]", self.tracker.get(id).comm)
-                }
-                Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
-            }
+            name(&mut record, self.tracker.get(id), command, described);
             if record.seen_from_start
                 && !self.services.is_empty()
                 && record
@@ -494,6 +541,34 @@ impl Collector {
     }
 }
 
+/// What people call a subject.
+fn name(
+    record: &mut SubjectRecord,
+    subject: &Subject,
+    command: &[String],
+    described: &HashMap<ContainerId, Description>,
+) {
+    match &subject.identity {
+        Identity::Command => record.name = command.join(" "),
+        Identity::Container(container) => {
+            let known = described.get(container).cloned().unwrap_or_default();
+            record.name = if known.name.is_empty() {
+                container.short().to_owned()
+            } else {
+                known.name
+            };
+            record.image = known.image;
+            record.compose_project = known.compose_project;
+            record.compose_service = known.compose_service;
+            record.pod = known.pod;
+        }
+        Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
+        Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
+        Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
+        Identity::Unit(name) | Identity::Program(name) => record.name = name.to_string(),
+    }
+}
+
 fn nameless(subject: &Subject) -> SubjectRecord {
     let (kind, id) = match &subject.identity {
         Identity::Command => (Kind::Command, String::new()),
@@ -501,6 +576,7 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
         Identity::Process(pid) => (Kind::Process, pid.to_string()),
         Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
+        Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
     };
     SubjectRecord {
         kind,
