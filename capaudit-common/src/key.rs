@@ -54,7 +54,7 @@ pub struct CheckCount {
     pub count: u64,
     /// When first.
     pub first: u64,
-    /// When last.
+    /// When last, of those for which [`is_walked`].
     pub last: u64,
 }
 assert_size!(CheckCount, 24);
@@ -74,8 +74,7 @@ assert_size!(SiteKey, 32);
 
 /// What became of the sampled checks of one [`SiteKey`].
 ///
-/// The kernel stack is walked for the first [`WALK_ALWAYS`] checks of a key and for every
-/// [`WALK_EVERY`]th after them; only walked checks are counted here.
+/// The kernel stack is walked for some of a key's checks only ([`is_walked`]), and only these are counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SiteCount {
@@ -90,10 +89,11 @@ pub struct SiteCount {
 }
 assert_size!(SiteCount, 16);
 
-/// See [`SiteCount`].
-pub const WALK_ALWAYS: u64 = 64;
-/// See [`SiteCount`]. A power of two.
-pub const WALK_EVERY: u64 = 64;
+/// Whether the kernel stack is walked for the `count`th check of a key: for the first 64, then for every 64th, and from
+/// 4096 on for every 1024th. A walk takes as long as a few dozen checks without one.
+pub const fn is_walked(count: u64) -> bool {
+    count <= 64 || count.is_multiple_of(if count < 4096 { 64 } else { 1024 })
+}
 
 /// A system call that needs a capability no check shows (it is unlocked by a seccomp profile, or reads
 /// the caller's capabilities).

@@ -10,7 +10,8 @@ pub struct Process {
     pub image: u64,
     /// [`image`] bits.
     pub flags: u32,
-    /// Of an ignored process: inode number of the mount namespace in which it is ignored. Else 0.
+    /// Inode number of a mount namespace. Of an ignored process: of that in which it is ignored. Of another: of that in
+    /// which its image was executed, 0 if that was before it was followed.
     pub mount_namespace: u32,
 }
 assert_size!(Process, 16);

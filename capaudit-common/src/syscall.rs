@@ -33,6 +33,18 @@ pub mod special {
     pub const CAPDATA: u32 = 5;
     /// Argument 0 is a `clone_args`, whose first word decides what the call does.
     pub const CLONE3: u32 = 6;
+    /// Argument 0 is an option; of those about capabilities ([`super::prctl`]) the next two arguments decide, too.
+    pub const PRCTL: u32 = 7;
+}
+
+/// Options of prctl(2) that are about capabilities (include/uapi/linux/prctl.h).
+pub mod prctl {
+    /// Is the capability of the next argument in the bounding set?
+    pub const CAPBSET_READ: u64 = 23;
+    /// Ambient set: the next argument says what, that after it which capability.
+    pub const CAP_AMBIENT: u64 = 47;
+    /// [`CAP_AMBIENT`]: add.
+    pub const AMBIENT_RAISE: u64 = 2;
 }
 
 impl Treatment {

@@ -10,7 +10,10 @@ use capaudit_common::{
 
 use crate::{
     kernel::{self, Pointer, direct},
-    maps::{AWAITED, CALLS, EVENTS, PENDING, PROCESSES, SITES, count_atomically, lose},
+    maps::{
+        AWAITED, CALLS, EVENTS, PENDING, PROCESSES, Pending, SITES, add_atomically,
+        count_atomically, lose,
+    },
     object,
     setting::{self, offset},
 };
@@ -30,7 +33,9 @@ pub fn exit(registers: Pointer, value: i64) {
         return;
     }
     let treatment = setting::treatment(number);
-    let awaited = matches!(AWAITED.get(u32::from(number)), Some(1));
+    let awaited = AWAITED
+        .get(u32::from(number))
+        .is_some_and(|awaited| *awaited != 0);
     if !awaited && !treatment.is_reported() {
         return;
     }
@@ -59,7 +64,7 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
     let Some(pending) = unsafe { PENDING.get(&thread) }.copied() else {
         return;
     };
-    let _ = PENDING.remove(&thread);
+    forget(thread, &pending);
     let failed = is_error(value);
     if let Some(count) = SITES.get_ptr_mut(&pending.site) {
         // SAFETY: a map value; a lost update between CPUs is one outcome among samples.
@@ -87,6 +92,17 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
         (*result).value = value;
     }
     entry.submit(0);
+}
+
+/// Nobody awaits the outcome of a thread's system call any more.
+#[inline(always)]
+pub fn forget(thread: u32, pending: &Pending) {
+    if PENDING.remove(&thread).is_ok()
+        && let Some(awaited) = AWAITED.get_ptr_mut(u32::from(pending.site.check.syscall))
+    {
+        // SAFETY: a map value; counted atomically.
+        unsafe { add_atomically(awaited, -1) };
+    }
 }
 
 /// Counts a call that matters itself, and sends it the first time.

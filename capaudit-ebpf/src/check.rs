@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, WALK_ALWAYS, WALK_EVERY, flag},
+    key::{CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag, is_walked},
     scope::{Process, loss},
     syscall::{TABLE_LEN, Treatment},
 };
@@ -119,7 +119,7 @@ pub fn observe<const DIRECT: bool>(
         return;
     };
     let single = is_single_allowed();
-    if count <= WALK_ALWAYS || count & (WALK_EVERY - 1) == 0 || single {
+    if is_walked(count) || single {
         walk::<DIRECT>(
             ctx, task, cred, target, process, pid_tgid, &key, treatment, single,
         );
@@ -201,7 +201,7 @@ fn key<const DIRECT: bool>(
     let key = CheckKey {
         image,
         target_ns: read::<u32, DIRECT>(target, &offset::USER_NS_INUM),
-        cred_ns: probe(user_ns, &offset::USER_NS_INUM),
+        cred_ns: read::<u32, DIRECT>(user_ns, &offset::USER_NS_INUM),
         operation,
         syscall,
         capability: capability as u8,
@@ -213,11 +213,11 @@ fn key<const DIRECT: bool>(
 /// Adds one to the key's total and returns roughly (other CPUs may count meanwhile) what it is now.
 #[inline(always)]
 fn count(key: &CheckKey) -> Option<u64> {
-    // SAFETY: no preconditions. (The cheaper coarse clock is not for tracing programs.)
-    let now = unsafe { bpf_ktime_get_ns() };
     let counter = match CHECKS.get_ptr_mut(key) {
         Some(counter) => counter,
         None => {
+            // SAFETY: no preconditions.
+            let now = unsafe { bpf_ktime_get_ns() };
             let fresh = CheckCount {
                 count: 0,
                 first: now,
@@ -234,11 +234,15 @@ fn count(key: &CheckKey) -> Option<u64> {
             counter
         }
     };
-    // SAFETY: a map value; counted atomically, the time may be torn between CPUs without harm.
+    // SAFETY: a map value; counted atomically.
     unsafe {
         count_atomically(&raw mut (*counter).count);
-        (*counter).last = now;
-        Some((*counter).count)
+        let count = (*counter).count;
+        if is_walked(count) {
+            // Torn between processors without harm.
+            (*counter).last = bpf_ktime_get_ns();
+        }
+        Some(count)
     }
 }
 
@@ -321,10 +325,6 @@ fn await_result(key: &CheckKey, site: &SiteKey, thread: u32, sent: bool) -> u64 
     if key.syscall as usize >= TABLE_LEN || key.flags & flag::COMPAT != 0 {
         return 0;
     }
-    if let Some(awaited) = AWAITED.get_ptr_mut(key.syscall as u32) {
-        // SAFETY: a map value; it only ever becomes 1.
-        unsafe { *awaited = 1 };
-    }
     if let Some(pending) = PENDING.get_ptr_mut(&thread) {
         // SAFETY: a map value that only this thread writes.
         unsafe {
@@ -342,7 +342,12 @@ fn await_result(key: &CheckKey, site: &SiteKey, thread: u32, sent: bool) -> u64 
         site: *site,
         sent: u64::from(sent),
     };
-    let _ = PENDING.insert(&thread, &pending, 0);
+    if PENDING.insert(&thread, &pending, 0).is_ok()
+        && let Some(awaited) = AWAITED.get_ptr_mut(key.syscall as u32)
+    {
+        // SAFETY: a map value; counted atomically.
+        unsafe { count_atomically(awaited) };
+    }
     call
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted in
 //! [`maps::CHECKS`], and at its first sightings sent through [`maps::EVENTS`]. [`process`] keeps track of who
-//! is followed, [`call`] of what system calls returned.
+//! is followed, [`call`] of what system calls returned. [`enforce`] answers checks itself, where that is wanted.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // for maps::count_atomically
 
 mod call;
 mod check;
+mod enforce;
 mod kernel;
 mod maps;
 mod object;
@@ -17,8 +18,8 @@ mod setting;
 
 use aya_ebpf::{
     EbpfContext as _,
-    macros::{btf_tracepoint, fexit, kprobe, kretprobe},
-    programs::{BtfTracePointContext, FExitContext, ProbeContext, RetProbeContext},
+    macros::{btf_tracepoint, fexit, kprobe, kretprobe, lsm},
+    programs::{BtfTracePointContext, FExitContext, LsmContext, ProbeContext, RetProbeContext},
 };
 
 /// `cap_capable(cred, target_ns, cap, opts)`, with its result as the fifth argument: the trampoline stores it
@@ -50,6 +51,24 @@ fn check_tp_btf(ctx: BtfTracePointContext) -> u32 {
     0
 }
 
+/// Nothing: what a hook costs by itself. For benchmarks.
+#[fexit(function = "cap_capable")]
+fn floor_fexit(_ctx: FExitContext) -> u32 {
+    0
+}
+
+/// As [`floor_fexit`].
+#[btf_tracepoint(function = "cap_capable")]
+fn floor_tp_btf(_ctx: BtfTracePointContext) -> u32 {
+    0
+}
+
+/// As [`floor_fexit`].
+#[kprobe]
+fn floor_kprobe(_ctx: ProbeContext) -> u32 {
+    0
+}
+
 /// Keeps the arguments for [`check_kretprobe`].
 #[kprobe]
 fn check_kprobe(ctx: ProbeContext) -> u32 {
@@ -67,6 +86,12 @@ fn check_kprobe(ctx: ProbeContext) -> u32 {
 fn check_kretprobe(ctx: RetProbeContext) -> u32 {
     check::leave(ctx.as_ptr(), ctx.ret());
     0
+}
+
+/// `capable(cred, target_ns, cap, opts)`, and the answer of the LSMs before; 0 grants.
+#[lsm(hook = "capable")]
+fn enforce_capable(ctx: LsmContext) -> i32 {
+    enforce::answer(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(4))
 }
 
 /// `sched_process_fork(parent, child)`

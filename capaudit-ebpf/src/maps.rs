@@ -39,9 +39,10 @@ pub static PENDING: LruHashMap<u32, Pending> = LruHashMap::with_max_entries(1 <<
 #[map]
 pub static ENTERED: LruHashMap<u32, Entered> = LruHashMap::with_max_entries(1 << 14, 0);
 
-/// Whether a system call of this number was ever in `PENDING`: saves the others the look-up.
+/// How many system calls of this number are in `PENDING`: saves the others the look-up. More where entries of `PENDING` gave
+/// way to newer ones, which only costs time.
 #[map]
-pub static AWAITED: Array<u32> = Array::with_max_entries(TABLE_LEN as u32, 0);
+pub static AWAITED: Array<u64> = Array::with_max_entries(TABLE_LEN as u32, 0);
 
 /// Index 0: non-zero while capaudit's own new children are to be followed.
 #[map]
@@ -124,7 +125,18 @@ pub fn increment(map: &PerCpuArray<u64>, index: u32) {
 #[inline(always)]
 pub unsafe fn count_atomically(counter: *mut u64) {
     // SAFETY: by the caller's promise.
+    unsafe { add_atomically(counter, 1) }
+}
+
+/// As [`count_atomically`], for any number.
+///
+/// # Safety
+///
+/// `counter` lies in a map value.
+#[inline(always)]
+pub unsafe fn add_atomically(counter: *mut u64, number: i64) {
+    // SAFETY: by the caller's promise.
     unsafe {
-        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) 1_u64);
+        core::arch::asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) counter, in(reg) number);
     }
 }

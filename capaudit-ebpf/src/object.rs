@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{Check, OBJECT_LEN, SECOND_LEN, object},
-    syscall::{Treatment, special},
+    syscall::{Treatment, prctl, special},
 };
 
 use crate::{
@@ -49,6 +49,15 @@ pub fn operation(registers: Pointer, treatment: Treatment, capability: u32) -> u
         special::CAPDATA => {
             if let Some(data) = user::<[u64; 3]>(kernel::argument(registers, 1)) {
                 hash = mix(mix(mix(hash, data[0]), data[1]), data[2]);
+            }
+        }
+        special::PRCTL => {
+            if matches!(
+                kernel::argument(registers, 0),
+                prctl::CAPBSET_READ | prctl::CAP_AMBIENT
+            ) {
+                hash = mix(hash, kernel::argument(registers, 1));
+                hash = mix(hash, kernel::argument(registers, 2));
             }
         }
         special::CLONE3 => {

@@ -11,6 +11,7 @@ use capaudit_common::{
 };
 
 use crate::{
+    call,
     kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
     maps::{EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, lose},
     setting::{self, offset},
@@ -25,8 +26,7 @@ pub fn followed(task: Pointer, tgid: u32) -> Option<Process> {
     // SAFETY: copied at once.
     match unsafe { PROCESSES.get(&tgid) } {
         Some(process) if process.flags & image::IGNORED == 0 => Some(*process),
-        Some(process) if is_ignored(task, process) => None,
-        _ => adopt(task, tgid),
+        known => adopt(task, tgid, known),
     }
 }
 
@@ -40,18 +40,23 @@ fn is_ignored(task: Pointer, process: &Process) -> bool {
 /// Begins to follow the running process if everything is followed, or if it is met in another mount namespace
 /// than capaudit's: there it is what sets a new container up, until its next execve.
 #[inline(always)]
-fn adopt(task: Pointer, tgid: u32) -> Option<Process> {
-    let flags = entitled(task, tgid)?;
-    let process = follow_from_now(tgid, flags)?;
+fn adopt(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<Process> {
+    let flags = entitled(task, tgid, known)?;
+    let process = enter(tgid, flags, 0)?;
     announce(task, process, kind::ADOPT, tgid, 0);
     Some(process)
 }
 
-/// Whether a process that is not followed should be; the flags for it.
+/// Whether a process that is not followed, and may be known as ignored, should be; the flags for it.
 #[inline(always)]
-fn entitled(task: Pointer, tgid: u32) -> Option<u32> {
+pub fn entitled(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<u32> {
     let all = setting::FOLLOW_ALL.load() != 0;
     if tgid == setting::SELF_TGID.load() || !(all || setting::FOLLOW_UNKNOWN.load() != 0) {
+        return None;
+    }
+    if let Some(process) = known
+        && is_ignored(task, process)
+    {
         return None;
     }
     let flags = direct::<u32>(task, &offset::TASK_FLAGS);
@@ -69,11 +74,6 @@ fn entitled(task: Pointer, tgid: u32) -> Option<u32> {
 }
 
 /// Enters a process, with a new image, into the map.
-#[inline(always)]
-fn follow_from_now(tgid: u32, flags: u32) -> Option<Process> {
-    enter(tgid, flags, 0)
-}
-
 #[inline(always)]
 fn enter(tgid: u32, flags: u32, mount_namespace: u32) -> Option<Process> {
     let counter = IMAGES.get_ptr_mut(0)?;
@@ -166,11 +166,10 @@ pub fn exec(task: Pointer, bprm: Pointer) {
     // SAFETY: copied at once.
     let previous = match unsafe { PROCESSES.get(&tgid) } {
         Some(process) if process.flags & image::IGNORED == 0 => process.image,
-        Some(process) if is_ignored(task, process) => return,
-        _ if entitled(task, tgid).is_some() => 0,
+        known if entitled(task, tgid, known).is_some() => 0,
         _ => return,
     };
-    let Some(process) = follow_from_now(tgid, 0) else {
+    let Some(process) = enter(tgid, 0, kernel::mount_namespace(task)) else {
         return;
     };
     let Some(mut entry) = EVENTS.reserve::<Exec>(0) else {
@@ -279,7 +278,10 @@ pub fn exit(task: Pointer) {
         return;
     };
     let thread: u32 = direct(task, &offset::TASK_PID);
-    let _ = PENDING.remove(&thread);
+    // SAFETY: copied at once; only this thread writes the entry.
+    if let Some(pending) = unsafe { PENDING.get(&thread) }.copied() {
+        call::forget(thread, &pending);
+    }
     let live: u32 = probe(follow(task, &offset::TASK_SIGNAL), &offset::SIGNAL_LIVE);
     if live != 0 {
         return;

@@ -35,6 +35,14 @@ pub static SEND_ALL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static HOST_MNT_NS: Global<u32> = Global::new(0);
 
+/// Bit n: the command and its descendants may have capability n (`enforce` only).
+#[unsafe(no_mangle)]
+pub static COMMAND_MAY: Global<u64> = Global::new(u64::MAX);
+
+/// Bit n: what starts in another mount namespace may have capability n (`enforce` only).
+#[unsafe(no_mangle)]
+pub static CONTAINERS_MAY: Global<u64> = Global::new(u64::MAX);
+
 /// Length of `css_set.subsys`.
 #[unsafe(no_mangle)]
 pub static SUBSYS_COUNT: Global<u32> = Global::new(0);

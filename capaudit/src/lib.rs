@@ -3,11 +3,16 @@
 //!
 //! One event's way: [`probe`] (kernel to user space) -> [`subject`] (who did it) and [`session`] (totals) ->
 //! [`ledger`] (facts, saved and merged) -> [`advise`] (what they mean) -> [`report`] and [`export`].
+//!
+//! Beside it, without any watching: [`inspect`] (what is held now) and [`explain`] (what is known of a capability).
 
 pub mod advise;
 pub mod capability;
 pub mod cli;
+pub mod daemon;
+pub mod explain;
 pub mod export;
+pub mod inspect;
 pub mod launch;
 pub mod ledger;
 pub mod probe;

@@ -33,6 +33,7 @@ enum Chore {
     Test(test::Args),
     Lint(lint::Args),
     Corpus(corpus::Args),
+    Verify(corpus::verified::Args),
     Kernels(kernels::Args),
 }
 
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Chore::Test(args) => test::run(&args),
         Chore::Lint(args) => lint::run(&args).map(success),
         Chore::Corpus(args) => corpus::run(&args).map(success),
+        Chore::Verify(args) => corpus::verified::run(&args).map(success),
         Chore::Kernels(args) => kernels::run(args).map(success),
     };
     match done {

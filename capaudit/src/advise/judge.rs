@@ -1,9 +1,9 @@
 //! One fact, judged.
 
 use crate::{
-    advise::{Evidence, Verdict, rules},
+    advise::{Evidence, Verdict, rules, seccomp},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, CheckRecord, ExecRecord, Session, SubjectRecord},
+    ledger::{CheckRecord, ExecRecord, Session, SubjectRecord},
 };
 
 /// A fact, in the company of those that it may depend on.
@@ -129,6 +129,8 @@ pub fn judge_exec(exec: &ExecRecord) -> Vec<Judgement> {
 }
 
 /// Judges system calls that matter without any check.
-pub fn judge_calls(subject: &SubjectRecord, calls: &[CallRecord]) -> Vec<Judgement> {
-    crate::advise::seccomp::needs(subject, calls)
+pub fn judge_calls(subject: &SubjectRecord) -> Vec<Judgement> {
+    let mut needs = seccomp::needs(subject);
+    needs.extend(rules::own_set::needs(subject));
+    needs
 }

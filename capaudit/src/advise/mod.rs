@@ -8,10 +8,11 @@ mod judge;
 mod need_less;
 mod object;
 mod rules;
-mod seccomp;
+pub mod seccomp;
 mod subject;
 
 pub use judge::{Fact, Judgement, deciding_rule, judge};
+pub use object::described as acted_upon;
 pub use subject::{Advice, Finding, SeenIn, advise};
 
 use serde::{Deserialize, Serialize};

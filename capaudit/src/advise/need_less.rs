@@ -1,8 +1,10 @@
 //! How to get along without a capability, as concretely as the evidence allows.
 
+use std::collections::BTreeMap;
+
 use crate::{
     capability::Capability,
-    ledger::{CheckRecord, Object, SubjectRecord},
+    ledger::{CheckRecord, FileOwner, Object, SubjectRecord},
 };
 
 /// Objects that are named.
@@ -24,10 +26,21 @@ pub fn advice(
                 list(&ports.iter().map(u16::to_string).collect::<Vec<_>>())
             )
         }
-        Capability::CHOWN => format!(
-            "give {} to its owner when the image is built (COPY --chown, RUN chown), not when the container starts",
-            or(&objects, "what is chowned")
-        ),
+        Capability::CHOWN => match chowns(checks) {
+            commands if commands.is_empty() => {
+                "set owners when the image is built (COPY --chown, RUN chown), not when the container starts"
+                    .to_owned()
+            }
+            commands => format!(
+                "set owners when the image is built ({}), not when the container starts",
+                commands
+                    .iter()
+                    .take(MAX_NAMED)
+                    .map(|command| format!("RUN {command}"))
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            ),
+        },
         Capability::DAC_OVERRIDE | Capability::DAC_READ_SEARCH => {
             format!(
                 "make {} accessible to the user that uses it (owner, group or mode) when the image is built",
@@ -65,13 +78,15 @@ pub fn advice(
 
 /// Paths, with owner and mode where they are known.
 fn named(checks: &[&CheckRecord]) -> Vec<String> {
-    let mut names: Vec<String> = checks
-        .iter()
-        .flat_map(|check| &check.samples)
-        .filter_map(|sample| match &sample.object {
-            Some(Object::Path(path)) => Some((path, sample.owner)),
-            _ => None,
-        })
+    let mut owners: BTreeMap<&str, Option<FileOwner>> = BTreeMap::new();
+    for sample in checks.iter().flat_map(|check| &check.samples) {
+        if let Some(Object::Path(path)) = &sample.object {
+            let owner = owners.entry(path).or_default();
+            *owner = owner.or(sample.owner);
+        }
+    }
+    owners
+        .into_iter()
         .map(|(path, owner)| match owner {
             Some(owner) => format!(
                 "{path} ({}:{} {:04o})",
@@ -79,12 +94,55 @@ fn named(checks: &[&CheckRecord]) -> Vec<String> {
                 owner.gid,
                 owner.mode & 0o7777
             ),
-            None => path.clone(),
+            None => path.to_owned(),
         })
-        .collect();
-    names.sort();
-    names.dedup();
-    names
+        .collect()
+}
+
+/// The chown(1) commands that do what the program did, one for each owner; paths that cannot be told are left out.
+fn chowns(checks: &[&CheckRecord]) -> Vec<String> {
+    /// An id that is left as it is: `(uid_t) -1`.
+    const UNCHANGED: u32 = u32::MAX;
+    let mut by_owner: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for check in checks {
+        let first = match check.identity.syscall.as_deref() {
+            Some("chown" | "lchown" | "fchown") => 1,
+            Some("fchownat") => 2,
+            _ => continue,
+        };
+        for sample in &check.samples {
+            let Some(Object::Path(path)) = &sample.object else {
+                continue;
+            };
+            // The kernel takes the lower half of the registers.
+            let [uid, gid] = [first, first + 1].map(|index| sample.arguments[index] as u32);
+            let owner = match (uid, gid) {
+                (UNCHANGED, UNCHANGED) => continue,
+                (uid, UNCHANGED) => uid.to_string(),
+                (UNCHANGED, gid) => format!(":{gid}"),
+                (uid, gid) => format!("{uid}:{gid}"),
+            };
+            let paths = by_owner.entry(owner).or_default();
+            if path.starts_with('/') && !paths.contains(path) {
+                paths.push(path.clone());
+            }
+        }
+    }
+    by_owner
+        .into_iter()
+        .filter(|(_owner, paths)| !paths.is_empty())
+        .map(|(owner, mut paths)| {
+            paths.sort();
+            let more = paths.len().saturating_sub(MAX_NAMED);
+            paths.truncate(MAX_NAMED);
+            let rest = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            format!("chown {owner} {}{rest}", paths.join(" "))
+        })
+        .collect()
 }
 
 fn ports(checks: &[&CheckRecord]) -> Vec<u16> {

@@ -8,7 +8,7 @@ use crate::{
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
-        rules::exec::needs_of_capset,
+        rules::{exec::needs_of_capset, own_set},
     },
     capability::{CapSet, Capability},
     ledger::{CheckRecord, Ledger, Outcome, Place, SubjectRecord},
@@ -21,6 +21,8 @@ pub struct Advice {
     pub recommended: CapSet,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
     pub findings: Vec<Finding>,
+    /// What one run cannot tell, each a sentence.
+    pub notes: Vec<String>,
     /// No setuid or file-capability program was executed: `no-new-privileges` would change nothing.
     pub no_new_privileges_is_safe: bool,
 }
@@ -42,6 +44,9 @@ pub struct Finding {
     pub granted: u64,
     /// Checks that were refused.
     pub denied: u64,
+    /// Whether it is needed for something that the kernel makes no check for: an execve, a capset, a call that a
+    /// seccomp profile allows only with it.
+    pub unchecked: bool,
     /// Where it was asked, the deciding checks first.
     pub seen_in: Vec<SeenIn>,
     /// How to get rid of the need.
@@ -99,8 +104,31 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
     Advice {
         recommended,
         findings,
+        notes: notes(subject),
         no_new_privileges_is_safe: subject.execs.is_empty(),
     }
+}
+
+fn notes(subject: &SubjectRecord) -> Vec<String> {
+    let mut notes = Vec::new();
+    // Those that go on to set their sets are judged by what they set.
+    let setters: Vec<&str> = subject
+        .checks
+        .iter()
+        .filter(|check| check.identity.syscall.as_deref() == Some("capset"))
+        .map(|check| check.identity.asker.exe.as_str())
+        .collect();
+    let readers: Vec<&str> = own_set::readers(subject)
+        .into_iter()
+        .filter(|exe| !setters.contains(exe))
+        .collect();
+    if !readers.is_empty() {
+        notes.push(format!(
+            "{} looked at its own capabilities (capget): if it refuses to go on without some, no check shows which; `capaudit verify` does",
+            readers.join(", ")
+        ));
+    }
+    notes
 }
 
 fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'a>> {
@@ -131,7 +159,7 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
         .execs
         .iter()
         .flat_map(judge_exec)
-        .chain(judge_calls(subject, &subject.calls));
+        .chain(judge_calls(subject));
     judged.extend(unasked.map(|judgement| Judged {
         check: None,
         judgement,
@@ -174,6 +202,9 @@ fn finding(
         alternatives,
         granted,
         denied,
+        unchecked: facts
+            .iter()
+            .any(|fact| fact.check.is_none() && fact.judgement.verdict == Verdict::Needed),
         seen_in,
         need_less: (verdict == Verdict::Needed)
             .then(|| need_less::advice(capability, &checks, subject))

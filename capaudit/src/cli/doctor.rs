@@ -5,7 +5,7 @@ use std::path::Path;
 use super::Exit;
 use crate::{
     capability::{CapSet, Capability},
-    probe::{Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
+    probe::{Allowed, Enforcer, Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
     report::{Style, sanitize},
 };
 
@@ -38,6 +38,7 @@ pub fn run(_arguments: &Arguments) -> Exit {
         ),
         None => ("capaudit cannot trace here".to_owned(), Exit::CannotTrace),
     };
+    text.push_str(&line(&lsm(), style));
     text.push_str(&style.bold(&verdict));
     // A closed pipe is no failure of the machine's.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes());
@@ -134,6 +135,20 @@ fn hook(hook: Hook) -> Check {
                 .map(|(hook, error)| format!("{}{}", one_line(error), remedy(*hook)))
                 .unwrap_or_default()),
             Err(error) => Err(one_line(&error)),
+        },
+    }
+}
+
+/// Not needed for an audit.
+fn lsm() -> Check {
+    Check {
+        name: "verify --via lsm".to_owned(),
+        result: match Enforcer::start(Allowed::EVERYTHING) {
+            Ok(_) => Ok("loads and attaches".to_owned()),
+            Err(error) => Err(format!(
+                "{}; `verify` has other ways (docker, compose, bounding)",
+                one_line(&error)
+            )),
         },
     }
 }

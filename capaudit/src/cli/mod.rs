@@ -1,8 +1,17 @@
 //! The command line: one file a subcommand.
 
 mod attach;
+mod completions;
+mod daemon;
+mod decode;
 mod doctor;
+mod enforce;
+mod explain;
 mod export;
+mod files;
+mod man;
+mod output;
+mod ps;
 mod report;
 mod run;
 mod tracing;
@@ -66,7 +75,16 @@ enum Command {
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
+    Daemon(daemon::Arguments),
     Doctor(doctor::Arguments),
+    #[command(hide = true)]
+    Enforce(enforce::Arguments),
+    Ps(ps::Arguments),
+    Files(files::Arguments),
+    Decode(decode::Arguments),
+    Explain(explain::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
 }
 
 /// Runs the command line.
@@ -85,7 +103,15 @@ pub fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Daemon(arguments) => daemon::run(arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Enforce(arguments) => enforce::run(&arguments),
+        Command::Ps(arguments) => ps::run(arguments),
+        Command::Files(arguments) => files::run(&arguments),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
     }
     .into()
 }

@@ -8,9 +8,10 @@ use std::{
 
 use super::{Exit, complain};
 use crate::{
+    daemon::{SOCKET, client},
     export,
     ledger::{self, Ledger},
-    report::{Report, Style, text},
+    report::{Report, Style, hint, text},
 };
 
 /// How a report is shown.
@@ -60,7 +61,11 @@ impl Presentation {
                 })
             }
             None => {
-                let rendered = self.render(&report, Style::of(&otherwise))?;
+                let style = Style::of(&otherwise);
+                let mut rendered = self.render(&report, style)?;
+                if self.format == Format::Text && otherwise.is_terminal() {
+                    rendered.push_str(&hint(&report, style));
+                }
                 match otherwise.write_all(rendered.as_bytes()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                     result => result,
@@ -141,22 +146,59 @@ pub(super) fn writable(file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Report on saved sessions; several are merged.
+/// Report on saved sessions, or on what the daemon has found so far; several are merged.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  capaudit report unit-tests.json integration-tests.json")]
+#[command(after_help = "Examples:
+  capaudit report unit-tests.json integration-tests.json
+  capaudit report --live")]
 pub struct Arguments {
     #[command(flatten)]
     presentation: Presentation,
 
-    /// Sessions that `capaudit run --save` wrote
-    #[arg(required = true, value_name = "FILE")]
+    #[command(flatten)]
+    sessions: Sessions,
+}
+
+/// Where facts come from.
+#[derive(Debug, clap::Args)]
+pub struct Sessions {
+    /// Sessions that `--save` wrote
+    #[arg(required_unless_present = "live", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// What the running daemon has found so far
+    #[arg(long)]
+    live: bool,
+
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = SOCKET, requires = "live")]
+    socket: PathBuf,
+}
+
+impl Sessions {
+    /// All of them as one; complains if one cannot be used.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be used, or no daemon answers.
+    pub fn merged(&self) -> Result<Ledger, Exit> {
+        if !self.live {
+            return merged(&self.files);
+        }
+        let live = client::totals(&self.socket).map_err(|error| {
+            complain(&error);
+            Exit::Usage
+        })?;
+        if self.files.is_empty() {
+            return Ok(live);
+        }
+        ledger::merge([merged(&self.files)?, live]).ok_or(Exit::Usage)
+    }
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Exit {
-    let ledger = match merged(&arguments.files) {
+    let ledger = match arguments.sessions.merged() {
         Ok(ledger) => ledger,
         Err(exit) => return exit,
     };

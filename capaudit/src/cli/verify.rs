@@ -176,6 +176,7 @@ fn of_error(error: &VerifyError) -> Exit {
         VerifyError::NotUnderstood(_)
         | VerifyError::State(_)
         | VerifyError::Execute(ExecuteError::Refused(verify::Refusal::Beyond(_))) => Exit::Usage,
+        VerifyError::CannotEnforce(_) => Exit::CannotTrace,
         VerifyError::CannotTrace(_) => {
             complain("`capaudit doctor` tells what is missing and how to mend it");
             Exit::CannotTrace

@@ -54,6 +54,15 @@ impl Launched {
         self.child.try_wait()
     }
 
+    /// Waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub fn wait(mut self) -> io::Result<ExitStatus> {
+        self.child.wait()
+    }
+
     /// Passes a signal on.
     pub fn forward(&self, signal: Signal) {
         if let Ok(pid) = i32::try_from(self.child.id()) {

@@ -46,27 +46,36 @@ pub enum LoadError {
 ///
 /// The file cannot be read, is no session, or one of another version.
 pub fn load(path: &Path) -> Result<Ledger, LoadError> {
+    let text = std::fs::read(path).map_err(|error| LoadError::Read {
+        path: path.to_owned(),
+        error,
+    })?;
+    from_bytes(&text, path)
+}
+
+/// Reads a session out of the bytes that came from `path`.
+///
+/// # Errors
+///
+/// They are no session, or one of another version.
+pub fn from_bytes(text: &[u8], path: &Path) -> Result<Ledger, LoadError> {
     #[derive(serde::Deserialize)]
     struct Version {
         schema: String,
     }
-    let text = std::fs::read_to_string(path).map_err(|error| LoadError::Read {
-        path: path.to_owned(),
-        error,
-    })?;
     let format = |error| LoadError::Format {
         path: path.to_owned(),
         error,
     };
     // The version first: a newer format need not have the same fields.
-    let version: Version = serde_json::from_str(&text).map_err(format)?;
+    let version: Version = serde_json::from_slice(text).map_err(format)?;
     if version.schema != SCHEMA {
         return Err(LoadError::Version {
             path: path.to_owned(),
             found: version.schema,
         });
     }
-    serde_json::from_str(&text).map_err(format)
+    serde_json::from_slice(text).map_err(format)
 }
 
 /// Saves a session: whole, or not at all.
@@ -75,9 +84,18 @@ pub fn load(path: &Path) -> Result<Ledger, LoadError> {
 ///
 /// The file cannot be written.
 pub fn save(ledger: &Ledger, path: &Path) -> io::Result<()> {
+    write_whole(path, &to_bytes(ledger)?)
+}
+
+/// A session as it is saved.
+///
+/// # Errors
+///
+/// None that is known; serialisation might have one.
+pub fn to_bytes(ledger: &Ledger) -> io::Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(ledger)?;
     text.push(b'\n');
-    write_whole(path, &text)
+    Ok(text)
 }
 
 /// Writes a file through a temporary one beside it, so that nobody ever sees half of it. A path that is no

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use super::{
-    CallRecord, CheckIdentity, CheckRecord, ExecRecord, Ledger, Sample, Session, SubjectRecord,
+    CallRecord, CheckIdentity, CheckRecord, ExecRecord, Kind, Ledger, Sample, Session,
+    SubjectRecord,
 };
 
 /// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
 ///
-/// Subjects that people know by the same name become one: a compose service by project and service, a
-/// container by its image if that is known, else by its name, the command by being one.
+/// Subjects that people know by the same name become one: a compose service by project and service, a container of a
+/// pod by namespace, name and image, another by id and name, the command by being the same.
 pub fn merge(ledgers: impl IntoIterator<Item = Ledger>) -> Option<Ledger> {
     let mut ledgers = ledgers.into_iter();
     let mut merged = ledgers.next()?;
@@ -39,10 +40,35 @@ pub fn unite(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
     united
 }
 
+/// As [`unite`], with all containers of one image as one, unless they are of a compose service or a pod: for records of
+/// so many that their names say nothing.
+pub fn unite_by_image(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
+    let by_image = subjects.into_iter().map(|mut subject| {
+        let named = subject.compose_service.is_some() || subject.pod.is_some();
+        if subject.kind == Kind::Container && !named && !subject.image.is_empty() {
+            subject.name.clone_from(&subject.image);
+            subject.id.clear();
+        }
+        subject
+    });
+    unite(by_image.collect())
+}
+
 /// Equal for subjects that get one recommendation.
 fn same_name(subject: &SubjectRecord) -> String {
-    match (&subject.compose_project, &subject.compose_service) {
-        (Some(project), Some(service)) => format!("{:?} service {project}/{service}", subject.kind),
+    match (
+        &subject.compose_project,
+        &subject.compose_service,
+        &subject.pod,
+    ) {
+        (Some(project), Some(service), _) => {
+            format!("{:?} service {project}/{service}", subject.kind)
+        }
+        // Replicas of a workload are pods of different names with the same container.
+        (_, _, Some(pod)) => format!(
+            "{:?} pod {}/{} {}",
+            subject.kind, pod.namespace, pod.container, subject.image
+        ),
         _ => format!("{:?} {} {}", subject.kind, subject.id, subject.name),
     }
 }

@@ -7,11 +7,11 @@ mod file;
 mod merge;
 mod record;
 
-pub use file::{LoadError, load, save, write_whole};
-pub use merge::{merge, unite};
+pub use file::{LoadError, from_bytes, load, save, to_bytes, write_whole};
+pub use merge::{merge, unite, unite_by_image};
 pub use record::{
-    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileCapabilities,
-    FileOwner, Kind, Object, Options, Outcome, Place, Pod, Sample, SubjectRecord, UserIds,
+    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord, FileOwner,
+    Kind, Object, Options, Outcome, Place, Pod, Sample, SubjectRecord, UserIds,
 };
 
 use serde::{Deserialize, Serialize};

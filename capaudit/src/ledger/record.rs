@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::capability::{CapSet, Capability};
+use crate::capability::{CapSet, Capability, FileCapabilities};
 
 /// What kind of thing was audited.
 #[derive(
@@ -43,6 +43,9 @@ pub struct SubjectRecord {
     pub compose_project: Option<String>,
     /// Compose service of a container.
     pub compose_service: Option<String>,
+    /// Engine of a container; `None` if it cannot be told.
+    #[serde(default)]
+    pub engine: Option<Engine>,
     /// Kubernetes pod of a container.
     #[serde(default)]
     pub pod: Option<Pod>,
@@ -63,6 +66,20 @@ pub struct SubjectRecord {
     pub calls: Vec<CallRecord>,
 }
 
+/// What runs a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Docker.
+    Docker,
+    /// Podman.
+    Podman,
+    /// containerd, as Kubernetes' container runtime.
+    Containerd,
+    /// CRI-O.
+    Crio,
+}
+
 /// Where in Kubernetes a container is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pod {
@@ -72,6 +89,29 @@ pub struct Pod {
     pub name: String,
     /// The container's name in the pod.
     pub container: String,
+}
+
+impl SubjectRecord {
+    /// A subject of which nothing is known yet.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            name: String::new(),
+            id: String::new(),
+            image: String::new(),
+            compose_project: None,
+            compose_service: None,
+            engine: None,
+            pod: None,
+            uid: 0,
+            granted: CapSet::EMPTY,
+            user_namespace_level: 0,
+            seen_from_start: true,
+            checks: Vec::new(),
+            execs: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
 }
 
 /// What is true of records written before it was a question.
@@ -275,17 +315,6 @@ pub struct UserIds {
     pub sgid: u32,
     /// File-system group.
     pub fsgid: u32,
-}
-
-/// Capabilities of a file, from its `security.capability` attribute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct FileCapabilities {
-    /// Permitted.
-    pub permitted: CapSet,
-    /// Inheritable.
-    pub inheritable: CapSet,
-    /// Whether they become effective at once; then execve insists on all of them.
-    pub effective: bool,
 }
 
 /// The execution of a file that carries privilege.

@@ -2,6 +2,8 @@
 
 mod btf;
 pub mod decode;
+mod enforcer;
+mod floor;
 pub mod hook;
 mod offset;
 pub mod symbols;
@@ -24,7 +26,16 @@ use capaudit_common::{
 };
 use thiserror::Error;
 
-pub use self::{btf::KernelBtf, decode::Event, hook::Hook, treatment::name as syscall_name};
+#[cfg(test)]
+pub use self::treatment::is_reported;
+pub use self::{
+    btf::KernelBtf,
+    decode::Event,
+    enforcer::{Allowed, Enforcer},
+    floor::Floor,
+    hook::Hook,
+    treatment::name as syscall_name,
+};
 use crate::capability::{CapSet, Capability};
 
 /// The compiled BPF programs.
@@ -56,6 +67,9 @@ pub enum ProbeError {
         /// The kernel's answer.
         error: ProgramError,
     },
+    /// The kernel does not let BPF programs refuse anything.
+    #[error("BPF LSM cannot be used here: {0}")]
+    NoLsm(String),
     /// No hook on capability checks could be attached.
     #[error("no hook on capability checks works here: {}", refusals(.0))]
     NoHook(Vec<(Hook, ProgramError)>),
@@ -222,46 +236,18 @@ impl Tracer {
     ///
     /// The kernel lacks something or forbids it; see [`ProbeError`].
     pub fn start(settings: &Settings) -> Result<Self, ProbeError> {
-        let kernel = KernelBtf::of_running_kernel()?;
-        let offsets = offset::resolve(&kernel)?;
-        let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
-        drop(kernel);
-        let btf = Btf::from_sys_fs()?;
-        let table = treatment::table();
-        let own_namespace = mount_namespace_of("self").unwrap_or(0);
-        let scalars: [(&str, u32); 7] = [
-            ("SELF_TGID", std::process::id()),
-            ("DENIED_ONLY", settings.denied_only.into()),
-            ("FOLLOW_ALL", settings.follow_all.into()),
-            ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
-            ("SEND_ALL", settings.singles.map_or(0, of_a_period)),
-            ("HOST_MNT_NS", own_namespace),
-            ("SUBSYS_COUNT", subsystems),
-        ];
-        let capabilities = settings.capabilities.bits();
-        let mut loader = EbpfLoader::new();
-        loader
-            .btf(Some(&btf))
-            .map_max_entries("EVENTS", settings.ring_bytes)
-            .map_max_entries("CHECKS", settings.max_checks)
-            .map_max_entries("SITES", settings.max_checks)
-            .override_global("TREATMENTS", &table, true)
-            .override_global("CAPABILITIES", &capabilities, true);
-        for (name, value) in scalars.iter().chain(&offsets) {
-            loader.override_global(name, value, true);
-        }
-        let mut bpf = loader.load(OBJECT)?;
-
+        let (mut bpf, btf) = load(settings, Allowed::EVERYTHING)?;
         // Processes first, so that no check is seen of a process that is not followed yet.
-        for (program, tracepoint) in [
-            ("process_exit", "sched_process_exit"),
-            ("process_exec", "sched_process_exec"),
-            ("process_fork", "sched_process_fork"),
-            ("call_exit", "sys_exit"),
-        ] {
-            attach_tracepoint(&mut bpf, &btf, program, tracepoint)
-                .map_err(|error| ProbeError::Attach { program, error })?;
-        }
+        attach_all(
+            &mut bpf,
+            &btf,
+            &[
+                ("process_exit", "sched_process_exit"),
+                ("process_exec", "sched_process_exec"),
+                ("process_fork", "sched_process_fork"),
+                ("call_exit", "sys_exit"),
+            ],
+        )?;
         let hook = attach_best(&mut bpf, &btf, settings.hook)?;
 
         Ok(Self {
@@ -469,6 +455,58 @@ impl AsFd for Tracer {
 /// What is allowed in a second, in a period of the kernel side's: 2^26 ns.
 fn of_a_period(a_second: u32) -> u32 {
     (a_second / 15).max(1)
+}
+
+/// Loads the object, with its constants set.
+fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError> {
+    let kernel = KernelBtf::of_running_kernel()?;
+    let offsets = offset::resolve(&kernel)?;
+    let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
+    drop(kernel);
+    let btf = Btf::from_sys_fs()?;
+    let table = treatment::table();
+    let own_namespace = mount_namespace_of("self").unwrap_or(0);
+    let scalars: [(&str, u32); 7] = [
+        ("SELF_TGID", std::process::id()),
+        ("DENIED_ONLY", settings.denied_only.into()),
+        ("FOLLOW_ALL", settings.follow_all.into()),
+        ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
+        ("SEND_ALL", settings.singles.map_or(0, of_a_period)),
+        ("HOST_MNT_NS", own_namespace),
+        ("SUBSYS_COUNT", subsystems),
+    ];
+    let sets = [
+        ("CAPABILITIES", settings.capabilities.bits()),
+        ("COMMAND_MAY", allowed.command.bits()),
+        ("CONTAINERS_MAY", allowed.containers.bits()),
+    ];
+    let mut loader = EbpfLoader::new();
+    loader
+        .btf(Some(&btf))
+        .map_max_entries("EVENTS", settings.ring_bytes)
+        .map_max_entries("CHECKS", settings.max_checks)
+        .map_max_entries("SITES", settings.max_checks)
+        .override_global("TREATMENTS", &table, true);
+    for (name, value) in &sets {
+        loader.override_global(name, value, true);
+    }
+    for (name, value) in scalars.iter().chain(&offsets) {
+        loader.override_global(name, value, true);
+    }
+    Ok((loader.load(OBJECT)?, btf))
+}
+
+/// Attaches programs to tracepoints, in this order.
+fn attach_all(
+    bpf: &mut Ebpf,
+    btf: &Btf,
+    tracepoints: &[(&'static str, &str)],
+) -> Result<(), ProbeError> {
+    for (program, tracepoint) in tracepoints {
+        attach_tracepoint(bpf, btf, program, tracepoint)
+            .map_err(|error| ProbeError::Attach { program, error })?;
+    }
+    Ok(())
 }
 
 fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {

@@ -1,14 +1,30 @@
 //! Kernel addresses to function names, from /proc/kallsyms.
 
-use std::io;
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, BufRead, BufReader},
+};
 
-/// The kernel's functions.
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 16;
+
+/// The kernel's functions: a hundred thousand, so their names lie one behind the other.
 #[derive(Debug, Default)]
 pub struct Symbols {
     /// Sorted by address.
-    functions: Vec<(u64, Box<str>)>,
+    functions: Vec<Function>,
+    names: String,
     /// Where the kernel proper lies: `_stext` to `_etext`.
     text: Option<std::ops::Range<u64>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Function {
+    address: u64,
+    /// Where in the names its own begins.
+    name: u32,
+    length: u32,
 }
 
 impl Symbols {
@@ -19,25 +35,53 @@ impl Symbols {
     ///
     /// The file cannot be read.
     pub fn of_running_kernel() -> io::Result<Self> {
-        Ok(Self::parse(&std::fs::read_to_string("/proc/kallsyms")?))
+        Self::parse(BufReader::with_capacity(
+            CHUNK,
+            File::open("/proc/kallsyms")?,
+        ))
     }
 
     /// Takes the functions out of text as /proc/kallsyms has it; lines it does not understand are left out.
-    pub fn parse(text: &str) -> Self {
-        let mut functions: Vec<(u64, Box<str>)> = text.lines().filter_map(function).collect();
-        let of = |wanted: &str| {
-            functions
-                .iter()
-                .find(|(_, name)| &**name == wanted)
-                .map(|(address, _)| *address)
-        };
-        let text = of("_stext")
-            .zip(of("_etext"))
-            .map(|(start, end)| start..end);
+    ///
+    /// # Errors
+    ///
+    /// The text cannot be read.
+    pub fn parse(mut text: impl BufRead) -> io::Result<Self> {
+        let mut symbols = Self::default();
+        let (mut start, mut end) = (None, None);
+        let mut line = String::new();
+        while text.read_line(&mut line)? > 0 {
+            if let Some((address, name)) = function(&line) {
+                match name {
+                    "_stext" => start = Some(address),
+                    "_etext" => end = Some(address),
+                    _ => {}
+                }
+                symbols.add(address, name);
+            }
+            line.clear();
+        }
+        symbols.text = start.zip(end).map(|(start, end)| start..end);
         // Of several names of one address the first listed stays.
-        functions.sort_by_key(|(address, _name)| *address);
-        functions.dedup_by_key(|(address, _name)| *address);
-        Self { functions, text }
+        symbols.functions.sort_by_key(|function| function.address);
+        symbols.functions.dedup_by_key(|function| function.address);
+        symbols.functions.shrink_to_fit();
+        symbols.names.shrink_to_fit();
+        Ok(symbols)
+    }
+
+    fn add(&mut self, address: u64, name: &str) {
+        // All names of a kernel are a few megabytes.
+        let (Ok(start), Ok(length)) = (u32::try_from(self.names.len()), u32::try_from(name.len()))
+        else {
+            return;
+        };
+        self.names.push_str(name);
+        self.functions.push(Function {
+            address,
+            name: start,
+            length,
+        });
     }
 
     /// Whether any function is known.
@@ -56,18 +100,41 @@ impl Symbols {
     pub fn name(&self, address: u64) -> Option<&str> {
         let after = self
             .functions
-            .partition_point(|(start, _name)| *start <= address);
-        let (_start, name) = self.functions.get(after.checked_sub(1)?)?;
-        Some(name.split_once('.').map_or(&**name, |(name, _suffix)| name))
+            .partition_point(|function| function.address <= address);
+        let function = self.functions.get(after.checked_sub(1)?)?;
+        let start = function.name as usize;
+        let name = self.names.get(start..start + function.length as usize)?;
+        Some(name.split_once('.').map_or(name, |(name, _suffix)| name))
     }
 }
 
-fn function(line: &str) -> Option<(u64, Box<str>)> {
+/// Names of the running kernel's functions, with or without addresses: kernels hide these first. Compiler suffixes
+/// (`.isra.0`, …) are left out.
+///
+/// # Errors
+///
+/// The file cannot be read.
+pub fn names_of_running_kernel() -> io::Result<HashSet<String>> {
+    Ok(names(&std::fs::read_to_string("/proc/kallsyms")?))
+}
+
+fn names(text: &str) -> HashSet<String> {
+    text.lines()
+        .filter_map(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1);
+            let is_function = matches!(words.next()?, "t" | "T" | "w" | "W");
+            let name = words.next().filter(|_name| is_function)?;
+            Some(name.split('.').next().unwrap_or(name).to_owned())
+        })
+        .collect()
+}
+
+fn function(line: &str) -> Option<(u64, &str)> {
     let mut words = line.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
     let kind = words.next()?;
     (address != 0 && matches!(kind, "t" | "T" | "w" | "W"))
-        .then(|| Some((address, words.next()?.into())))
+        .then(|| Some((address, words.next()?)))
         .flatten()
 }
 
@@ -76,21 +143,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_function_around_an_address() {
+    fn finds_the_function_around_an_address() -> io::Result<()> {
         let symbols = Symbols::parse(
-            "ffffffff81000000 T _text\n\
+            &b"ffffffff81000000 T _text\n\
              ffffffff81000100 t generic_permission.part.0\n\
              ffffffff81000080 T capable\n\
              ffffffff82000000 D data\n\
              nonsense\n\
-             0000000000000000 T hidden\n",
-        );
+             0000000000000000 T hidden\n"[..],
+        )?;
         assert_eq!(symbols.name(0xffff_ffff_8100_0084), Some("capable"));
         assert_eq!(
             symbols.name(0xffff_ffff_8100_01ff),
             Some("generic_permission")
         );
         assert_eq!(symbols.name(1), None);
-        assert!(Symbols::parse("0000000000000000 T a\n").is_empty());
+        assert!(Symbols::parse(&b"0000000000000000 T a\n"[..])?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn names_are_there_without_addresses() {
+        let text = "0000000000000000 T a\n0000000000000000 t b.isra.0\n0000000000000000 D c\nd\n";
+        assert_eq!(names(text), HashSet::from(["a".to_owned(), "b".to_owned()]));
     }
 }

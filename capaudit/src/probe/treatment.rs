@@ -23,6 +23,12 @@ pub fn name(number: u16) -> Option<&'static str> {
     Sysno::new(usize::from(number)).map(|number| number.name())
 }
 
+/// Whether the calls of this name are recorded themselves, with or without a check.
+#[cfg(test)]
+pub fn is_reported(name: &str) -> bool {
+    Sysno::iter().any(|number| number.name() == name) && by_name(name).is_reported()
+}
+
 fn by_name(name: &str) -> Treatment {
     match name {
         // Files by path. Modes and flags decide what is checked (setgid bits, O_NOATIME, …).
@@ -70,7 +76,7 @@ fn by_name(name: &str) -> Treatment {
         "setresuid" | "setresgid" => PLAIN.selecting(0b111),
         "capset" => PLAIN.special(special::CAPDATA),
         "capget" => PLAIN.selecting(0b010).reported(),
-        "prctl" => PLAIN.selecting(0b001).reported(),
+        "prctl" => PLAIN.special(special::PRCTL).selecting(0b001).reported(),
         // Sockets.
         "bind" | "connect" => PLAIN.special(special::ADDRESS),
         "socket" => PLAIN.selecting(0b111),
@@ -92,6 +98,9 @@ fn by_name(name: &str) -> Treatment {
         | "perf_event_open"
         | "fanotify_init"
         | "lookup_dcookie"
+        | "lsm_get_self_attr"
+        | "lsm_list_modules"
+        | "lsm_set_self_attr"
         | "setdomainname"
         | "sethostname"
         | "syslog"

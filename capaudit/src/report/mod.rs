@@ -1,13 +1,15 @@
 //! What an audit tells people and programs: the report of contract `capaudit.report/1`.
 
+mod table;
 mod terminal;
 mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use table::table;
 pub use terminal::{Style, sanitize};
-pub use text::text;
+pub use text::{hint, paragraph, text};
 
 use crate::{
     advise::{self, Evidence, Verdict},
@@ -125,6 +127,8 @@ pub struct SubjectReport {
     pub seen_from_start: bool,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
+    /// What one run cannot tell, each a sentence.
+    pub notes: Vec<String>,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
     pub capabilities: Vec<CapabilityReport>,
 }
@@ -226,6 +230,7 @@ impl SubjectReport {
             granted: names(subject.granted),
             seen_from_start: subject.seen_from_start,
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
+            notes: advice.notes,
             capabilities: advice
                 .findings
                 .into_iter()

@@ -3,6 +3,7 @@
 use super::{CapabilityReport, Report, Style, SubjectReport, sanitize};
 use crate::{
     advise::{Evidence, Verdict},
+    capability::Capability,
     export,
     ledger::Kind,
 };
@@ -22,6 +23,24 @@ pub fn text(report: &Report, style: Style, all: bool) -> String {
     }
     snippet(&mut out, report, style);
     out
+}
+
+/// Where to read on, a line for a person who has just run an audit: about the most powerful capability that is needed.
+/// Empty if none is.
+pub fn hint(report: &Report, style: Style) -> String {
+    let needed = report
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.cap_add)
+        .filter_map(|name| name.parse::<Capability>().ok())
+        .max_by_key(|capability| capability.power());
+    needed.map_or(String::new(), |capability| {
+        let words = format!(
+            "`capaudit explain {}` tells what a capability allows and how to do without",
+            capability.name()
+        );
+        format!("\n{}\n", style.faint(&words))
+    })
 }
 
 /// A command that only started containers and asked for nothing itself need not be told about.
@@ -111,6 +130,10 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
     }
     for capability in of(Verdict::Needed) {
         needed(out, capability, style);
+    }
+    for note in &subject.notes {
+        line(out, "");
+        paragraph(out, "  Note: ", "    ", &sanitize(note), style);
     }
     let others: Vec<&CapabilityReport> = subject
         .capabilities
@@ -227,7 +250,7 @@ fn line(out: &mut String, text: &str) {
 
 /// Writes `text` behind `first`, wrapped to the width, later lines behind `next`. Escape sequences in `first`
 /// take no room.
-fn paragraph(out: &mut String, first: &str, next: &str, text: &str, style: Style) {
+pub fn paragraph(out: &mut String, first: &str, next: &str, text: &str, style: Style) {
     let mut column = visible_length(first);
     out.push_str(first);
     let mut fresh = true;

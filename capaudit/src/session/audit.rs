@@ -1,6 +1,6 @@
 //! An audit: a command runs, and is observed from start to end; or what runs already is, for a while.
 
-use std::{ffi::OsString, future::Future, io, pin::pin, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, io, pin::pin, process::ExitStatus, time::Duration};
 
 use thiserror::Error;
 
@@ -160,18 +160,16 @@ pub async fn attach(
     Ok(observation.finish(Origin::default()).await?)
 }
 
-fn after(duration: Option<Duration>) -> impl Future<Output = ()> {
-    async move {
-        match duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => std::future::pending().await,
-        }
+async fn after(duration: Option<Duration>) {
+    match duration {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
     }
 }
 
 /// What became of a short-lived process can only be looked up in time if we are not kept waiting. Called when
 /// the command has started, so that it keeps the priority it would have had.
-fn hurry() {
+pub fn hurry() {
     let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 

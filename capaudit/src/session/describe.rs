@@ -232,17 +232,17 @@ mod tests {
     }
 
     #[test]
-    fn callers_begin_behind_the_hook_and_end_before_the_entry() {
+    fn callers_begin_behind_the_hook_and_end_before_the_entry() -> std::io::Result<()> {
         let symbols = Symbols::parse(
-            "0000000000000010 t bpf_prog_1\n\
+            &b"0000000000000010 t bpf_prog_1\n\
              0000000000000020 T bpf_trace_run5\n\
              0000000000000030 T cap_capable\n\
              0000000000000040 T security_capable\n\
              0000000000000050 T ns_capable\n\
              0000000000000060 t generic_permission\n\
              0000000000000070 T __x64_sys_openat\n\
-             0000000000000080 T do_syscall_64\n",
-        );
+             0000000000000080 T do_syscall_64\n"[..],
+        )?;
         let stack = [0x11, 0x21, 0x31, 0x41, 0x51, 0x61, 0x71, 0x81];
         let expected = ["security_capable", "ns_capable", "generic_permission"];
         assert_eq!(callers(&stack, &symbols), expected);
@@ -251,5 +251,6 @@ mod tests {
             expected,
             "a kretprobe's view"
         );
+        Ok(())
     }
 }

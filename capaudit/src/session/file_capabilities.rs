@@ -12,14 +12,11 @@ use capaudit_common::event::Exec;
 use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, getxattr, open, openat2};
 
 use crate::{
-    capability::CapSet,
-    ledger::{ExecRecord, FileCapabilities, FileOwner},
+    capability::{CapSet, FileCapabilities},
+    ledger::{ExecRecord, FileOwner},
     session::describe::text,
 };
 
-const ATTRIBUTE: &str = "security.capability";
-/// `VFS_CAP_FLAGS_EFFECTIVE`
-const EFFECTIVE: u32 = 1;
 const S_IFREG: u32 = 0o100_000;
 const SETID: u32 = 0o6000;
 
@@ -126,8 +123,8 @@ impl Reader {
         // An attribute cannot be read through an O_PATH descriptor, but through its link.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut buffer = [0u8; 64];
-        let found = match getxattr(link, ATTRIBUTE, &mut buffer) {
-            Ok(length) => parse(buffer.get(..length)?),
+        let found = match getxattr(link, FileCapabilities::ATTRIBUTE, &mut buffer) {
+            Ok(length) => FileCapabilities::parse(buffer.get(..length)?).ok(),
             Err(_none) => None,
         };
         self.known.insert((exec.device, exec.inode), found);
@@ -148,67 +145,7 @@ impl Reader {
             permitted: held,
             inheritable: CapSet::EMPTY,
             effective: exec.sets.effective & !passed_on != 0,
+            root_id: None,
         }))
-    }
-}
-
-/// Reads the attribute's value, versions 1 to 3 (include/uapi/linux/capability.h). `None` if it is malformed.
-pub fn parse(bytes: &[u8]) -> Option<FileCapabilities> {
-    let word = |at: usize| -> Option<u32> {
-        Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-    };
-    let magic = word(0)?;
-    let (low, high) = match magic >> 24 {
-        1 => ((word(4)?, word(8)?), (0, 0)),
-        2 | 3 => ((word(4)?, word(8)?), (word(12)?, word(16)?)),
-        _ => return None,
-    };
-    let set = |low: u32, high: u32| CapSet::from_bits(u64::from(low) | u64::from(high) << 32);
-    Some(FileCapabilities {
-        permitted: set(low.0, high.0),
-        inheritable: set(low.1, high.1),
-        effective: magic & EFFECTIVE != 0,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::capability::Capability;
-    use proptest::prelude::*;
-
-    fn version_2(permitted: u32) -> Vec<u8> {
-        let mut bytes = vec![1, 0, 0, 2];
-        bytes.extend(permitted.to_le_bytes());
-        bytes.extend([0; 12]);
-        bytes
-    }
-
-    #[test]
-    fn all_versions_are_read() {
-        let raw = 1 << Capability::NET_RAW.number();
-        let expected = FileCapabilities {
-            permitted: CapSet::from(Capability::NET_RAW),
-            inheritable: CapSet::EMPTY,
-            effective: true,
-        };
-        let second = version_2(raw);
-        assert_eq!(parse(&second), Some(expected));
-        let mut third = second.clone();
-        third[3] = 3;
-        third.extend(1000u32.to_le_bytes());
-        assert_eq!(parse(&third), Some(expected));
-        let mut first = second[..12].to_vec();
-        first[3] = 1;
-        assert_eq!(parse(&first), Some(expected));
-        assert_eq!(parse(&second[..10]), None);
-        assert_eq!(parse(&[0; 20]), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
-            let _ = parse(&bytes);
-        }
     }
 }

@@ -9,7 +9,6 @@ mod file_capabilities;
 mod file_owner;
 pub mod observation;
 pub mod single;
-mod snapshot;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -30,7 +29,10 @@ use crate::{
         Place, Sample, SubjectRecord,
     },
     probe::{Event, ProbeError, Tracer, decode::until_nul, symbols::Symbols, syscall_name},
-    session::{file_capabilities::Reader, single::Singles},
+    session::{
+        file_capabilities::Reader,
+        single::{Singles, Waiting},
+    },
     subject::{
         Identity, Image, Owner, Subject, SubjectId, Tracker,
         attached::{self, Attached, Running},
@@ -54,6 +56,67 @@ struct Sightings {
     samples: Vec<Sample>,
 }
 
+impl Sightings {
+    /// Of a site that `check` was made from; no sample yet.
+    fn of(check: &Check) -> Self {
+        Self {
+            stack: check.stack[..(check.depth as usize).min(check.stack.len())].to_vec(),
+            levels: (check.target_level, check.cred_level),
+            comm: describe::text(&check.comm).into(),
+            samples: Vec::new(),
+        }
+    }
+}
+
+/// What is known of every subject.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    subjects: HashMap<SubjectId, SubjectRecord>,
+    /// Checks of processes whose records were lost.
+    unattributed: HashMap<Capability, u64>,
+}
+
+impl Facts {
+    /// The subjects that there are facts about, in the order in which they appeared.
+    pub fn subjects(&self) -> Vec<SubjectId> {
+        let mut ids: Vec<SubjectId> = self.subjects.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    fn subject(&mut self, id: SubjectId, known: &Subject) -> &mut SubjectRecord {
+        self.subjects.entry(id).or_insert_with(|| nameless(known))
+    }
+}
+
+/// What the kernel has counted, and nobody has taken over yet.
+#[derive(Debug, Default)]
+struct Counted {
+    checks: Vec<(CheckKey, CheckCount)>,
+    sites: HashMap<CheckKey, Vec<(SiteKey, SiteCount)>>,
+    calls: Vec<(CallKey, u64)>,
+}
+
+impl Counted {
+    fn of(tracer: &Tracer, wanted: impl Fn(u64) -> bool) -> Result<Self, ProbeError> {
+        let mut counted = Self::default();
+        for (key, count) in tracer.sites()? {
+            if wanted(key.check.image) {
+                counted
+                    .sites
+                    .entry(key.check)
+                    .or_default()
+                    .push((key, count));
+            }
+        }
+        let checks = tracer.checks()?.into_iter();
+        counted.checks = checks.filter(|(key, _)| wanted(key.image)).collect();
+        let calls = tracer.calls()?.into_iter();
+        counted.calls = calls.filter(|(key, _)| wanted(key.image)).collect();
+        Ok(counted)
+    }
+}
+
 /// Gathers an audit's facts.
 #[derive(Debug)]
 pub struct Collector {
@@ -63,13 +126,14 @@ pub struct Collector {
     awaited: HashMap<(u32, u64), Vec<(SiteKey, usize)>>,
     awaited_order: VecDeque<(u32, u64)>,
     calls: HashMap<CallKey, Call>,
-    subjects: HashMap<SubjectId, SubjectRecord>,
-    unattributed: HashMap<Capability, u64>,
+    facts: Facts,
     /// Checks one by one, if anybody wants them.
     singles: Option<Singles>,
     symbols: Symbols,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
+    /// Subjects whose facts were handed out for good.
+    retired: HashSet<SubjectId>,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
     started: u64,
 }
@@ -84,11 +148,11 @@ impl Collector {
             awaited: HashMap::new(),
             awaited_order: VecDeque::new(),
             calls: HashMap::new(),
-            subjects: HashMap::new(),
-            unattributed: HashMap::new(),
+            facts: Facts::default(),
             singles: None,
             symbols,
             services: Vec::new(),
+            retired: HashSet::new(),
             started: monotonic_now(),
         }
     }
@@ -100,7 +164,7 @@ impl Collector {
         self.awaited.clear();
         self.awaited_order.clear();
         self.calls.clear();
-        self.subjects.clear();
+        self.facts = Facts::default();
         self.started = monotonic_now();
     }
 
@@ -187,12 +251,10 @@ impl Collector {
             site: check.site,
             reserved: 0,
         };
-        let sightings = self.sightings.entry(key).or_insert_with(|| Sightings {
-            stack: check.stack[..(check.depth as usize).min(check.stack.len())].to_vec(),
-            levels: (check.target_level, check.cred_level),
-            comm: describe::text(&check.comm).into(),
-            samples: Vec::new(),
-        });
+        let sightings = self
+            .sightings
+            .entry(key)
+            .or_insert_with(|| Sightings::of(check));
         let mut sample = describe::sample(check);
         if let (None, Some(Object::Path(path))) = (&sample.owner, &sample.object)
             && is_about_owner(check.key.capability)
@@ -200,7 +262,8 @@ impl Collector {
             sample.owner = file_owner::of(check.header.tgid, path);
         }
         if let Some(singles) = &mut self.singles {
-            singles.check(check, sample.clone());
+            let image = self.tracker.image(check.header.image).cloned();
+            singles.check(check, sample.clone(), image);
         }
         let place = match sightings.samples.iter().position(|known| *known == sample) {
             Some(place) => place,
@@ -252,8 +315,69 @@ impl Collector {
         };
         let level = self.tracker.get(subject).user_namespace.level;
         if let Some(record) = self.files.look(exec, level) {
-            self.subject(subject).add_exec(record);
+            let known = self.tracker.get(subject);
+            self.facts.subject(subject, known).add_exec(record);
         }
+    }
+
+    /// From now on checks are kept one by one, for [`Self::next_single`].
+    pub fn keep_singles(&mut self) {
+        self.singles.get_or_insert_default();
+    }
+
+    /// The next single check, the subject it belongs to, and its record. With `last`, without waiting any longer for
+    /// what else might come to be known of it.
+    pub fn next_single(
+        &mut self,
+        last: bool,
+        is_named: impl Fn(SubjectId, &Subject) -> bool,
+    ) -> Option<(Waiting, SubjectId, CheckRecord)> {
+        loop {
+            let tracker = &self.tracker;
+            let waiting =
+                self.singles
+                    .as_mut()?
+                    .next(last, |waiting| match owner_of(tracker, waiting) {
+                        Some(Owner::Subject(id)) => is_named(id, tracker.get(id)),
+                        Some(Owner::Undecided) | None => false,
+                        Some(Owner::Unrelated) => true,
+                    })?;
+            // Those of nobody are not of interest, as for totals.
+            if let Some((id, record)) = self.single(&waiting) {
+                return Some((waiting, id, record));
+            }
+        }
+    }
+
+    fn single(&self, waiting: &Waiting) -> Option<(SubjectId, CheckRecord)> {
+        let check = &waiting.check;
+        let capability = Capability::from_number(check.key.capability)?;
+        let image = image_of(&self.tracker, waiting)?;
+        let Owner::Subject(id) = image.owner_of_check(is_execve(&check.key)) else {
+            return None;
+        };
+        let seen = Sightings::of(check);
+        let identity = self.identity(
+            &check.key,
+            capability,
+            image,
+            self.tracker.get(id),
+            Some(&seen),
+        );
+        let mut record = CheckRecord::new(identity);
+        record.count = 1;
+        record.first_ms = check.header.time.saturating_sub(self.started) / 1_000_000;
+        record.last_ms = record.first_ms;
+        match waiting.sample.result {
+            Some(value) if value < 0 => {
+                record.failed = 1;
+                record.errno = u32::try_from(-value).unwrap_or(0);
+            }
+            Some(_) => record.succeeded = 1,
+            None => {}
+        }
+        record.add_sample(waiting.sample.clone());
+        Some((id, record))
     }
 
     /// Lets go of what was kept for subjects that have ended by now. To be called with no record outstanding.
@@ -274,12 +398,44 @@ impl Collector {
         if self.tracker.ended() < SWEEP_AT {
             return Ok(());
         }
+        self.sweep_all(tracer)
+    }
+
+    fn sweep_all(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
         let ended: HashSet<u64> = self.tracker.take_ended().into_iter().collect();
         self.take_over(tracer, |image| ended.contains(&image))?;
         for image in ended {
             self.tracker.forget(image);
         }
         Ok(())
+    }
+
+    /// Hands out the facts of subjects that have ended, and forgets them: what goes on for days must not grow for ever.
+    /// A container that is started again begins anew.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn retire(&mut self, tracer: &mut Tracer) -> Result<Facts, ProbeError> {
+        self.sweep_all(tracer)?;
+        let ended: Vec<SubjectId> = self
+            .tracker
+            .subjects()
+            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_images(*id))
+            .map(|(id, _subject)| id)
+            .filter(|id| self.facts.subjects.contains_key(id) || !self.retired.contains(id))
+            .collect();
+        let mut facts = Facts::default();
+        for id in ended {
+            let record = self
+                .facts
+                .subjects
+                .remove(&id)
+                .unwrap_or_else(|| nameless(self.tracker.get(id)));
+            facts.subjects.insert(id, record);
+            self.retired.insert(id);
+        }
+        Ok(facts)
     }
 
     /// Takes over everything that is left.
@@ -289,10 +445,7 @@ impl Collector {
     /// A map cannot be read.
     pub fn finish(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
         self.take_over(tracer, |_image| true)?;
-        for (capability, granted, denied) in tracer.overflow()? {
-            *self.unattributed.entry(capability).or_default() += granted + denied;
-        }
-        Ok(())
+        add_overflow(tracer, &mut self.facts)
     }
 
     fn take_over(
@@ -300,83 +453,86 @@ impl Collector {
         tracer: &mut Tracer,
         wanted: impl Fn(u64) -> bool,
     ) -> Result<(), ProbeError> {
-        let mut sites: HashMap<CheckKey, Vec<(SiteKey, SiteCount)>> = HashMap::new();
-        for (key, count) in tracer.sites()? {
-            if wanted(key.check.image) {
-                sites.entry(key.check).or_default().push((key, count));
-                tracer.remove_site(&key);
-            }
+        let counted = Counted::of(tracer, wanted)?;
+        let mut facts = std::mem::take(&mut self.facts);
+        self.account(&counted, &mut facts);
+        self.facts = facts;
+        for (key, _count) in counted.sites.values().flatten() {
+            tracer.remove_site(key);
+            self.sightings.remove(key);
         }
-        for (key, count) in tracer.checks()? {
-            if wanted(key.image) {
-                let sites = sites.remove(&key).unwrap_or_default();
-                self.total(&key, &count, &sites);
-                tracer.remove_check(&key);
-            }
+        for (key, _count) in &counted.checks {
+            tracer.remove_check(key);
         }
-        for (key, count) in tracer.calls()? {
-            if wanted(key.image) {
-                self.call_total(&key, count);
-                tracer.remove_call(&key);
-            }
+        for (key, _count) in &counted.calls {
+            tracer.remove_call(key);
+            self.calls.remove(key);
         }
         Ok(())
     }
 
-    /// Puts the total of one key under the subject it belongs to, divided among its call sites.
-    fn total(&mut self, key: &CheckKey, count: &CheckCount, sites: &[(SiteKey, SiteCount)]) {
-        match self.records(key, count, sites) {
-            Some((Some(subject), records)) => {
-                for record in records {
-                    self.subject(subject).add_check(record);
-                }
-            }
-            Some((None, _)) => {}
-            None => {
-                if let Some(capability) = Capability::from_number(key.capability) {
-                    *self.unattributed.entry(capability).or_default() += count.count;
-                }
-            }
+    /// The facts so far, without ending anything: what was taken over, and what the kernel has counted since.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn snapshot(&self, tracer: &Tracer) -> Result<Facts, ProbeError> {
+        let mut facts = self.facts.clone();
+        self.account(&Counted::of(tracer, |_image| true)?, &mut facts);
+        add_overflow(tracer, &mut facts)?;
+        Ok(facts)
+    }
+
+    fn account(&self, counted: &Counted, facts: &mut Facts) {
+        for (key, count) in &counted.checks {
+            let sites = counted.sites.get(key).map_or(&[][..], Vec::as_slice);
+            self.total(key, count, sites, facts);
         }
-        for (site, _count) in sites {
-            self.sightings.remove(site);
+        for (key, count) in &counted.calls {
+            self.call_total(key, *count, facts);
         }
     }
 
-    /// The total of one key, divided among its call sites, and the subject it belongs to, if it is one of ours.
-    /// `None` if the image's record was lost.
-    fn records(
+    /// Puts the total of one key under the subject it belongs to, divided among its call sites.
+    fn total(
         &self,
         key: &CheckKey,
         count: &CheckCount,
         sites: &[(SiteKey, SiteCount)],
-    ) -> Option<(Option<SubjectId>, Vec<CheckRecord>)> {
-        let capability = Capability::from_number(key.capability)?;
-        let image = self.tracker.image(key.image)?;
+        facts: &mut Facts,
+    ) {
+        let Some(capability) = Capability::from_number(key.capability) else {
+            return;
+        };
+        let image = match self.tracker.image(key.image) {
+            Some(image) => image.clone(),
+            None => {
+                *facts.unattributed.entry(capability).or_default() += count.count;
+                return;
+            }
+        };
         let Owner::Subject(subject) = image.owner_of_check(is_execve(key)) else {
-            return Some((None, Vec::new()));
+            return;
         };
         let milliseconds = |time: u64| time.saturating_sub(self.started) / 1_000_000;
+        let (first_ms, last_ms) = (milliseconds(count.first), milliseconds(count.last));
+        let shares = divide(count.count, sites);
         let of_subject = self.tracker.get(subject);
-        let records = divide(count.count, sites)
-            .into_iter()
-            .map(|(site, (site_count, share))| {
-                let sightings = site.and_then(|site| self.sightings.get(&site));
-                let identity = self.identity(key, capability, image, of_subject, sightings);
-                let mut record = CheckRecord::new(identity);
-                record.count = share;
-                record.first_ms = milliseconds(count.first);
-                record.last_ms = milliseconds(count.last);
-                record.succeeded = site_count.succeeded.into();
-                record.failed = site_count.failed.into();
-                record.errno = site_count.errno;
-                for sample in sightings.iter().flat_map(|sightings| &sightings.samples) {
-                    record.add_sample(sample.clone());
-                }
-                record
-            })
-            .collect();
-        Some((Some(subject), records))
+        for (site, (site_count, share)) in shares {
+            let sightings = site.and_then(|site| self.sightings.get(&site));
+            let identity = self.identity(key, capability, &image, of_subject, sightings);
+            let mut record = CheckRecord::new(identity);
+            record.count = share;
+            record.first_ms = first_ms;
+            record.last_ms = last_ms;
+            record.succeeded = site_count.succeeded.into();
+            record.failed = site_count.failed.into();
+            record.errno = site_count.errno;
+            for sample in sightings.iter().flat_map(|sightings| &sightings.samples) {
+                record.add_sample(sample.clone());
+            }
+            facts.subject(subject, of_subject).add_check(record);
+        }
     }
 
     fn identity(
@@ -435,9 +591,9 @@ impl Collector {
         }
     }
 
-    fn call_total(&mut self, key: &CallKey, count: u64) {
-        let first = self.calls.remove(key);
-        let Some(image) = self.tracker.image(key.image).cloned() else {
+    fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
+        let first = self.calls.get(key);
+        let Some(image) = self.tracker.image(key.image) else {
             return;
         };
         let Owner::Subject(subject) = image.owner else {
@@ -456,37 +612,78 @@ impl Collector {
             result: first.map_or(0, |call| call.value),
             count,
         };
-        self.subject(subject).add_call(record);
+        facts
+            .subject(subject, self.tracker.get(subject))
+            .add_call(record);
     }
 
-    fn subject(&mut self, id: SubjectId) -> &mut SubjectRecord {
-        let known = self.tracker.get(id);
-        self.subjects.entry(id).or_insert_with(|| nameless(known))
-    }
-
-    /// Ids of the containers seen, to ask their engine about.
-    pub fn containers(&self) -> Vec<ContainerId> {
+    /// The subjects, but for those that were retired.
+    pub fn subjects(&self) -> Vec<SubjectId> {
         self.tracker
             .subjects()
-            .filter_map(|(_id, subject)| match &subject.identity {
+            .filter(|(id, subject)| {
+                subject.is_live()
+                    || self.facts.subjects.contains_key(id)
+                    || !self.retired.contains(id)
+            })
+            .map(|(id, _subject)| id)
+            .collect()
+    }
+
+    /// Ids of the containers among these, to ask their engine about.
+    pub fn containers(&self, subjects: &[SubjectId]) -> Vec<ContainerId> {
+        subjects
+            .iter()
+            .filter_map(|id| match &self.tracker.get(*id).identity {
                 Identity::Container(container) => Some(container.clone()),
                 _ => None,
             })
             .collect()
     }
 
-    /// The facts, by subject, and the checks that no subject could be found for.
-    pub fn into_records(
-        mut self,
+    /// The facts that were taken over.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Facts about these subjects, under the names that people know, and the checks that no subject could be found for.
+    pub fn records(
+        &self,
+        facts: &Facts,
+        subjects: &[SubjectId],
         command: &[String],
         described: &HashMap<ContainerId, Description>,
     ) -> (Vec<SubjectRecord>, Vec<(Capability, u64)>) {
-        let ids: Vec<SubjectId> = self.tracker.subjects().map(|(id, _subject)| id).collect();
         let mut records: Vec<SubjectRecord> = Vec::new();
-        for id in ids {
+        for id in subjects {
+            let subject = self.tracker.get(*id);
             // Of a subject without any check, too: it needs nothing, which is a finding.
-            let mut record = self.subject(id).clone();
-            name(&mut record, self.tracker.get(id), command, described);
+            let mut record = facts
+                .subjects
+                .get(id)
+                .cloned()
+                .unwrap_or_else(|| nameless(subject));
+            // It may have been started again since.
+            record.seen_from_start |= subject.seen_from_start;
+            match &subject.identity {
+                Identity::Command => record.name = command.join(" "),
+                Identity::Container(container) => {
+                    let known = described.get(container).cloned().unwrap_or_default();
+                    record.name = if known.name.is_empty() {
+                        container.short().to_owned()
+                    } else {
+                        known.name
+                    };
+                    record.image = known.image;
+                    record.compose_project = known.compose_project;
+                    record.compose_service = known.compose_service;
+                    record.pod = known.pod;
+                }
+                Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
+                Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
+                Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
+                Identity::Unit(name) | Identity::Program(name) => record.name = name.to_string(),
+            }
             if record.seen_from_start
                 && !self.services.is_empty()
                 && record
@@ -499,7 +696,11 @@ impl Collector {
             records.push(record);
         }
         records.sort_by_key(|record| record.kind);
-        let mut unattributed: Vec<(Capability, u64)> = self.unattributed.into_iter().collect();
+        let mut unattributed: Vec<(Capability, u64)> = facts
+            .unattributed
+            .iter()
+            .map(|(capability, count)| (*capability, *count))
+            .collect();
         unattributed.sort();
         (records, unattributed)
     }
@@ -527,7 +728,8 @@ impl Collector {
 
     /// Programs that had ended before their file could be looked at: its capabilities are not known.
     pub fn unseen_files(&self) -> u64 {
-        self.subjects
+        self.facts
+            .subjects
             .values()
             .flat_map(|subject| &subject.execs)
             .filter(|exec| exec.unseen)
@@ -541,32 +743,11 @@ impl Collector {
     }
 }
 
-/// What people call a subject.
-fn name(
-    record: &mut SubjectRecord,
-    subject: &Subject,
-    command: &[String],
-    described: &HashMap<ContainerId, Description>,
-) {
-    match &subject.identity {
-        Identity::Command => record.name = command.join(" "),
-        Identity::Container(container) => {
-            let known = described.get(container).cloned().unwrap_or_default();
-            record.name = if known.name.is_empty() {
-                container.short().to_owned()
-            } else {
-                known.name
-            };
-            record.image = known.image;
-            record.compose_project = known.compose_project;
-            record.compose_service = known.compose_service;
-            record.pod = known.pod;
-        }
-        Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
-        Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
-        Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
-        Identity::Unit(name) | Identity::Program(name) => record.name = name.to_string(),
+fn add_overflow(tracer: &Tracer, facts: &mut Facts) -> Result<(), ProbeError> {
+    for (capability, granted, denied) in tracer.overflow()? {
+        *facts.unattributed.entry(capability).or_default() += granted + denied;
     }
+    Ok(())
 }
 
 fn nameless(subject: &Subject) -> SubjectRecord {
@@ -579,20 +760,13 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
     };
     SubjectRecord {
-        kind,
-        name: String::new(),
         id,
-        image: String::new(),
-        compose_project: None,
-        compose_service: None,
-        pod: None,
+        engine: subject.engine,
         uid: subject.uid,
         granted: subject.granted,
         user_namespace_level: subject.user_namespace.level,
         seen_from_start: subject.seen_from_start,
-        checks: Vec::new(),
-        execs: Vec::new(),
-        calls: Vec::new(),
+        ..SubjectRecord::new(kind)
     }
 }
 
@@ -607,6 +781,17 @@ fn is_about_owner(capability: u8) -> bool {
         ]
         .contains(&capability)
     })
+}
+
+fn image_of<'a>(tracker: &'a Tracker, waiting: &'a Waiting) -> Option<&'a Image> {
+    tracker
+        .image(waiting.check.key.image)
+        .or(waiting.image.as_ref())
+}
+
+fn owner_of(tracker: &Tracker, waiting: &Waiting) -> Option<Owner> {
+    let image = image_of(tracker, waiting)?;
+    Some(image.owner_of_check(is_execve(&waiting.check.key)))
 }
 
 fn is_execve(key: &CheckKey) -> bool {

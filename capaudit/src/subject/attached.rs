@@ -12,8 +12,9 @@ use thiserror::Error;
 
 use crate::{
     capability::CapSet,
+    ledger::Engine,
     probe::{mount_namespace_of, namespace_inode},
-    subject::{Identity, UserNamespace, container::ContainerId, engine::Engine},
+    subject::{Identity, UserNamespace, container::ContainerId, engine},
 };
 
 /// What people name.
@@ -28,6 +29,8 @@ pub enum Target {
     /// The processes of a cgroup and of those below it: a directory of a cgroup file system, or a path as in
     /// `/proc/PID/cgroup`.
     Cgroup(PathBuf),
+    /// Every container that runs, as well as those that start; there may be none.
+    EveryContainer,
 }
 
 /// Why there is nothing to attach to.
@@ -69,6 +72,8 @@ pub enum Attached {
     Cgroup(PathBuf),
     /// Every process of the machine: each by its container, its systemd service or its program.
     Machine,
+    /// Every container.
+    EveryContainer,
 }
 
 /// A running process, as it was when it was looked at.
@@ -86,6 +91,8 @@ pub struct Running {
     pub mount_namespace: u32,
     /// Its user namespace.
     pub user_namespace: UserNamespace,
+    /// The engine of its container, if that can be told.
+    pub engine: Option<Engine>,
     /// Its bounding set.
     pub bounding: CapSet,
     /// Its real user id.
@@ -113,7 +120,10 @@ impl Attached {
     /// # Errors
     ///
     /// It is not there.
-    pub async fn resolve(target: &Target, engine: Option<&Engine>) -> Result<Self, TargetError> {
+    pub async fn resolve(
+        target: &Target,
+        engine: Option<&engine::Engine>,
+    ) -> Result<Self, TargetError> {
         let attached = match target {
             Target::Pid(pid) if *pid == std::process::id() => {
                 return Err(TargetError::Ourselves(*pid));
@@ -127,6 +137,7 @@ impl Attached {
                 Self::Service(service.clone(), engine.running_of_service(service).await)
             }
             Target::Cgroup(path) => Self::Cgroup(path.clone()),
+            Target::EveryContainer => return Ok(Self::EveryContainer),
         };
         if attached.processes().is_empty() {
             return Err(match target {
@@ -134,6 +145,7 @@ impl Attached {
                 Target::Container(name) => TargetError::Container(name.clone()),
                 Target::Service(service) => TargetError::Service(service.clone()),
                 Target::Cgroup(path) => TargetError::Cgroup(path.clone()),
+                Target::EveryContainer => return Ok(attached),
             });
         }
         Ok(attached)
@@ -148,6 +160,7 @@ impl Attached {
                     container_of(*pid).is_some_and(|container| containers.contains(&container))
                 })
                 .collect(),
+            Self::EveryContainer => pids().filter(|pid| container_of(*pid).is_some()).collect(),
             Self::Cgroup(path) if path.join("cgroup.procs").is_file() => {
                 let mut found = Vec::new();
                 members(path, &mut found);
@@ -176,7 +189,9 @@ impl Attached {
         let identity = match self {
             Self::Tree(root) => Identity::Process(*root),
             Self::Cgroup(path) => Identity::Cgroup(path.clone()),
-            Self::Containers(_) | Self::Service(..) => Identity::Container(container_of(pid)?),
+            Self::Containers(_) | Self::Service(..) | Self::EveryContainer => {
+                Identity::Container(container_of(pid)?)
+            }
             Self::Machine => place_of(pid, &exe.to_string_lossy())?,
         };
         Some(Running {
@@ -189,6 +204,7 @@ impl Attached {
                 inode: namespace_inode(&text, "user")?,
                 level: user_namespace_level(pid)?,
             },
+            engine: engine_of(pid),
             bounding: CapSet::from_bits(field(&status, "CapBnd:", 16)?),
             uid: u32::try_from(field(&status, "Uid:", 10)?).ok()?,
             handle,
@@ -208,7 +224,10 @@ fn field(status: &[u8], name: &str, base: u32) -> Option<u64> {
     u64::from_str_radix(std::str::from_utf8(word).ok()?, base).ok()
 }
 
-async fn container(name: &str, engine: Option<&Engine>) -> Result<ContainerId, TargetError> {
+async fn container(
+    name: &str,
+    engine: Option<&engine::Engine>,
+) -> Result<ContainerId, TargetError> {
     if let Some(engine) = engine
         && let Some(found) = engine.find(name).await
     {
@@ -261,6 +280,14 @@ fn unit_in(line: &str) -> Option<&str> {
     line.trim_end()
         .rsplit('/')
         .find(|name| name.len() > ".service".len() && name.ends_with(".service"))
+}
+
+fn engine_of(pid: u32) -> Option<Engine> {
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    cgroups.lines().find_map(|line| {
+        let names: Vec<&[u8]> = line.rsplit('/').map(str::as_bytes).collect();
+        ContainerId::engine(&names)
+    })
 }
 
 /// A process and its descendants.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::ledger::Engine;
+
 /// The 64 hexadecimal digits by which engines name a container.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContainerId(String);
@@ -40,6 +42,27 @@ impl ContainerId {
     /// The id in the names of a cgroup and those above it; the innermost counts (a container in a container).
     pub fn from_cgroups(names: &[&[u8]]) -> Option<Self> {
         names.iter().find_map(|name| Self::from_cgroup(name))
+    }
+
+    /// The engine whose way of naming cgroups this is, from the names of a cgroup and of those above it.
+    pub fn engine(names: &[&[u8]]) -> Option<Engine> {
+        let begins = |beginning: &str| {
+            names
+                .iter()
+                .any(|name| name.starts_with(beginning.as_bytes()))
+        };
+        // What is in Kubernetes' cgroups without a name of its own (cgroupfs driver) may be either's.
+        if begins("libpod") {
+            Some(Engine::Podman)
+        } else if begins("crio-") {
+            Some(Engine::Crio)
+        } else if begins("cri-containerd") {
+            Some(Engine::Containerd)
+        } else if begins("docker-") || names.contains(&&b"docker"[..]) {
+            Some(Engine::Docker)
+        } else {
+            None
+        }
     }
 
     /// The id in a line of /proc/PID/cgroup.
@@ -90,6 +113,23 @@ mod tests {
             let found = ContainerId::from_cgroup(name.as_bytes());
             assert_eq!(found.as_ref().map(ContainerId::as_str), Some(ID), "{name}");
         }
+    }
+
+    #[test]
+    fn engines_are_told_by_their_names() {
+        let engine = |names: &[&str]| {
+            let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+            ContainerId::engine(&names)
+        };
+        assert_eq!(engine(&[ID, "docker"]), Some(Engine::Docker));
+        let scope = format!("docker-{ID}.scope");
+        assert_eq!(engine(&[&scope, "system.slice"]), Some(Engine::Docker));
+        let libpod = format!("libpod-{ID}");
+        assert_eq!(engine(&[&libpod, "libpod_parent"]), Some(Engine::Podman));
+        let cri = format!("cri-containerd-{ID}.scope");
+        assert_eq!(engine(&[&cri, "kubepods.slice"]), Some(Engine::Containerd));
+        assert_eq!(engine(&[&format!("crio-{ID}.scope")]), Some(Engine::Crio));
+        assert_eq!(engine(&[ID, "pod7", "kubepods"]), None);
     }
 
     #[test]

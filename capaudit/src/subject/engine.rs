@@ -23,8 +23,6 @@ use crate::{ledger::Pod, subject::container::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long to wait, at the end, for events that are still under way.
-const LAST_EVENTS: Duration = Duration::from_millis(500);
 
 /// What an engine tells about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,12 +75,22 @@ impl Engine {
         (!connections.is_empty()).then_some(Self { connections, known })
     }
 
-    /// Descriptions of these containers, as far as the engines know them.
-    pub async fn describe(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
-        let deadline = tokio::time::Instant::now() + LAST_EVENTS;
+    /// Descriptions of these containers, as far as the engines know them. Events that are still under way are waited for
+    /// with this much patience.
+    pub async fn describe(
+        &self,
+        wanted: &[ContainerId],
+        patience: Duration,
+    ) -> HashMap<ContainerId, Description> {
+        let deadline = tokio::time::Instant::now() + patience;
         while self.missing(wanted).next().is_some() && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.ask(wanted).await
+    }
+
+    /// The same of containers that run already: no event is waited for.
+    pub async fn ask(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
         let missing: Vec<ContainerId> = self.missing(wanted).cloned().collect();
         for container in missing {
             if let Some((_id, description)) = self.inspect(container.as_str()).await {
@@ -94,6 +102,19 @@ impl Engine {
             .iter()
             .filter_map(|id| Some((id.clone(), known.get(id)?.clone())))
             .collect()
+    }
+
+    /// What is known of a container by now, without asking.
+    pub fn known(&self, container: &ContainerId) -> Option<Description> {
+        lock(&self.known).get(container).cloned()
+    }
+
+    /// Forgets what is known of these containers.
+    pub fn forget(&self, containers: &[ContainerId]) {
+        let mut known = lock(&self.known);
+        for container in containers {
+            known.remove(container);
+        }
     }
 
     /// The container with this name, id or unambiguous beginning of an id.

@@ -18,6 +18,7 @@ use capaudit_common::{
 
 use crate::{
     capability::CapSet,
+    ledger::Engine,
     probe::decode::until_nul,
     subject::{
         attached::{Attached, Running},
@@ -73,6 +74,8 @@ pub struct Subject {
     pub seen_from_start: bool,
     /// Whether it ran already and was attached to.
     attached: bool,
+    /// What runs it, if it is a container and that can be told.
+    pub engine: Option<Engine>,
     /// Command name of the first of its processes, if it ran already.
     pub comm: String,
     /// Its processes that live.
@@ -194,6 +197,7 @@ impl Tracker {
                 uid: running.uid,
                 seen_from_start: false,
                 attached: true,
+                engine: running.engine,
                 comm: running.comm.clone(),
                 live: 0,
             }),
@@ -219,6 +223,9 @@ impl Tracker {
     pub fn expect(&mut self, attached: &Attached) {
         if *attached == Attached::Machine {
             self.wanted = Wanted::All;
+            return;
+        }
+        if *attached == Attached::EveryContainer {
             return;
         }
         let service = matches!(attached, Attached::Service(..));
@@ -381,12 +388,9 @@ impl Tracker {
             if !self.is_wanted(&identity, exec.namespaces.pid) {
                 return Owner::Unrelated;
             }
-            return Owner::Subject(self.subject(
-                identity,
-                &exec.namespaces,
-                exec.sets.bounding,
-                exec.ids.uid,
-            ));
+            let id = self.subject(identity, &exec.namespaces, exec.sets.bounding, exec.ids.uid);
+            self.subjects[id.0].engine = ContainerId::engine(&names);
+            return Owner::Subject(id);
         }
         match known {
             Owner::Undecided
@@ -457,6 +461,7 @@ impl Tracker {
             uid,
             seen_from_start: true,
             attached: false,
+            engine: None,
             comm: String::new(),
             live: 0,
         })
@@ -524,6 +529,13 @@ impl Tracker {
     /// follow them any further.
     pub fn take_unrelated(&mut self) -> Vec<(u32, u32)> {
         std::mem::take(&mut self.unrelated)
+    }
+
+    /// Whether an image of this subject is not forgotten yet.
+    pub fn has_images(&self, id: SubjectId) -> bool {
+        self.images
+            .values()
+            .any(|image| image.owner == Owner::Subject(id))
     }
 
     /// Whether anything that is observed lives.

@@ -25,7 +25,10 @@ use super::{
     enforce::{Invocation, bounding},
     output::Tail,
 };
-use crate::launch::{Arrived, Signals};
+use crate::{
+    capability::own,
+    launch::{Arrived, Signals},
+};
 
 /// How long what a run left behind may take to die.
 const BURIAL: Duration = Duration::from_secs(2);
@@ -160,7 +163,7 @@ fn start(
             mask.thread_set_mask()?;
             // Without a terminal it cannot wait for an answer from one, nor be stopped for asking.
             rustix::process::setsid()?;
-            set.map_or(Ok(()), bounding::drop_all_but)
+            set.map_or(Ok(()), own::drop_all_but)
         });
     }
     let started = Instant::now();

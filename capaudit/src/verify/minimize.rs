@@ -106,6 +106,8 @@ pub struct Candidate {
 pub struct Problem {
     /// What may be needed.
     pub candidates: Vec<Candidate>,
+    /// Candidates that are not left out: no run could tell.
+    pub kept: Vec<Grant>,
     /// What the command is known to pass with, if that is known: what is not in it is not needed, and what was
     /// missed is in it.
     pub granted: Option<Grants>,
@@ -127,6 +129,8 @@ pub enum Fate {
     Removed,
     /// Runs without it disagreed, so it stays.
     Unsettled,
+    /// No run could tell, so it stays.
+    Kept,
 }
 
 /// What was found.
@@ -165,6 +169,7 @@ pub fn minimize<T: Trials>(problem: &Problem, trials: &mut T) -> Result<Minimum,
 pub fn verify<T: Trials>(set: Grants, repeat: usize, trials: &mut T) -> Result<Minimum, T::Error> {
     let problem = Problem {
         candidates: Vec::new(),
+        kept: Vec::new(),
         granted: None,
         suspects: Grants::new(Vec::new()),
         repeat,
@@ -300,6 +305,11 @@ impl<'a, T: Trials> Search<'a, T> {
         });
         self.start = start;
         self.fates.clear();
+        let kept = &self.problem.kept;
+        self.todo
+            .retain(|candidate| !kept.contains(&candidate.grant));
+        self.fates
+            .extend(kept.iter().map(|grant| (*grant, Fate::Kept)));
         self.failures = 0;
     }
 

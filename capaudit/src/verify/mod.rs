@@ -33,12 +33,14 @@ use crate::{
     capability::CapSet,
     launch::Signals,
     ledger::{Kind, Ledger, LoadError, SubjectRecord},
+    probe::{Allowed, Enforcer, ProbeError},
     report::Report,
 };
 use enforce::{
     Enforcement, NotUnderstood,
     compose::{ComposeRun, Resolved},
     docker::DockerRun,
+    lsm,
 };
 use minimize::{Candidate, Fate, Minimum, Problem};
 use progress::Progress;
@@ -92,6 +94,9 @@ pub enum VerifyError {
     /// Tracing is not possible here.
     #[error("the command cannot be audited: {0}")]
     CannotTrace(String),
+    /// No set can be enforced here.
+    #[error(transparent)]
+    CannotEnforce(ProbeError),
     /// The command cannot be executed.
     #[error("{told}")]
     NotExecuted {
@@ -194,6 +199,11 @@ pub fn run(
 fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyError> {
     match plan.via {
         Via::Bounding => Ok(Enforcement::Bounding(plan.command.clone())),
+        Via::Lsm => {
+            // Better told before the command is audited than after.
+            drop(Enforcer::start(Allowed::EVERYTHING).map_err(VerifyError::CannotEnforce)?);
+            Ok(Enforcement::Lsm(plan.command.clone()))
+        }
         Via::Docker => {
             let run = DockerRun::parse(&plan.command)?;
             if let Some(name) = run.name().and_then(|name| name.to_str()) {
@@ -227,6 +237,8 @@ struct Start {
     candidates: Vec<Candidate>,
     granted: Option<Grants>,
     suspects: Grants,
+    /// Candidates that leaving out would say nothing of.
+    beyond: Vec<Grant>,
     notes: Vec<String>,
 }
 
@@ -249,6 +261,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
                 candidates,
                 granted: None,
                 suspects: Grants::new(Vec::new()),
+                beyond: Vec::new(),
                 notes: Vec::new(),
             }
         }
@@ -279,6 +292,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
     let minimum = if plan.minimize {
         let problem = Problem {
             candidates: start.candidates.clone(),
+            kept: start.beyond.clone(),
             granted: start.granted.clone(),
             suspects: start.suspects.clone(),
             repeat: plan.repeat,
@@ -345,14 +359,23 @@ fn of_ledger(
             "--privileged is left out of the runs; it also gives devices and takes away seccomp and other protection"
                 .to_owned(),
         ),
+        Enforcement::Lsm(_) => notes.push(
+            "a BPF LSM program answered the kernel's checks; what execve, capget, capset and seccomp see of the sets stayed as it was, so needs of theirs are not settled"
+                .to_owned(),
+        ),
         Enforcement::Docker(_) | Enforcement::Compose(..) => {}
     }
+    let beyond = match enforcement {
+        Enforcement::Lsm(_) => findings.unchecked,
+        _ => Vec::new(),
+    };
     Ok(Start {
         ledger: Some(ledger),
         targets,
         candidates: findings.candidates,
         granted: Some(findings.granted),
         suspects: findings.suspects,
+        beyond,
         notes,
     })
 }
@@ -365,6 +388,7 @@ fn given(
     let mut subjects: Vec<String> = match enforcement {
         Enforcement::Bounding(_) | Enforcement::Docker(_) => vec![String::new()],
         Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
+        Enforcement::Lsm(_) => vec![lsm::COMMAND.to_owned(), lsm::CONTAINERS.to_owned()],
     };
     let for_all = sets.iter().any(|(service, _set)| service.is_none());
     if let Some(unknown) = sets
@@ -380,6 +404,11 @@ fn given(
             Enforcement::Bounding(_) | Enforcement::Docker(_) => {
                 "sets by service are for --via compose".to_owned()
             }
+            Enforcement::Lsm(_) => format!(
+                "{unknown:?} is neither {} nor {}",
+                lsm::COMMAND,
+                lsm::CONTAINERS
+            ),
         }));
     }
     if !for_all {
@@ -481,7 +510,7 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
                 verification.proofs.extend(proof(runner, member, *trial));
             }
             Fate::Removed => verification.removed.push(member),
-            Fate::Unsettled => verification.unsettled.push(member),
+            Fate::Unsettled | Fate::Kept => verification.unsettled.push(member),
         }
     }
     if let Some(report) = &mut report

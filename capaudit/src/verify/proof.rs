@@ -188,6 +188,8 @@ fn settle_one(finding: &mut CapabilityReport, fate: Fate, missed: bool) {
             finding.alternatives.clear();
             finding.need_less.clear();
         }
+        // What the audit said of it stands.
+        Fate::Kept => {}
         Fate::Unsettled => {
             finding.verdict = Verdict::Needed;
             finding.evidence = Evidence::Possible;

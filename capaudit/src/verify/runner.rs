@@ -109,7 +109,7 @@ impl Runner<'_> {
         let mut ledger = ledger::load(&session)?;
         call_by_command(&mut ledger, self.command);
         let started = match self.enforcement {
-            Enforcement::Bounding(_) => None,
+            Enforcement::Bounding(_) | Enforcement::Lsm(_) => None,
             Enforcement::Docker(_) => place.scratch().container(),
             Enforcement::Compose(run, _) => Some(run.project().to_owned()),
         };
@@ -209,6 +209,9 @@ impl Runner<'_> {
         }
         self.clean(&place, &ended)?;
         let ended = ended?;
+        if matches!(self.enforcement, Enforcement::Lsm(_)) && !place.scratch().in_force().exists() {
+            return Err(not_audited(&ended));
+        }
         if !ended.timed_out {
             self.usual.get_or_insert(ended.duration);
         }
@@ -359,6 +362,6 @@ fn milliseconds(duration: Duration) -> u64 {
 pub fn check(enforcement: &Enforcement, set: &Grants) -> Result<(), ExecuteError> {
     match enforcement {
         Enforcement::Bounding(_) => Ok(bounding::check(set.of(0))?),
-        Enforcement::Docker(_) | Enforcement::Compose(..) => Ok(()),
+        Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Lsm(_) => Ok(()),
     }
 }

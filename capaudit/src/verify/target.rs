@@ -7,7 +7,7 @@ use crate::{
     report::sanitize,
     verify::{
         Grant, Grants,
-        enforce::{Enforcement, NotUnderstood},
+        enforce::{Enforcement, NotUnderstood, lsm},
         minimize::Candidate,
     },
 };
@@ -15,7 +15,8 @@ use crate::{
 /// What a set is enforced on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The compose service; empty for a command or a container, of which there is one.
+    /// The compose service; for a BPF LSM program, the command or all containers; empty for a command or a container,
+    /// of which there is one.
     pub name: String,
     /// Places in the ledger of the subjects it was audited as.
     pub subjects: Vec<usize>,
@@ -33,6 +34,35 @@ pub fn find(
     started: Option<&str>,
 ) -> Result<Vec<Target>, NotUnderstood> {
     match enforcement {
+        Enforcement::Lsm(_) => {
+            let containers = places(ledger, |subject| subject.kind == Kind::Container);
+            let (name, subjects) = if containers.is_empty() {
+                (
+                    lsm::COMMAND,
+                    places(ledger, |subject| subject.kind == Kind::Command),
+                )
+            } else {
+                (lsm::CONTAINERS, containers)
+            };
+            if subjects.is_empty() {
+                return Err(NotUnderstood::new(
+                    "neither a command nor a container was audited in this session: give the set with --caps",
+                ));
+            }
+            let remapped = subjects
+                .iter()
+                .filter_map(|place| ledger.subjects.get(*place));
+            if let Some(remapped) = remapped.clone().find(|it| it.user_namespace_level > 0) {
+                return Err(NotUnderstood::new(format!(
+                    "{} runs in a user namespace of its own, where --via lsm refuses nothing: use another way",
+                    sanitize(&remapped.name)
+                )));
+            }
+            Ok(vec![Target {
+                name: name.to_owned(),
+                subjects,
+            }])
+        }
         Enforcement::Bounding(_) => {
             let commands = places(ledger, |subject| subject.kind == Kind::Command);
             if commands.is_empty() {
@@ -146,6 +176,9 @@ pub struct Findings {
     pub granted: Grants,
     /// What else they asked for.
     pub suspects: Grants,
+    /// Of the candidates, those that are needed where the kernel makes no check: for an execve, a capset, a seccomp
+    /// profile.
+    pub unchecked: Vec<Grant>,
 }
 
 /// What an audit says of the targets.
@@ -153,6 +186,7 @@ pub fn findings(ledger: &Ledger, targets: &[Target]) -> Findings {
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut granted = Vec::new();
     let mut suspects = Vec::new();
+    let mut unchecked: Vec<Grant> = Vec::new();
     for (place, target) in targets.iter().enumerate() {
         let (mut of_target, mut asked) = (CapSet::EMPTY, CapSet::EMPTY);
         for subject in target
@@ -168,11 +202,14 @@ pub fn findings(ledger: &Ledger, targets: &[Target]) -> Findings {
                     subject: place,
                     capability,
                 };
-                let evidence = advice
+                let finding = advice
                     .findings
                     .iter()
-                    .find(|finding| finding.capability == capability)
-                    .map_or(Evidence::Possible, |finding| finding.evidence);
+                    .find(|finding| finding.capability == capability);
+                if finding.is_some_and(|finding| finding.unchecked) && !unchecked.contains(&grant) {
+                    unchecked.push(grant);
+                }
+                let evidence = finding.map_or(Evidence::Possible, |finding| finding.evidence);
                 match candidates.iter_mut().find(|known| known.grant == grant) {
                     Some(known) => known.evidence = known.evidence.max(evidence),
                     None => candidates.push(Candidate { grant, evidence }),
@@ -186,6 +223,7 @@ pub fn findings(ledger: &Ledger, targets: &[Target]) -> Findings {
         candidates,
         granted: Grants::new(granted),
         suspects: Grants::new(suspects),
+        unchecked,
     }
 }
 

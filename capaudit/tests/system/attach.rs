@@ -122,7 +122,7 @@ fn process() -> Verdicts {
         .iter()
         .find(|capability| capability.name == "CHOWN")
         .ok_or("no CHOWN")?;
-    ensure(chown.checks.total == 2, &chown.checks)
+    ensure(chown.checks.total == 2, chown.checks)
 }
 
 fn container() -> Verdicts {

@@ -8,10 +8,13 @@ mod attach;
 mod audit;
 mod command;
 mod container;
+mod daemon;
 mod enforcement;
 mod payload;
+mod podman;
 mod runner;
 mod terminal;
+mod tools;
 mod verify;
 
 use std::process::ExitCode;
@@ -30,9 +33,12 @@ fn main() -> ExitCode {
         command::trials(),
         runner::trials(),
         attach::trials(),
+        daemon::trials(),
         container::trials(),
         enforcement::trials(),
+        podman::trials(),
         verify::trials(),
+        tools::trials(),
     ]
     .into_iter()
     .flatten()

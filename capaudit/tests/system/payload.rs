@@ -17,6 +17,7 @@ pub fn run(words: &[String]) -> ExitCode {
         ["bind", port] => {
             std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
         }
+        ["only-a-thread-holds"] => only_a_thread_holds(),
         ["setuid-to-self"] => nix::unistd::setuid(nix::unistd::getuid()).is_ok(),
         _ => false,
     };
@@ -55,4 +56,23 @@ fn threads(count: usize, file: &Path) -> bool {
             .into_iter()
             .all(|worker| worker.join().unwrap_or(false))
     })
+}
+
+/// The first thread gives everything up, another keeps what it has. Says so, and goes on until its input ends.
+fn only_a_thread_holds() -> bool {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
+    let nothing = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    let done = set_capabilities(None, nothing).is_ok();
+    println!("ready");
+    let mut line = String::new();
+    done && std::io::stdin().read_line(&mut line).is_ok()
 }

@@ -9,6 +9,7 @@ mod baseline;
 mod page;
 mod report;
 mod score;
+pub mod verified;
 
 use std::{
     fs,
@@ -79,7 +80,13 @@ pub fn run(args: &Args) -> Result<()> {
         grantable,
         folder: project::target().join("corpus"),
     };
-    let rows = score_all(&auditor, &scenarios, usize::from(args.jobs))?;
+    fs::create_dir_all(&auditor.folder)
+        .with_context(|| format!("cannot create {}", auditor.folder.display()))?;
+    let rows = parallel(&scenarios, usize::from(args.jobs), |scenario| {
+        let row = auditor.score(scenario)?;
+        println!("{}: {}", row.scenario, row.outcome);
+        Ok(row)
+    })?;
     println!("\n{}", page::tables(&rows));
     if let Some(path) = &args.write {
         command::write(path, &page::whole(&rows, &setting))?;
@@ -120,10 +127,12 @@ fn build() -> Result<PathBuf> {
     Ok(project::target().join("release/capaudit"))
 }
 
-/// The score of each scenario, in the order given, found by `jobs` runs at a time.
-fn score_all(auditor: &Auditor, scenarios: &[Scenario], jobs: usize) -> Result<Vec<Row>> {
-    fs::create_dir_all(&auditor.folder)
-        .with_context(|| format!("cannot create {}", auditor.folder.display()))?;
+/// What `work` makes of each scenario, in the order given, `jobs` at a time.
+fn parallel<T: Send>(
+    scenarios: &[Scenario],
+    jobs: usize,
+    work: impl Fn(&Scenario) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -132,13 +141,10 @@ fn score_all(auditor: &Auditor, scenarios: &[Scenario], jobs: usize) -> Result<V
                 while let Some((number, scenario)) =
                     nth(scenarios, next.fetch_add(1, Ordering::Relaxed))
                 {
-                    let row = auditor.score(scenario);
-                    if let Ok(row) = &row {
-                        println!("{}: {}", row.scenario, row.outcome);
-                    }
+                    let result = work(scenario);
                     done.lock()
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .push((number, row));
+                        .push((number, result));
                 }
             });
         }
@@ -147,7 +153,7 @@ fn score_all(auditor: &Auditor, scenarios: &[Scenario], jobs: usize) -> Result<V
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, row)| row).collect()
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 fn nth(scenarios: &[Scenario], number: usize) -> Option<(usize, &Scenario)> {

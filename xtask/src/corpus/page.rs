@@ -33,6 +33,28 @@ impl Setting {
             granted,
         })
     }
+
+    /// A sentence's beginning.
+    pub fn measured(&self) -> String {
+        let Self {
+            date,
+            kernel,
+            docker,
+            ..
+        } = self;
+        format!("Measured on {date} with Linux {kernel} and Docker {docker},")
+    }
+
+    /// For tests of pages.
+    #[cfg(test)]
+    pub fn of_test() -> Self {
+        Self {
+            date: "2026-01-02".into(),
+            kernel: number("6.1.0-37-amd64\n"),
+            docker: number("20.10.24+dfsg1"),
+            granted: Set::ALL,
+        }
+    }
 }
 
 /// The version without what a distributor or builder added to it.
@@ -46,17 +68,11 @@ fn number(release: &str) -> String {
 
 /// The page for the documentation.
 pub fn whole(rows: &[Row], setting: &Setting) -> String {
-    let Setting {
-        date,
-        kernel,
-        docker,
-        granted,
-    } = setting;
-    let (count, refused) = (rows.len(), Set::ALL.without(*granted));
+    let (count, refused) = (rows.len(), Set::ALL.without(setting.granted));
     format!(
         "# Score by the corpus
 
-Measured on {date} with Linux {kernel} and Docker {docker}, by `cargo xtask corpus --write`. Each of the {count} scenarios
+{} by `cargo xtask corpus --write`. Each of the {count} scenarios
 of the [corpus](../corpus/README.md) ran once under `capaudit run`, in a container that may use everything Docker grants
 here (not granted: {refused}). \"Naive\" recommends every capability of which a check was granted.
 
@@ -67,6 +83,7 @@ here (not granted: {refused}). \"Naive\" recommends every capability of which a 
 - failed run: the scenario did not do its work, which says nothing of the recommendation
 
 {}",
+        setting.measured(),
         tables(rows)
     )
 }
@@ -114,7 +131,7 @@ pub fn tables(rows: &[Row]) -> String {
 }
 
 /// A Markdown table with columns of equal width.
-fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let width = |column: usize| {
         let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));
@@ -193,10 +210,8 @@ mod tests {
     #[test]
     fn the_page_says_when_and_where() {
         let setting = Setting {
-            date: "2026-01-02".into(),
-            kernel: number("6.1.0-37-amd64\n"),
-            docker: number("20.10.24+dfsg1"),
             granted: Set::ALL.without("BPF".parse().unwrap()),
+            ..Setting::of_test()
         };
         let page = whole(&rows(), &setting);
         assert!(

@@ -13,7 +13,7 @@ use super::report::Finding;
 use super::results::Outcome;
 
 /// capaudit's exit status where it cannot trace.
-const CANNOT_TRACE: i32 = 3;
+pub(super) const CANNOT_TRACE: i32 = 3;
 
 /// The newest of the helpers that capaudit's programs call whatever the hook (Linux 5.15).
 const NEEDED_HELPER: &str = "bpf_task_pt_regs";
@@ -177,7 +177,7 @@ pub(super) fn judge(outcome: &Outcome, config: &str) -> Vec<String> {
 }
 
 /// The hooks a kernel has, going by what it was built with and what was found in it.
-fn hooks(outcome: &Outcome, config: &str) -> BTreeSet<&'static str> {
+pub(super) fn hooks(outcome: &Outcome, config: &str) -> BTreeSet<&'static str> {
     let configured = |option: &str| config.lines().any(|line| line == format!("{option}=y"));
     let has = |property: &str| outcome.has.contains(property);
     if !has(NEEDED_HELPER) {
@@ -193,7 +193,7 @@ fn hooks(outcome: &Outcome, config: &str) -> BTreeSet<&'static str> {
 }
 
 /// An exit status, for a sentence.
-fn describe(status: Option<i32>) -> String {
+pub(super) fn describe(status: Option<i32>) -> String {
     status.map_or("no exit status".to_owned(), |status| {
         format!("exit status {status}")
     })

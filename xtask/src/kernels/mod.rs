@@ -10,6 +10,7 @@
 mod archive;
 mod audits;
 mod build;
+mod enforcements;
 mod initramfs;
 mod package;
 mod qemu;
@@ -30,6 +31,7 @@ use self::initramfs::{Root, Step};
 use self::package::Unpacked;
 use self::qemu::Machine;
 use self::release::Release;
+use self::results::Outcome;
 
 /// Run commands under Debian's kernels, in a virtual machine
 #[derive(Debug, clap::Args)]
@@ -88,7 +90,10 @@ pub fn run(args: Args) -> Result<()> {
         root.add_from_host(file)?;
     }
     let steps = match args.command.as_slice() {
-        [] => audits::steps(),
+        [] => audits::steps()
+            .into_iter()
+            .chain(enforcements::steps())
+            .collect(),
         command => vec![Step::command(command)?],
     };
 
@@ -104,7 +109,7 @@ pub fn run(args: Args) -> Result<()> {
         };
         let problems = match machine.run(&root.archive(kernel, &steps)?, &steps) {
             Err(error) => vec![format!("{error:#}")],
-            Ok(outcome) if args.command.is_empty() => audits::judge(&outcome, &kernel.config()?),
+            Ok(outcome) if args.command.is_empty() => judge(&outcome, &kernel.config()?),
             Ok(outcome) => outcome.failures(),
         };
         for problem in &problems {
@@ -122,6 +127,16 @@ pub fn run(args: Args) -> Result<()> {
     } else {
         bail!("failed on Linux {}", failed.join(", "))
     }
+}
+
+/// Compares what was found with what is known; returns every difference as a sentence.
+fn judge(outcome: &Outcome, config: &str) -> Vec<String> {
+    // A BPF LSM program is attached by a trampoline, as fexit is.
+    let lsm = audits::hooks(outcome, config).contains("fexit")
+        && config.lines().any(|line| line == "CONFIG_BPF_LSM=y");
+    let mut problems = audits::judge(outcome, config);
+    problems.extend(enforcements::judge(outcome, lsm));
+    problems
 }
 
 /// Prints the kernels on offer, with a star those that are booted by default.

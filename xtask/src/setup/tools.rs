@@ -12,7 +12,7 @@ struct Tool {
     packages: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 10] = [
     // With, for a machine whose init does not, the program that mounts control groups.
     Tool {
         name: "docker",
@@ -23,6 +23,16 @@ const TOOLS: [Tool; 8] = [
         name: "docker-compose",
         find: || all(&["docker-compose"]),
         packages: &["docker-compose"],
+    },
+    Tool {
+        name: "podman",
+        find: || all(&["podman", "runc", "busybox"]),
+        packages: &[
+            "podman",
+            "golang-github-containers-common",
+            "runc",
+            "busybox-static",
+        ],
     },
     Tool {
         name: "debootstrap",
@@ -53,6 +63,11 @@ const TOOLS: [Tool; 8] = [
         name: "attr",
         find: || all(&["setfattr", "getfattr"]),
         packages: &["attr"],
+    },
+    Tool {
+        name: "groff",
+        find: || all(&["groff"]),
+        packages: &["groff-base"],
     },
 ];
 

@@ -85,10 +85,9 @@ fn is_list(permitted: CapSet, held: CapSet) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        capability::Capability,
+        capability::{Capability, FileCapabilities},
         ledger::{
-            Asker, CallRecord, CheckIdentity, Credentials, FileCapabilities, Kind, Outcome, Place,
-            Sample, UserIds,
+            Asker, CallRecord, CheckIdentity, Credentials, Kind, Outcome, Place, Sample, UserIds,
         },
     };
 
@@ -100,6 +99,7 @@ mod tests {
                 permitted: CapSet::from(Capability::NET_RAW),
                 inheritable: CapSet::EMPTY,
                 effective: true,
+                root_id: None,
             }),
             setid: None,
             unseen: false,
@@ -161,20 +161,9 @@ mod tests {
             count: 1,
         };
         SubjectRecord {
-            kind: Kind::Container,
-            name: String::new(),
-            id: String::new(),
-            image: String::new(),
-            compose_project: None,
-            compose_service: None,
-            pod: None,
-            uid: 0,
             granted: CapSet::known(),
-            user_namespace_level: 0,
-            seen_from_start: true,
-            checks: Vec::new(),
-            execs: Vec::new(),
             calls: vec![capget],
+            ..SubjectRecord::new(Kind::Container)
         }
     }
 

@@ -4,6 +4,7 @@ pub mod exec;
 mod files;
 mod identity;
 mod network;
+pub mod own_set;
 mod process;
 mod scope;
 

@@ -56,20 +56,10 @@ fn changed(mut record: CheckRecord, change: impl FnOnce(&mut CheckRecord)) -> Ch
 
 fn subject(checks: Vec<CheckRecord>) -> SubjectRecord {
     SubjectRecord {
-        kind: Kind::Container,
         name: "c".to_owned(),
-        id: String::new(),
-        image: String::new(),
-        compose_project: None,
-        compose_service: None,
-        pod: None,
-        uid: 0,
         granted: CapSet::known(),
-        user_namespace_level: 0,
-        seen_from_start: true,
         checks,
-        execs: Vec::new(),
-        calls: Vec::new(),
+        ..SubjectRecord::new(Kind::Container)
     }
 }
 

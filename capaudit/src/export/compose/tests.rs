@@ -30,6 +30,7 @@ fn report(subjects: Vec<SubjectReport>) -> Report {
 fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> SubjectReport {
     SubjectReport {
         seen_from_start: true,
+        notes: Vec::new(),
         pod_namespace: String::new(),
         pod: String::new(),
         pod_container: String::new(),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    capability::{CapSet, Capability},
+    capability::Capability,
     ledger::{Asker, Credentials, Kind, Outcome, Place, SCHEMA, UserIds},
     probe::{Hook, Losses},
 };
@@ -41,20 +41,11 @@ fn check(capability: Capability, count: u64, argument: u64) -> CheckRecord {
 
 fn subject(name: &str, service: Option<&str>, checks: Vec<CheckRecord>) -> SubjectRecord {
     SubjectRecord {
-        kind: Kind::Container,
         name: name.to_owned(),
-        id: String::new(),
-        image: String::new(),
         compose_project: service.map(|_| "shop".to_owned()),
         compose_service: service.map(str::to_owned),
-        pod: None,
-        uid: 0,
-        granted: CapSet::EMPTY,
-        user_namespace_level: 0,
-        seen_from_start: true,
         checks,
-        execs: Vec::new(),
-        calls: Vec::new(),
+        ..SubjectRecord::new(Kind::Container)
     }
 }
 

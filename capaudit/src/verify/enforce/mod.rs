@@ -3,6 +3,7 @@
 pub mod bounding;
 pub mod compose;
 pub mod docker;
+pub mod lsm;
 mod words;
 
 use std::{
@@ -32,6 +33,9 @@ pub enum Via {
     Docker,
     /// `docker compose` and `docker-compose`: with another file, in a project of its own
     Compose,
+    /// Any command: a BPF LSM program refuses what the set does not hold, to the containers that it starts or else to
+    /// itself
+    Lsm,
 }
 
 impl Via {
@@ -60,6 +64,7 @@ impl Via {
             Self::Bounding => "bounding",
             Self::Docker => "docker",
             Self::Compose => "compose",
+            Self::Lsm => "lsm",
         }
     }
 }
@@ -73,6 +78,8 @@ pub enum Enforcement {
     Docker(Box<DockerRun>),
     /// Services.
     Compose(Box<ComposeRun>, Resolved),
+    /// Any command.
+    Lsm(Vec<OsString>),
 }
 
 /// What is executed for a run.
@@ -99,6 +106,11 @@ impl Scratch<'_> {
         self.directory.join("cid")
     }
 
+    /// Where it is left that a set is in force.
+    pub fn in_force(&self) -> PathBuf {
+        self.directory.join("in-force")
+    }
+
     fn compose_file(&self) -> PathBuf {
         self.directory.join("compose.yaml")
     }
@@ -119,7 +131,7 @@ impl Enforcement {
     /// A file cannot be written.
     pub fn audited(&self, scratch: Scratch<'_>) -> std::io::Result<Invocation> {
         let words = match self {
-            Self::Bounding(command) => command.clone(),
+            Self::Bounding(command) | Self::Lsm(command) => command.clone(),
             Self::Docker(run) => run.audited(Mark {
                 cidfile: &scratch.cidfile(),
                 label: scratch.label,
@@ -148,6 +160,10 @@ impl Enforcement {
     ) -> std::io::Result<Invocation> {
         let (words, bounding) = match self {
             Self::Bounding(command) => (command.clone(), Some(sets.of(0))),
+            Self::Lsm(command) => {
+                let file = scratch.in_force();
+                (lsm::enforced(command, subjects, sets, &file), None)
+            }
             Self::Docker(run) => {
                 let cidfile = scratch.cidfile();
                 let mark = Mark {
@@ -193,12 +209,16 @@ impl Enforcement {
         match self {
             Self::Docker(run) => text(run.shown(sets.of(0))),
             Self::Bounding(_) => ourselves(Via::Bounding, vec![listed(sets.of(0))]),
-            Self::Compose(..) => {
+            Self::Compose(..) | Self::Lsm(_) => {
+                let via = match self {
+                    Self::Lsm(_) => Via::Lsm,
+                    _ => Via::Compose,
+                };
                 let sets = subjects
                     .iter()
                     .enumerate()
                     .map(|(subject, name)| format!("{name}={}", listed(sets.of(subject))));
-                ourselves(Via::Compose, sets.collect())
+                ourselves(via, sets.collect())
             }
         }
     }
@@ -207,7 +227,7 @@ impl Enforcement {
     /// arguments.
     pub fn removing(&self, scratch: Scratch<'_>, last: bool) -> Vec<Vec<OsString>> {
         match self {
-            Self::Bounding(_) => Vec::new(),
+            Self::Bounding(_) | Self::Lsm(_) => Vec::new(),
             Self::Docker(run) => vec![
                 run.list(scratch.label),
                 run.client(&["rm", "--force", "--volumes"]),
@@ -221,7 +241,7 @@ impl Enforcement {
     /// Whether a run that ended by itself leaves anything behind.
     pub fn leaves_something(&self) -> bool {
         match self {
-            Self::Bounding(_) => false,
+            Self::Bounding(_) | Self::Lsm(_) => false,
             Self::Docker(run) => !run.removes_itself(),
             Self::Compose(..) => true,
         }

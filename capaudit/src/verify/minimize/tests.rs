@@ -77,6 +77,7 @@ fn problem(decisive: &[Capability], possible: &[Capability]) -> Problem {
             .map(candidate(Evidence::Decisive))
             .chain(possible.iter().map(candidate(Evidence::Possible)))
             .collect(),
+        kept: Vec::new(),
         granted: Some(one(CapSet::known())),
         suspects: one(CapSet::EMPTY),
         repeat: 1,
@@ -288,6 +289,7 @@ fn subjects_are_told_apart() {
                 evidence: Evidence::Possible,
             })
             .collect(),
+        kept: Vec::new(),
         granted: None,
         suspects: one(CapSet::EMPTY),
         repeat: 1,
@@ -369,7 +371,7 @@ proptest! {
         program.failure = if told { Outcome::Refused } else { Outcome::Failed };
         let whole = set_of(&candidates);
         let enough = program.is_met(&whole);
-        let problem = Problem { candidates, granted: Some(one(CapSet::known())), suspects: one(suspects), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(suspects), repeat: 1 };
         let minimum = found(&problem, &mut program);
 
         prop_assert!(minimum.passed && !minimum.flaky);
@@ -400,7 +402,7 @@ proptest! {
         program.needs = needs;
         let doubtful = candidates.iter().filter(|it| it.evidence == Evidence::Possible).count();
         let most = candidates.len() + 2 + usize::from(doubtful >= TOGETHER);
-        let problem = Problem { candidates, granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
         let minimum = found(&problem, &mut program);
         prop_assert!(program.runs.len() <= most, "{} runs", program.runs.len());
         if minimum.set.len() == problem.candidates.len() && doubtful < TOGETHER {
@@ -412,7 +414,7 @@ proptest! {
     fn no_run_that_follows_from_others_is_made(needs in needs(), candidates in candidates()) {
         let mut program = Program::new(&[]);
         program.needs = needs;
-        let problem = Problem { candidates, granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
         found(&problem, &mut program);
         for (index, (set, step, _outcome)) in program.runs.iter().enumerate() {
             if step.again || step.purpose == Purpose::Confirm {
@@ -439,7 +441,7 @@ proptest! {
         program.needs = needs;
         program.mishaps = mishaps;
         program.failure = Outcome::Failed;
-        let problem = Problem { candidates, granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat };
         let minimum = found(&problem, &mut program);
         if minimum.passed {
             prop_assert!(program.is_met(&minimum.set), "{:?}", minimum);
@@ -450,10 +452,21 @@ proptest! {
     fn the_last_run_is_announced_as_the_last((needs, candidates) in easy()) {
         let mut program = Program::new(&[]);
         program.needs = needs;
-        let problem = Problem { candidates, granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
         found(&problem, &mut program);
         if let Some((_set, step, _outcome)) = program.runs.last() {
             prop_assert_eq!(step.left, 0);
         }
     }
+}
+
+#[test]
+fn what_no_run_could_tell_stays_without_a_run() {
+    let mut problem = problem(&[A, B], &[]);
+    problem.kept = vec![grant(B)];
+    let mut program = Program::new(&[&[A]]);
+    let minimum = found(&problem, &mut program);
+    assert!(minimum.passed);
+    assert_eq!(minimum.set, one(CapSet::of(&[A, B])));
+    assert!(minimum.fates.contains(&(grant(B), Fate::Kept)));
 }

@@ -15,20 +15,11 @@ use crate::{
 
 fn container(id: &str, name: &str, image: &str) -> SubjectRecord {
     SubjectRecord {
-        kind: Kind::Container,
         name: name.to_owned(),
         id: id.to_owned(),
         image: image.to_owned(),
-        compose_project: None,
-        compose_service: None,
-        pod: None,
-        uid: 0,
         granted: CapSet::from(Capability::CHOWN),
-        user_namespace_level: 0,
-        seen_from_start: true,
-        checks: Vec::new(),
-        execs: Vec::new(),
-        calls: Vec::new(),
+        ..SubjectRecord::new(Kind::Container)
     }
 }
 

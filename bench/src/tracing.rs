@@ -1,0 +1,172 @@
+//! What the traced program is traced by.
+
+use std::{
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use capaudit::probe::{Floor, Hook};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// A way to trace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tracing {
+    /// Not at all.
+    None,
+    /// An empty program on the hook that capaudit uses.
+    Floor,
+    /// `capaudit run -- PROGRAM`
+    Run,
+    /// `capaudit run` on something else: what it costs the rest of the machine.
+    RunElsewhere,
+    /// bpftrace, counting by capability and process.
+    BpftraceCount,
+    /// bpftrace, printing a line a check.
+    BpftracePrint,
+}
+
+impl Tracing {
+    /// What tables call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "no tracing",
+            Self::Floor => "an empty program on the same hook",
+            Self::Run => "capaudit run",
+            Self::RunElsewhere => "capaudit run, of another program",
+            Self::BpftraceCount => "bpftrace, counting",
+            Self::BpftracePrint => "bpftrace, printing",
+        }
+    }
+}
+
+/// What is compared.
+#[derive(Debug)]
+pub struct Programs {
+    /// The capaudit to measure.
+    pub capaudit: PathBuf,
+    /// This program, which is also the traced one.
+    pub ourselves: PathBuf,
+    /// The hook that capaudit chooses here.
+    pub hook: Hook,
+}
+
+/// Tracing, under way.
+pub enum Active {
+    /// Whoever is traced has to be started by `capaudit run`, or nothing is needed.
+    Nothing,
+    /// A program of this process's.
+    Floor(#[expect(dead_code, reason = "kept until it is dropped")] Floor),
+    /// A process beside.
+    Beside(Child),
+}
+
+impl Programs {
+    /// Begins to trace; the traced program is to be started by [`Self::command`].
+    pub fn begin(&self, tracing: Tracing) -> Result<Active> {
+        Ok(match tracing {
+            Tracing::None | Tracing::Run => Active::Nothing,
+            Tracing::Floor => Active::Floor(Floor::start(self.hook)?),
+            Tracing::RunElsewhere => {
+                let mut capaudit = Command::new(&self.capaudit)
+                    .args(["run", "--output", "/dev/null", "--", "sh", "-c"])
+                    .arg("echo ready; exec sleep 600")
+                    .stdout(Stdio::piped())
+                    .spawn()?;
+                wait_for(&mut capaudit, "ready")?;
+                Active::Beside(capaudit)
+            }
+            Tracing::BpftraceCount => Active::Beside(bpftrace("{ @[args->cap, pid] = count(); }")?),
+            Tracing::BpftracePrint => Active::Beside(bpftrace(
+                "{ printf(\"%d %s %d %d\\n\", pid, comm, args->cap, args->ret); }",
+            )?),
+        })
+    }
+
+    /// The command that runs a traced program.
+    pub fn command(&self, tracing: Tracing, program: &Path, words: &[&OsStr]) -> Command {
+        let mut command = match tracing {
+            Tracing::Run => {
+                let mut command = Command::new(&self.capaudit);
+                command
+                    .args(["run", "--output", "/dev/null", "--"])
+                    .arg(program);
+                command
+            }
+            _ => Command::new(program),
+        };
+        command.args(words);
+        command
+    }
+
+    /// Nanoseconds that the traced program prints: one of [`crate::work`]'s.
+    pub fn measure(&self, tracing: Tracing, words: &[&str]) -> Result<f64> {
+        let active = self.begin(tracing)?;
+        let mut all = vec![OsStr::new("work")];
+        all.extend(words.iter().map(OsStr::new));
+        let output = self
+            .command(tracing, &self.ourselves, &all)
+            .stderr(Stdio::inherit())
+            .output()?;
+        active.end()?;
+        ensure!(output.status.success(), "{words:?}: {}", output.status);
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim()
+            .parse()
+            .with_context(|| format!("{words:?} printed {text:?}"))
+    }
+}
+
+impl Active {
+    /// Ends it.
+    pub fn end(self) -> Result<()> {
+        if let Self::Beside(mut child) = self {
+            let pid = Pid::from_raw(i32::try_from(child.id())?);
+            kill(pid, Signal::SIGTERM)?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+}
+
+/// bpftrace on the tracepoint, or where there is none, on the function.
+fn bpftrace(action: &str) -> Result<Child> {
+    let tracepoint = Path::new("/sys/kernel/tracing/events/capability/cap_capable").exists();
+    let probe = if tracepoint {
+        format!("tracepoint:capability:cap_capable {action}")
+    } else {
+        let action = action
+            .replace("args->cap", "arg2")
+            .replace("args->ret", "arg3");
+        format!("kprobe:cap_capable {action}")
+    };
+    let mut child = Command::new("bpftrace")
+        .args(["-e", &format!("BEGIN {{ printf(\"ready\\n\"); }} {probe}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("bpftrace")?;
+    wait_for(&mut child, "ready")?;
+    Ok(child)
+}
+
+/// Waits for a line, then lets go of the rest of the output.
+fn wait_for(child: &mut Child, wanted: &str) -> Result<()> {
+    let mut output = BufReader::new(child.stdout.take().context("no output")?);
+    let mut line = String::new();
+    while output.read_line(&mut line)? > 0 {
+        if line.trim_end() == wanted {
+            // Whatever it prints has to be read by somebody, as a terminal or a file would.
+            std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+            return Ok(());
+        }
+        line.clear();
+    }
+    bail!("{child:?} ended before it was ready")
+}

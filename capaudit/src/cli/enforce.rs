@@ -1,0 +1,63 @@
+//! `capaudit enforce`: one run of `capaudit verify --via lsm`, in a process of its own. Not for people.
+
+use std::{ffi::OsString, io, path::PathBuf};
+
+use super::{Exit, complain};
+use crate::{
+    capability::CapSet,
+    launch::{Launched, Signals, end_like},
+    probe::{Allowed, Enforcer},
+};
+
+/// Run a command with capabilities refused by a BPF LSM program.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// What the command may have
+    #[arg(long, value_name = "SET")]
+    command: Option<CapSet>,
+
+    /// What containers that start meanwhile may have
+    #[arg(long, value_name = "SET")]
+    containers: Option<CapSet>,
+
+    /// File to create when the sets are in force
+    #[arg(long, value_name = "FILE")]
+    in_force: PathBuf,
+
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    words: Vec<OsString>,
+}
+
+/// Runs the subcommand. Does not return if the command ran.
+pub fn run(arguments: &Arguments) -> Exit {
+    let everything = Allowed::EVERYTHING;
+    let allowed = Allowed {
+        command: arguments.command.unwrap_or(everything.command),
+        containers: arguments.containers.unwrap_or(everything.containers),
+    };
+    let mut enforcer = match Enforcer::start(allowed) {
+        Ok(enforcer) => enforcer,
+        Err(error) => {
+            complain(&error);
+            return Exit::CannotTrace;
+        }
+    };
+    let launched = std::fs::write(&arguments.in_force, "")
+        .and_then(|()| Signals::take())
+        .and_then(|signals| {
+            enforcer.limiting_children(|| Launched::start(&arguments.words, &signals))
+        });
+    match launched.and_then(Launched::wait) {
+        // The programs stay to the end, for what the command leaves running.
+        Ok(status) => end_like(status),
+        Err(error) => {
+            complain(&format!("cannot run {:?}: {error}", arguments.words[0]));
+            if error.kind() == io::ErrorKind::NotFound {
+                Exit::NotFound
+            } else {
+                Exit::NotExecutable
+            }
+        }
+    }
+}

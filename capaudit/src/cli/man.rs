@@ -1,0 +1,142 @@
+//! `capaudit man`
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory as _;
+use clap_mangen::{
+    Man,
+    roff::{Roff, roman},
+};
+
+use super::{Exit, complain, output::print};
+use crate::ledger::write_whole;
+
+/// Write manual pages: capaudit's own, a subcommand's, or all of them into a directory.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  capaudit man run | man -l -
+  capaudit man --output /usr/local/share/man/man1")]
+pub struct Arguments {
+    /// Write every page into this directory, a file each
+    #[arg(long, value_name = "DIR", conflicts_with = "subcommand")]
+    output: Option<PathBuf>,
+
+    /// The page of this subcommand, on standard output
+    #[arg(value_name = "SUBCOMMAND")]
+    subcommand: Option<String>,
+}
+
+/// Runs the subcommand.
+pub fn run(arguments: &Arguments) -> Exit {
+    let done = match (&arguments.output, &arguments.subcommand) {
+        (Some(directory), _) => write_all(directory),
+        (None, Some(name)) => match commands().find(|command| command.get_name() == name) {
+            Some(command) => show(command),
+            None => {
+                let known: Vec<String> = commands()
+                    .map(|command| command.get_name().to_owned())
+                    .collect();
+                Err(format!(
+                    "no subcommand {name:?}; there are: {}",
+                    known.join(", ")
+                ))
+            }
+        },
+        (None, None) => show(root()),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&error);
+        Exit::Usage
+    })
+}
+
+fn show(command: clap::Command) -> Result<Exit, String> {
+    let page = page(command).map_err(|error| error.to_string())?;
+    Ok(print(&String::from_utf8_lossy(&page), Exit::Success))
+}
+
+fn write_all(directory: &Path) -> Result<Exit, String> {
+    if !directory.is_dir() {
+        return Err(format!("{directory:?} is no directory: make it first"));
+    }
+    for command in std::iter::once(root()).chain(commands()) {
+        let file = directory.join(format!("{}.1", page_name(&command)));
+        page(command)
+            .and_then(|page| write_whole(&file, &page))
+            .map_err(|error| format!("cannot write {file:?}: {error}"))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// The whole command line; its built-in help has no page of its own.
+fn root() -> clap::Command {
+    let mut root = super::Arguments::command().disable_help_subcommand(true);
+    root.build();
+    root
+}
+
+fn commands() -> impl Iterator<Item = clap::Command> {
+    let commands: Vec<clap::Command> = root()
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+        .cloned()
+        .collect();
+    commands.into_iter()
+}
+
+fn page_name(command: &clap::Command) -> String {
+    command
+        .get_display_name()
+        .unwrap_or(command.get_name())
+        .to_owned()
+}
+
+fn page(command: clap::Command) -> io::Result<Vec<u8>> {
+    let after = command.get_after_help().map(ToString::to_string);
+    let has_subcommands = command.has_subcommands();
+    let name = page_name(&command);
+    // Of a subcommand's, no version is known to clap.
+    let man = Man::new(command)
+        .title(name)
+        // None, in quotes: an empty argument would be left out, and the next take its place.
+        .date("\"\"")
+        .source(concat!("capaudit ", env!("CARGO_PKG_VERSION")))
+        .manual("User Commands");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if has_subcommands {
+        man.render_subcommands_section(&mut page)?;
+    }
+    if let Some(after) = after {
+        extra(&after).to_writer(&mut page)?;
+    }
+    Ok(page)
+}
+
+/// What stands below the options in --help: "Examples:" with indented lines, and paragraphs like "Exit status: …", each a
+/// section of its own.
+fn extra(text: &str) -> Roff {
+    let mut roff = Roff::new();
+    for part in text.split("\n\n") {
+        let (title, rest) = part.split_once(':').unwrap_or(("Notes", part));
+        roff.control("SH", [title.to_uppercase().as_str()]);
+        let is_code = rest.starts_with('\n');
+        if is_code {
+            roff.control("nf", []);
+        }
+        for line in rest.lines().filter(|line| !line.is_empty()) {
+            roff.text([roman(line.trim())]);
+        }
+        if is_code {
+            roff.control("fi", []);
+        }
+    }
+    roff
+}

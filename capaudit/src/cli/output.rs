@@ -1,0 +1,49 @@
+//! What the tools print: JSON for programs, and text that a closed pipe may cut short.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use super::{Exit, complain};
+use crate::report::Style;
+
+/// How a result is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// How to write text on standard output.
+pub fn style() -> Style {
+    Style::of(&io::stdout())
+}
+
+/// Columns of standard output; `None` if it is no terminal, and lines may be as long as they are.
+pub fn width() -> Option<usize> {
+    io::stdout().is_terminal().then(|| style().width)
+}
+
+/// Prints text on standard output; `otherwise` is how capaudit ends if that worked.
+pub fn print(text: &str, otherwise: Exit) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            complain(&format!("cannot write to standard output: {error}"));
+            Exit::Usage
+        }
+        _ => otherwise,
+    }
+}
+
+/// Prints a value as JSON on standard output.
+pub fn print_json(value: &impl Serialize, otherwise: Exit) -> Exit {
+    match serde_json::to_string_pretty(value) {
+        Ok(json) => print(&format!("{json}\n"), otherwise),
+        Err(error) => {
+            complain(&error);
+            Exit::Usage
+        }
+    }
+}

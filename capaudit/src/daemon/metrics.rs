@@ -1,0 +1,231 @@
+//! Metrics for Prometheus, on loopback.
+
+use std::{convert::Infallible, net::SocketAddr, sync::atomic::AtomicU64, time::Duration};
+
+use http_body_util::Full;
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header::CONTENT_TYPE,
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::{DaemonError, Question, ledger};
+use crate::{
+    ledger::{Kind, Ledger},
+    report::Report,
+};
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A server that has not served anybody yet.
+pub struct Server {
+    listener: TcpListener,
+}
+
+impl Server {
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// The address is taken.
+    pub async fn bind(address: SocketAddr) -> Result<Self, DaemonError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(DaemonError::system(format!(
+                "cannot serve metrics at {address}"
+            )))?;
+        Ok(Self { listener })
+    }
+
+    /// Answers requests for /metrics.
+    pub async fn serve(self, ask: mpsc::Sender<Question>) {
+        loop {
+            let Ok((stream, _address)) = self.listener.accept().await else {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let ask = ask.clone();
+            tokio::spawn(async move {
+                let answer = service_fn(|request| respond(request, &ask));
+                let connection =
+                    http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
+                // A client that goes away or dawdles is its own business.
+                let _ = tokio::time::timeout(PATIENCE, connection).await;
+            });
+        }
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    ask: &mpsc::Sender<Question>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, kind, text) = match request.uri().path() {
+        "/metrics" => match ledger(ask).await {
+            Some(ledger) => (
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                text(&ledger),
+            ),
+            None => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "ending\n".to_owned(),
+            ),
+        },
+        _ => (
+            StatusCode::NOT_FOUND,
+            "text/plain",
+            "see /metrics\n".to_owned(),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    if let Ok(kind) = kind.parse() {
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    Ok(response)
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Workload {
+    kind: &'static str,
+    name: String,
+    image: String,
+    project: String,
+    service: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OfCapability {
+    #[prometheus(flatten)]
+    workload: Workload,
+    capability: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Answered {
+    #[prometheus(flatten)]
+    asked: OfCapability,
+    outcome: &'static str,
+}
+
+/// The metrics of a ledger in OpenMetrics' text format.
+fn text(ledger: &Ledger) -> String {
+    let report = Report::of(ledger);
+    let checks = Family::<Answered, Counter<u64, AtomicU64>>::default();
+    let needed = Family::<OfCapability, Gauge>::default();
+    let granted = Family::<OfCapability, Gauge>::default();
+    let lost = Counter::<u64, AtomicU64>::default();
+    let observed = Counter::<f64, AtomicU64>::default();
+    lost.inc_by(report.session.lost_events);
+    observed.inc_by(ledger.session.duration_ms as f64 / 1000.0);
+    for subject in &report.subjects {
+        let of = |capability: &str| OfCapability {
+            workload: Workload {
+                kind: match subject.kind {
+                    Kind::Command => "command",
+                    Kind::Container => "container",
+                    Kind::Process => "process",
+                },
+                name: subject.name.clone(),
+                image: subject.image.clone(),
+                project: subject.compose_project.clone(),
+                service: subject.compose_service.clone(),
+            },
+            capability: capability.to_owned(),
+        };
+        for capability in &subject.cap_add {
+            needed.get_or_create(&of(capability)).set(1);
+        }
+        for capability in &subject.granted {
+            granted.get_or_create(&of(capability)).set(1);
+        }
+        for capability in &subject.capabilities {
+            for (outcome, count) in [
+                ("granted", capability.checks.granted),
+                ("denied", capability.checks.denied),
+            ] {
+                if count > 0 {
+                    checks
+                        .get_or_create(&Answered {
+                            asked: of(&capability.name),
+                            outcome,
+                        })
+                        .inc_by(count);
+                }
+            }
+        }
+    }
+    let mut registry = Registry::with_prefix("capaudit");
+    registry.register("checks", "Capability checks that the kernel made", checks);
+    registry.register(
+        "needed",
+        "1 for each capability that is recommended",
+        needed,
+    );
+    registry.register(
+        "granted",
+        "1 for each capability that is in the bounding set at the start",
+        granted,
+    );
+    registry.register("lost", "Records that were lost, of any kind", lost);
+    registry.register("observed_seconds", "How long was observed", observed);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = encode(&mut text, &registry);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        capability::{CapSet, Capability},
+        ledger::{SCHEMA, Session, SubjectRecord},
+        probe::{Hook, Losses},
+    };
+
+    #[test]
+    fn names_cannot_break_out_of_their_labels() {
+        let mut subject = SubjectRecord::new(Kind::Container);
+        subject.name = "a\"} 1\nevil{x=\"".to_owned();
+        subject.granted = CapSet::from(Capability::CHOWN);
+        let ledger = Ledger {
+            schema: SCHEMA.to_owned(),
+            session: Session {
+                started: String::new(),
+                duration_ms: 1500,
+                kernel: String::new(),
+                hook: Hook::TpBtf,
+                command: Vec::new(),
+                exit_status: None,
+                losses: Losses::default(),
+                unattributed: Vec::new(),
+                notes: Vec::new(),
+            },
+            subjects: vec![subject],
+        };
+        let text = text(&ledger);
+        assert!(
+            text.contains("capaudit_observed_seconds_total 1.5\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains(r#"capaudit_granted{kind="container",name="a\"} 1\nevil{x=\"","#),
+            "{text}"
+        );
+        assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,111 @@
+//! The socket: a line with a question, an answer, the end.
+//!
+//! The only question there is so far is `ledger`: all totals, as a saved session has them.
+
+use std::{io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+
+use nix::unistd::{Gid, Uid, chown};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::mpsc,
+};
+
+use super::{DaemonError, Question, ledger, peer::Allowed};
+use crate::ledger::to_bytes;
+
+/// Bytes of a question at most.
+const LONGEST: u64 = 256;
+/// How long a peer may take to ask and to listen.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The question for all totals.
+pub(super) const LEDGER: &str = "ledger";
+
+/// A socket that nobody has been served at yet.
+pub struct Listener {
+    listener: UnixListener,
+    allowed: Allowed,
+}
+
+impl Listener {
+    /// Listens. Replaces a socket that nobody listens at any more.
+    ///
+    /// # Errors
+    ///
+    /// Another daemon listens there, there is no such group, or the directory cannot be written.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, DaemonError> {
+        let failed = || DaemonError::system(format!("cannot listen at {}", path.display()));
+        let allowed = Allowed::with_group(group).map_err(failed())?;
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(failed())?;
+        }
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => {
+                return Err(failed()(io::Error::new(
+                    io::ErrorKind::AddrInUse,
+                    "another capaudit daemon listens there",
+                )));
+            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path).map_err(failed())?;
+            }
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed())?;
+        let mode = if allowed.group().is_some() {
+            0o660
+        } else {
+            0o600
+        };
+        chown(path, None, allowed.group()).map_err(|error| failed()(error.into()))?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed())?;
+        Ok(Self { listener, allowed })
+    }
+
+    /// Answers whoever may ask.
+    pub async fn serve(self, ask: mpsc::Sender<Question>) {
+        loop {
+            let Ok((stream, _address)) = self.listener.accept().await else {
+                // Out of descriptors, say: others are served when there are some again.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let allowed = stream.peer_cred().is_ok_and(|peer| {
+                self.allowed
+                    .allows(Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid()))
+            });
+            let ask = ask.clone();
+            tokio::spawn(async move {
+                // A peer that goes away or dawdles is its own business.
+                let _ = tokio::time::timeout(PATIENCE, answer(stream, allowed, ask)).await;
+            });
+        }
+    }
+}
+
+async fn answer(
+    mut stream: UnixStream,
+    allowed: bool,
+    ask: mpsc::Sender<Question>,
+) -> io::Result<()> {
+    let mut question = String::new();
+    let (reader, mut writer) = stream.split();
+    BufReader::new(reader.take(LONGEST))
+        .read_line(&mut question)
+        .await?;
+    let answer = match (allowed, question.trim_end()) {
+        (false, _) => refusal("you may not ask: be root, or in the daemon's group"),
+        (true, LEDGER) => match ledger(&ask).await {
+            Some(ledger) => to_bytes(&ledger)?,
+            None => refusal("the daemon is ending"),
+        },
+        (true, _) => refusal("no such question"),
+    };
+    writer.write_all(&answer).await?;
+    writer.shutdown().await
+}
+
+fn refusal(why: &str) -> Vec<u8> {
+    serde_json::json!({ "error": why }).to_string().into_bytes()
+}

@@ -1,0 +1,322 @@
+//! The daemon: totals that outlive it, and who may ask for them.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixDatagram,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use capaudit::report::Report;
+use libtest_mimic::{Failed, Trial};
+use nix::{sys::signal, unistd::Pid};
+
+use crate::audit::{CAPAUDIT, Verdicts, ensure};
+
+const IMAGE: &str = "gt-corpus:1";
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        Trial::test("daemon::totals_outlive_a_restart", restart),
+        Trial::test("daemon::running_containers_are_attached_to", running),
+        Trial::test("daemon::metrics_are_served_on_loopback", metrics),
+        Trial::test("daemon::only_the_group_may_ask", peers),
+        Trial::test("daemon::gives_up_what_it_does_not_need", privileges),
+        Trial::test("daemon::bad_starts", bad_starts),
+    ]
+}
+
+/// A daemon of a test's own.
+struct Daemon {
+    directory: tempfile::TempDir,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    fn start(options: &[&str]) -> Result<Self, Failed> {
+        let directory = tempfile::tempdir()?;
+        let mut daemon = Self {
+            directory,
+            child: None,
+        };
+        daemon.begin(options)?;
+        Ok(daemon)
+    }
+
+    /// Starts it, and returns when it says that it is ready, as to systemd.
+    fn begin(&mut self, options: &[&str]) -> Verdicts {
+        let place = self.directory.path().join("notify");
+        let _ = std::fs::remove_file(&place);
+        let notified = UnixDatagram::bind(&place)?;
+        notified.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let child = self
+            .command(&["daemon", "--save-every", "1s", "--state"])
+            .arg(self.directory.path().join("state"))
+            .args(options)
+            .env("NOTIFY_SOCKET", &place)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        self.child = Some(child);
+        let mut message = [0; 256];
+        let length = notified.recv(&mut message)?;
+        ensure(
+            message[..length].starts_with(b"READY=1"),
+            String::from_utf8_lossy(&message[..length]),
+        )
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("run/capaudit.sock")
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(CAPAUDIT);
+        command
+            .args(words.first())
+            .arg("--socket")
+            .arg(self.socket())
+            .args(words.get(1..).unwrap_or_default());
+        command
+    }
+
+    fn pid(&self) -> Result<Pid, Failed> {
+        let child = self.child.as_ref().ok_or("no daemon")?;
+        Ok(Pid::from_raw(i32::try_from(child.id())?))
+    }
+
+    fn end(&mut self) -> Result<ExitStatus, Failed> {
+        signal::kill(self.pid()?, signal::Signal::SIGTERM)?;
+        Ok(self.child.take().ok_or("no daemon")?.wait()?)
+    }
+
+    fn live(&self) -> Result<Report, Failed> {
+        let output = self
+            .command(&["report", "--live", "--format", "json"])
+            .output()?;
+        ensure(
+            output.status.success(),
+            String::from_utf8_lossy(&output.stderr),
+        )?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn docker(words: &[&str]) -> Verdicts {
+    let output = Command::new("docker").args(words).output()?;
+    ensure(
+        output.status.success(),
+        String::from_utf8_lossy(&output.stderr),
+    )
+}
+
+fn recommended(report: &Report, name: &str) -> Result<Vec<String>, Failed> {
+    report
+        .subjects
+        .iter()
+        .find(|subject| subject.name == name)
+        .map(|subject| subject.cap_add.clone())
+        .ok_or_else(|| format!("no {name} in {:?}", report.subjects).into())
+}
+
+fn restart() -> Verdicts {
+    let mut daemon = Daemon::start(&[])?;
+    docker(&[
+        "run",
+        "--rm",
+        "--name",
+        "daemon-before",
+        IMAGE,
+        "chown",
+        "1",
+        "/opt",
+    ])?;
+    ensure(daemon.end()?.success(), "the daemon failed")?;
+    ensure(!daemon.socket().exists(), "its socket is left")?;
+    daemon.begin(&[])?;
+    docker(&[
+        "run",
+        "--rm",
+        "--name",
+        "daemon-after",
+        IMAGE,
+        "chroot",
+        "/",
+        "true",
+    ])?;
+    let report = daemon.live()?;
+    ensure(recommended(&report, "daemon-before")? == ["CHOWN"], &report)?;
+    ensure(
+        recommended(&report, "daemon-after")? == ["SYS_CHROOT"],
+        &report,
+    )?;
+    // Killed, it has what was saved last.
+    std::thread::sleep(Duration::from_millis(1500));
+    signal::kill(daemon.pid()?, signal::Signal::SIGKILL)?;
+    daemon.child.take().ok_or("no daemon")?.wait()?;
+    daemon.begin(&[])?;
+    let report = daemon.live()?;
+    ensure(
+        recommended(&report, "daemon-after")? == ["SYS_CHROOT"],
+        &report,
+    )
+}
+
+fn running() -> Verdicts {
+    let _ = Command::new("docker")
+        .args(["rm", "-f", "daemon-running"])
+        .output();
+    docker(&[
+        "run",
+        "-d",
+        "--name",
+        "daemon-running",
+        IMAGE,
+        "sleep",
+        "600",
+    ])?;
+    let daemon = Daemon::start(&[])?;
+    let executed = docker(&["exec", "daemon-running", "chown", "1", "/opt"]);
+    let report = daemon.live();
+    docker(&["rm", "-f", "daemon-running"])?;
+    executed?;
+    let report = report?;
+    ensure(
+        recommended(&report, "daemon-running")? == ["CHOWN"],
+        &report,
+    )?;
+    ensure(!report.session.complete, &report.session)
+}
+
+fn metrics() -> Verdicts {
+    // A port that was free a moment ago.
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let _daemon = Daemon::start(&["--metrics", &address.to_string()])?;
+    docker(&[
+        "run",
+        "--rm",
+        "--name",
+        "daemon-measured",
+        IMAGE,
+        "chown",
+        "1",
+        "/opt",
+    ])?;
+    let get = |path: &str| -> Result<String, Failed> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    let answer = get("/metrics")?;
+    ensure(answer.starts_with("HTTP/1.0 200"), &answer)?;
+    let wanted = "capaudit_needed{kind=\"container\",name=\"daemon-measured\",image=\"gt-corpus:1\",project=\"\",service=\"\",capability=\"CHOWN\"} 1";
+    ensure(answer.lines().any(|line| line == wanted), &answer)?;
+    ensure(answer.ends_with("# EOF\n"), &answer)?;
+    ensure(get("/")?.starts_with("HTTP/1.0 404"), "no 404")
+}
+
+fn peers() -> Verdicts {
+    let daemon = Daemon::start(&["--group", "daemon"])?;
+    // The binary's own directory may be root's alone.
+    let program = daemon.directory.path().join("capaudit");
+    std::fs::copy(CAPAUDIT, &program)?;
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(
+        daemon.directory.path(),
+        std::fs::Permissions::from_mode(0o755),
+    )?;
+    let ask = |group: &str| {
+        Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", group, "--clear-groups"])
+            .arg(&program)
+            .args(["report", "--live", "--socket"])
+            .arg(daemon.socket())
+            .output()
+    };
+    let member = ask("daemon")?;
+    ensure(
+        member.status.success(),
+        String::from_utf8_lossy(&member.stderr),
+    )?;
+    let stranger = ask("nogroup")?;
+    let text = String::from_utf8_lossy(&stranger.stderr);
+    ensure(stranger.status.code() == Some(2), stranger.status)?;
+    ensure(
+        text.lines().count() == 1 && text.contains("ermission denied"),
+        &text,
+    )?;
+    // Credentials count even where the mode lets somebody in.
+    std::fs::set_permissions(daemon.socket(), std::fs::Permissions::from_mode(0o666))?;
+    let stranger = ask("nogroup")?;
+    let text = String::from_utf8_lossy(&stranger.stderr);
+    ensure(
+        stranger.status.code() == Some(2) && text.contains("refuses"),
+        &text,
+    )
+}
+
+fn privileges() -> Verdicts {
+    let daemon = Daemon::start(&[])?;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()?))?;
+    for line in status
+        .lines()
+        .filter(|line| line.starts_with("CapEff:") || line.starts_with("CapPrm:"))
+    {
+        let set: capaudit::capability::CapSet = line[7..]
+            .trim()
+            .parse()
+            .map_err(|error| format!("{error}"))?;
+        let kept = capaudit::daemon::KEPT.into_iter().collect();
+        ensure(set.difference(kept).is_empty(), line)?;
+    }
+    Ok(())
+}
+
+fn bad_starts() -> Verdicts {
+    let daemon = Daemon::start(&[])?;
+    let refused = |words: &[&str], wanted: &str| -> Verdicts {
+        let output = Command::new(CAPAUDIT).arg("daemon").args(words).output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure(output.status.code() == Some(2), (words, &text))?;
+        ensure(text.contains(wanted) && !text.contains("panic"), &text)
+    };
+    let other = tempfile::tempdir()?;
+    let place = |name: &str| other.path().join(name).to_string_lossy().into_owned();
+    let (socket, state) = (place("s"), place("state"));
+    let taken = daemon.socket().to_string_lossy().into_owned();
+    refused(
+        &["--socket", &taken, "--state", &state],
+        "another capaudit daemon",
+    )?;
+    refused(
+        &[
+            "--socket",
+            &socket,
+            "--state",
+            &state,
+            "--group",
+            "no-such-group",
+        ],
+        "no group",
+    )?;
+    refused(&["--metrics", "0.0.0.0:9477"], "loopback")?;
+    std::fs::write(other.path().join("state/session.json"), "{")?;
+    refused(
+        &["--socket", &socket, "--state", &state],
+        "move the file away",
+    )?;
+    let left = std::fs::read_to_string(other.path().join("state/session.json"))?;
+    ensure(left == "{", left)
+}

@@ -1,0 +1,391 @@
+//! `cargo xtask verify`: whether `capaudit verify --minimize` finds the minimal set of every scenario, with a proof for each
+//! member, and how many runs that takes.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+    process::{self, Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::{
+    build,
+    page::{Setting, table},
+    parallel,
+    score::{Verdict, judge},
+};
+use crate::{
+    capability::Set, command, docker, docker::Client, grantable, images, project,
+    scenario::Scenario,
+};
+
+/// Verify the minimal sets of the corpus with capaudit
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Scenarios to verify [default: all]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// How many are verified at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    jobs: u8,
+
+    /// Write the result with all proofs to this file, as Markdown
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    write: Option<PathBuf>,
+
+    /// The capaudit to use, instead of building one
+    #[arg(long, value_name = "FILE")]
+    capaudit: Option<PathBuf>,
+}
+
+/// The part of the report that is judged.
+#[derive(Debug, Deserialize)]
+struct Report {
+    verification: Verification,
+}
+
+#[derive(Debug, Deserialize)]
+struct Verification {
+    passed: bool,
+    set: Set,
+    runs: usize,
+    proofs: Vec<Proof>,
+    removed: Vec<Member>,
+    unsettled: Vec<Member>,
+    missed: Vec<Member>,
+    flaky: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Member {
+    #[serde(deserialize_with = "one")]
+    capability: Set,
+}
+
+/// A set of one, from a name.
+fn one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Set, D::Error> {
+    Set::of(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+/// A run that failed without one member.
+#[derive(Debug, Deserialize)]
+struct Proof {
+    #[serde(flatten)]
+    of: Member,
+    exit_status: i32,
+    #[serde(default)]
+    timed_out: bool,
+    output: Vec<String>,
+}
+
+impl Verification {
+    /// What the audit recommended, or the search had to add.
+    fn candidates(&self) -> usize {
+        self.proofs.len() + self.removed.len() + self.unsettled.len()
+    }
+
+    /// Members without a run that failed without them.
+    fn unproven(&self) -> Set {
+        self.proofs
+            .iter()
+            .filter(|proof| proof.exit_status != 0 || proof.timed_out)
+            .fold(self.set, |left, proof| left.without(proof.of.capability))
+    }
+}
+
+/// One scenario's line.
+#[derive(Debug)]
+struct Row {
+    scenario: String,
+    outcome: Result<(Verdict, Verification), String>,
+}
+
+impl Row {
+    /// What is not as it should be.
+    fn fault(&self) -> Option<String> {
+        let (verdict, verification) = match &self.outcome {
+            Ok(outcome) => outcome,
+            Err(reason) => return Some(reason.clone()),
+        };
+        let unproven = verification.unproven();
+        if !verification.passed {
+            Some("the final set did not pass".to_owned())
+        } else if !matches!(verdict, Verdict::Exact | Verdict::Stronger) {
+            Some(verdict.to_string())
+        } else if unproven != Set::EMPTY {
+            Some(format!("no proof of {unproven}"))
+        } else {
+            None
+        }
+    }
+}
+
+/// Verifies the scenarios, prints the result, and judges it.
+pub fn run(args: &Args) -> Result<()> {
+    let scenarios = Scenario::chosen(&args.names)?;
+    let docker = docker::connect()?;
+    images::prepare(&docker, &scenarios)?;
+    let verifier = Verifier {
+        capaudit: match &args.capaudit {
+            Some(file) => file
+                .canonicalize()
+                .with_context(|| format!("no capaudit at {}", file.display()))?,
+            None => build()?,
+        },
+        grantable: grantable::find(&docker)?,
+        docker,
+        folder: project::target().join("verified"),
+    };
+    fs::create_dir_all(&verifier.folder)
+        .with_context(|| format!("cannot create {}", verifier.folder.display()))?;
+    let rows = parallel(&scenarios, usize::from(args.jobs), |scenario| {
+        let row = verifier.verify(scenario)?;
+        println!("{}: {}", row.scenario, told(&row));
+        Ok(row)
+    })?;
+    println!("\n{}", summary(&rows));
+    if let Some(path) = &args.write {
+        let setting = Setting::here(&verifier.docker, verifier.grantable)?;
+        command::write(path, &page(&rows, &setting))?;
+        println!("wrote {}", path.display());
+    }
+    let faults: Vec<String> = rows
+        .iter()
+        .filter_map(|row| Some(format!("{}: {}", row.scenario, row.fault()?)))
+        .collect();
+    if !faults.is_empty() {
+        bail!("{}", faults.join("; "));
+    }
+    let (candidates, runs) = totals(&rows);
+    // Candidates + 2 a scenario on average; what a flaky run costs is for the next look at it.
+    if runs > candidates + 2 * rows.len() {
+        bail!(
+            "{runs} runs for {candidates} candidates in {} scenarios: more than candidates + 2",
+            rows.len()
+        );
+    }
+    Ok(())
+}
+
+/// What every verification has in common.
+struct Verifier {
+    capaudit: PathBuf,
+    docker: Client,
+    grantable: Set,
+    folder: PathBuf,
+}
+
+impl Verifier {
+    fn verify(&self, scenario: &Scenario) -> Result<Row> {
+        let truth = scenario.truth()?;
+        let report = self.folder.join(format!("{}.json", scenario.name));
+        let log = self.folder.join(format!("{}.log", scenario.name));
+        // The report of an earlier run would be taken for this one's.
+        drop(fs::remove_file(&report));
+        let output = command::create(&log)?;
+        let errors = output
+            .try_clone()
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        let container = format!("capaudit-verify-{}-{}", scenario.name, process::id());
+        let status = Command::new(&self.capaudit)
+            .args(["verify", "--minimize", "--format", "json", "--output"])
+            .arg(&report)
+            .arg("--")
+            .arg(self.docker.program())
+            .args(scenario.docker_arguments(&container, self.grantable))
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .status()
+            .with_context(|| format!("cannot start {}", self.capaudit.display()))?;
+        let outcome = fs::read(&report)
+            .map_err(|_error| {
+                let said = fs::read(&log).unwrap_or_default();
+                let last = command::last_lines(&String::from_utf8_lossy(&said), 1).pop();
+                format!("{status}: {}", last.unwrap_or_default())
+            })
+            .and_then(|text| {
+                serde_json::from_slice::<Report>(&text)
+                    .map_err(|error| format!("odd report: {error}"))
+            })
+            .map(|Report { verification }| (judge(verification.set, &truth), verification));
+        Ok(Row {
+            scenario: scenario.name.clone(),
+            outcome,
+        })
+    }
+}
+
+fn told(row: &Row) -> String {
+    match (&row.outcome, row.fault()) {
+        (Ok((verdict, verification)), None) => format!(
+            "{verdict}, every member proven, {} runs for {} candidates",
+            verification.runs,
+            verification.candidates()
+        ),
+        (_, fault) => format!("FAULT: {}", fault.unwrap_or_default()),
+    }
+}
+
+fn totals(rows: &[Row]) -> (usize, usize) {
+    rows.iter()
+        .filter_map(|row| row.outcome.as_ref().ok())
+        .fold((0, 0), |(candidates, runs), (_verdict, verification)| {
+            (
+                candidates + verification.candidates(),
+                runs + verification.runs,
+            )
+        })
+}
+
+fn summary(rows: &[Row]) -> String {
+    let good = rows.iter().filter(|row| row.fault().is_none()).count();
+    let exact = rows
+        .iter()
+        .filter(|row| matches!(&row.outcome, Ok((Verdict::Exact, _))))
+        .count();
+    let (candidates, runs) = totals(rows);
+    format!(
+        "{good} of {} minimal and proven ({exact} of them with the least power), {runs} runs for {candidates} candidates\n",
+        rows.len()
+    )
+}
+
+/// The page for the documentation.
+fn page(rows: &[Row], setting: &Setting) -> String {
+    let lines = rows.iter().map(|row| match &row.outcome {
+        Ok((verdict, verification)) => vec![
+            row.scenario.clone(),
+            verification.set.to_string(),
+            row.fault().unwrap_or_else(|| verdict.to_string()),
+            verification.candidates().to_string(),
+            verification.runs.to_string(),
+            notes(verification),
+        ],
+        Err(reason) => vec![row.scenario.clone(), String::new(), reason.clone()],
+    });
+    let mut text = format!(
+        "# Verification of the corpus
+
+{} by `cargo xtask verify --write`: each scenario under `capaudit verify --minimize`, from a container that may use
+everything. {}
+{}
+## Proofs
+
+For each member the last line of the run that failed without it.
+
+",
+        setting.measured(),
+        summary(rows),
+        table(
+            &["scenario", "set", "verdict", "candidates", "runs", "notes"],
+            lines.collect()
+        )
+    );
+    for row in rows {
+        let Ok((_verdict, verification)) = &row.outcome else {
+            continue;
+        };
+        if verification.proofs.is_empty() {
+            continue;
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{}", row.scenario);
+        for proof in &verification.proofs {
+            let how = if proof.timed_out {
+                "no end in time".to_owned()
+            } else {
+                format!("status {}", proof.exit_status)
+            };
+            let last = proof.output.iter().rev().find(|line| !line.is_empty());
+            let _ = writeln!(
+                text,
+                "- {}: {how}{}",
+                proof.of.capability,
+                last.map_or_else(String::new, |line| format!(
+                    ": `{}`",
+                    line.replace('`', "'")
+                ))
+            );
+        }
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text.push('\n');
+    text
+}
+
+fn notes(verification: &Verification) -> String {
+    let mut notes = Vec::new();
+    if verification.flaky {
+        notes.push("runs disagreed".to_owned());
+    }
+    let all = |members: &[Member]| -> Set {
+        members
+            .iter()
+            .fold(Set::EMPTY, |all, member| all.union(member.capability))
+    };
+    for (what, members) in [
+        ("removed", &verification.removed),
+        ("missed by the audit", &verification.missed),
+        ("not settled", &verification.unsettled),
+    ] {
+        if !members.is_empty() {
+            notes.push(format!("{what} {}", all(members)));
+        }
+    }
+    notes.join("; ")
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn row(set: &str, proven: &[&str], verdict: Verdict) -> Row {
+        let proofs: Vec<_> = proven
+            .iter()
+            .map(|name| {
+                serde_json::json!({ "capability": name, "service": "", "command": [], "exit_status": 1,
+                                    "timed_out": false, "output": ["a", "`refused`", ""] })
+            })
+            .collect();
+        let names: Vec<&str> = set.split_whitespace().collect();
+        let report = serde_json::json!({ "verification": {
+            "passed": true, "set": names, "runs": proven.len() + 2, "proofs": proofs,
+            "removed": [], "unsettled": [], "missed": [], "flaky": false,
+        } });
+        let Report { verification } = serde_json::from_value(report).unwrap();
+        Row {
+            scenario: "s".to_owned(),
+            outcome: Ok((verdict, verification)),
+        }
+    }
+
+    #[test]
+    fn a_minimal_and_proven_set_is_no_fault() {
+        let good = row("CHOWN KILL", &["CHOWN", "KILL"], Verdict::Exact);
+        assert_eq!(good.fault(), None);
+        assert_eq!(totals(&[good]), (2, 4));
+    }
+
+    #[test]
+    fn what_is_not_minimal_or_not_proven_is_a_fault() {
+        let unproven = row("CHOWN KILL", &["CHOWN"], Verdict::Exact);
+        assert_eq!(unproven.fault().as_deref(), Some("no proof of KILL"));
+        let extra = Verdict::Extra("KILL".parse().unwrap());
+        let fault = row("CHOWN KILL", &["CHOWN", "KILL"], extra).fault();
+        assert_eq!(fault.as_deref(), Some("extra KILL"));
+    }
+
+    #[test]
+    fn proofs_cannot_break_out_of_their_quotes() {
+        let setting = Setting::of_test();
+        let text = page(&[row("CHOWN", &["CHOWN"], Verdict::Exact)], &setting);
+        assert!(text.contains("- CHOWN: status 1: `'refused'`\n"), "{text}");
+    }
+}
