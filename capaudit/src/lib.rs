@@ -20,3 +20,4 @@ pub mod report;
 pub mod session;
 pub mod subject;
 pub mod verify;
+pub mod watch;

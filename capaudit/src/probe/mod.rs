@@ -128,7 +128,8 @@ pub struct Settings {
     pub capabilities: CapSet,
     /// Leave out checks that were granted.
     pub denied_only: bool,
-    /// Send every check, not only the first sightings: up to this many a second of each processor.
+    /// Hand checks out one by one: all of them, up to this many a second of each processor; with 0 only the first
+    /// sightings, which are sent anyhow.
     pub singles: Option<u32>,
     /// Size of the ring buffer in bytes; a power of two, at least a page.
     pub ring_bytes: u32,
@@ -454,7 +455,9 @@ impl AsFd for Tracer {
 
 /// What is allowed in a second, in a period of the kernel side's: 2^26 ns.
 fn of_a_period(a_second: u32) -> u32 {
-    (a_second / 15).max(1)
+    /// 2^26 ns go into a second this many times.
+    const PERIODS: u32 = 15;
+    a_second.div_ceil(PERIODS)
 }
 
 /// Loads the object, with its constants set.

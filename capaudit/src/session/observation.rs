@@ -309,6 +309,15 @@ impl Observation {
     ///
     /// The kernel's maps cannot be read.
     pub async fn finish(mut self, origin: Origin) -> Result<Ledger, ObservationError> {
+        self.stop();
+        self.collector.finish(&mut self.tracer)?;
+        let facts = self.collector.facts();
+        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
+            .await
+    }
+
+    /// Takes what there is, and nothing that happens from now on.
+    pub fn stop(&mut self) {
         // What still runs is not watched any more, so that totals and records are of the same moment.
         self.tracer.stop();
         for _ in 0..LAST_BATCHES {
@@ -320,10 +329,6 @@ impl Observation {
                 break;
             }
         }
-        self.collector.finish(&mut self.tracer)?;
-        let facts = self.collector.facts();
-        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
-            .await
     }
 
     /// What was found so far; everything goes on.
