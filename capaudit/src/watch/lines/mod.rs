@@ -3,6 +3,8 @@
 pub mod json;
 mod plain;
 
+pub use plain::{outcome, result};
+
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
