@@ -190,8 +190,9 @@ impl Collector {
             Event::Adopt(fork) => self.adopt(&fork),
             Event::Exec(exec) => {
                 if self.tracker.wants_all() {
-                    let place = self.place_of_exec(&exec);
-                    self.tracker.exec_in(&exec, place);
+                    let program = self.program_of(&exec);
+                    let place = self.place_of_exec(&exec, &program);
+                    self.tracker.exec_in(&exec, place, program.into());
                 } else {
                     self.tracker.exec(&exec);
                 }
@@ -219,15 +220,31 @@ impl Collector {
         }
     }
 
+    /// What was executed. Runtimes execute themselves through names that say nothing to anybody else; what such a name
+    /// stands for is a file, or one that was never linked: then it is what was executed before.
+    fn program_of(&self, exec: &Exec) -> String {
+        let path = describe::text(&exec.path);
+        if !(path.starts_with("/proc/") || path.starts_with("/dev/fd/")) {
+            return path;
+        }
+        std::fs::read_link(format!("/proc/{}/exe", exec.header.tgid))
+            .ok()
+            .filter(|target| target.exists())
+            .filter(|target| target.file_name().is_some())
+            .map(|target| target.to_string_lossy().into_owned())
+            .or_else(|| Some(self.tracker.image(exec.previous)?.exe.to_string()))
+            .filter(|program| !program.is_empty())
+            .unwrap_or(path)
+    }
+
     /// Where the process belongs that runs another executable: by its record, and only where that does not tell,
     /// by what can still be seen of it.
-    fn place_of_exec(&self, exec: &Exec) -> Identity {
+    fn place_of_exec(&self, exec: &Exec, program: &str) -> Identity {
         let names = exec.cgroups.each_ref().map(|name| until_nul(name));
         if let Some(container) = ContainerId::from_cgroups(&names) {
             return Identity::Container(container);
         }
-        let program = describe::text(&exec.path);
-        attached::place_of(exec.header.tgid, &program).unwrap_or_else(|| {
+        attached::place_of(exec.header.tgid, program).unwrap_or_else(|| {
             let before = self.tracker.image(exec.previous).map(|image| image.owner);
             match before {
                 Some(Owner::Subject(id))

@@ -131,7 +131,7 @@ pub struct Tracker {
 /// Subjects from which on further programs are not told apart.
 const MAX_PLACES: usize = 4096;
 /// What they are then.
-const OTHER_PROGRAMS: &str = "other programs";
+pub const OTHER_PROGRAMS: &str = "other programs";
 
 /// Which containers are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -275,7 +275,7 @@ impl Tracker {
     }
 
     /// A process of `place` runs another executable, if everything is ours.
-    pub fn exec_in(&mut self, exec: &Exec, place: Identity) {
+    pub fn exec_in(&mut self, exec: &Exec, place: Identity, program: Arc<str>) {
         let is_container = matches!(place, Identity::Container(_));
         let id = self.place(place, &exec.namespaces, exec.sets.bounding, exec.ids.uid);
         if let Some(previous) = self.images.get_mut(&exec.previous)
@@ -285,6 +285,9 @@ impl Tracker {
             previous.became = Some(id);
         }
         self.executed(exec, Owner::Subject(id));
+        if let Some(image) = self.images.get_mut(&exec.header.image) {
+            image.exe = program;
+        }
     }
 
     /// The subject of a place. Services and programs may have run before, unseen.

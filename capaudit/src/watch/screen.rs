@@ -15,13 +15,17 @@ use std::{
 
 use crossterm::{clipboard::CopyToClipboard, event, execute};
 use nix::sys::signal::Signal;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::guard::Screen;
 use crate::{
     launch::{Signals, Streams},
     ledger::write_whole,
-    session::audit::AuditError,
+    session::audit::{AuditError, hurry},
     watch::{
         Plan, Scope,
         model::{Effect, Model},
@@ -38,8 +42,10 @@ const WAITING: usize = 64;
 const AT_A_TIME: usize = 32;
 /// Keys taken between two frames.
 const KEYS_AT_A_TIME: usize = 64;
+/// How long we may take to end when the terminal is gone.
+const HANGUP_PATIENCE: Duration = Duration::from_secs(5);
 /// Single checks a second that are worth sending: nobody reads more.
-const SINGLES: u32 = 3000;
+const SINGLES: u32 = 10_000;
 
 /// Single checks a second that each processor may send for the screen.
 pub fn singles_a_second() -> u32 {
@@ -76,16 +82,17 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        Ok(runtime.block_on(watch(
-            &owned,
-            telling,
-            signals,
-            asked,
-            |message| match messages.send(message) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(_nobody) => ControlFlow::Break(()),
-            },
-        )))
+        Ok(
+            runtime.block_on(watch(&owned, telling, signals, asked, |message| {
+                if matches!(message, Message::Signal(Signal::SIGHUP)) {
+                    end_soon();
+                }
+                match messages.send(message) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_nobody) => ControlFlow::Break(()),
+                }
+            })),
+        )
     });
     // What cannot be watched is said on the terminal as it was.
     let Ok(first) = shown.recv() else {
@@ -95,6 +102,8 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
     let size = screen.size()?;
     let mut model = Model::new(&plan.scope.to_string(), has_command, noise, size);
     model.take(first);
+    // Keys first: the thread that watches has its own priority.
+    hurry();
     let looked = Looking {
         screen,
         model,
@@ -107,6 +116,15 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
     let finished = ended(source);
     looked?;
     finished
+}
+
+/// The terminal is gone. Should it have gone just while keys were read, crossterm reads its end for ever, and nobody
+/// else would end us.
+fn end_soon() {
+    thread::spawn(|| {
+        thread::sleep(HANGUP_PATIENCE);
+        std::process::exit(128 + Signal::SIGHUP as i32);
+    });
 }
 
 fn ended(
@@ -124,6 +142,21 @@ fn read_output(mut reader: io::PipeReader, messages: &SyncSender<Message>) {
     while let Ok(length @ 1..) = reader.read(&mut some) {
         let _ = messages.send(Message::Output(some[..length].to_vec()));
     }
+}
+
+/// Waits for keys, or for a signal (that the size has changed). False if the terminal is gone: crossterm would read its
+/// end for ever.
+fn wait(patience: Duration) -> io::Result<bool> {
+    let input = io::stdin();
+    let mut polled = [PollFd::new(&input, PollFlags::IN)];
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+    match poll(&mut polled, Some(&patience)) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(!polled[0]
+        .revents()
+        .intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL))
 }
 
 /// Somebody sits at the screen.
@@ -151,7 +184,10 @@ impl Looking {
             } else {
                 FRAME
             };
-            let mut ready = event::poll(patience)?;
+            if !wait(patience)? {
+                return self.does(Some(Effect::Quit)).map(|_quit| ());
+            }
+            let mut ready = event::poll(Duration::ZERO)?;
             for _ in 0..KEYS_AT_A_TIME {
                 if !ready {
                     break;

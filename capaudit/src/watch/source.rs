@@ -99,7 +99,7 @@ pub struct Finished {
     pub ledger: Ledger,
     /// What was missing among the single checks.
     pub missing: Missing,
-    /// How the command ended; `None` if there was none, or it still runs.
+    /// How the command ended; `None` if there was none, or it did not end by itself.
     pub status: Option<ExitStatus>,
 }
 
@@ -329,11 +329,15 @@ impl Running {
         };
         command.forward(Signal::SIGTERM);
         let deadline = Instant::now() + LAST_PATIENCE;
-        while self.status.is_none() && Instant::now() < deadline {
+        while Instant::now() < deadline {
+            let ended = command.ended();
+            if ended
+                .map_err(system("cannot wait for the command"))?
+                .is_some()
+            {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
-            self.status = command
-                .ended()
-                .map_err(system("cannot wait for the command"))?;
         }
         Ok(())
     }

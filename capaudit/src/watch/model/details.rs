@@ -3,7 +3,7 @@
 use crate::{
     advise::{Evidence, Verdict},
     capability::Capability,
-    ledger::{CheckRecord, Credentials, Object, Outcome, Place, Sample},
+    ledger::{CheckRecord, Credentials, Object, Place, Sample},
     report::{SubjectReport, sanitize},
     session::single::Single,
     watch::{
@@ -132,7 +132,8 @@ impl Details {
         if let Some(sample) = record.samples.last() {
             self.sample(sample);
         }
-        if record.count > 1 || identity.outcome == Outcome::Denied {
+        // Of several checks of a call only the last is told the outcome.
+        if record.succeeded + record.failed > 0 {
             let errno = match record.errno {
                 0 => String::new(),
                 errno => format!(", last {}", result(Some(-i64::from(errno)))),

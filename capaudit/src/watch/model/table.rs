@@ -4,14 +4,19 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::{
     advise::{Evidence, Verdict},
+    capability::CapSet,
     ledger::Kind,
     report::{SubjectReport, sanitize},
+    subject::OTHER_PROGRAMS,
     watch::{
         filter::{Facets, Filter},
         model::history::{History, Series},
         state::{Leaf, State},
     },
 };
+
+/// What programs outside containers and services are gathered under.
+const MACHINE: &str = "this machine's programs";
 
 /// What the rows are gathered under, outermost first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,9 +55,19 @@ impl Grouping {
 
     fn path(self, leaf: &Leaf, subject: &SubjectReport) -> [String; 3] {
         let program = program_name(leaf);
+        let subject_name = |subject: &SubjectReport| {
+            if is_program(leaf, subject) {
+                MACHINE.to_owned()
+            } else {
+                subject_name(subject)
+            }
+        };
         let capability = leaf.capability.name().to_owned();
         match self {
             Self::Subject => [subject_name(subject), program, capability],
+            Self::Service if subject.compose_service.is_empty() => {
+                [subject_name(subject), program, capability]
+            }
             Self::Service => [service_name(subject), program, capability],
             Self::Capability => [capability, subject_name(subject), program],
             Self::Program => [program, capability, subject_name(subject)],
@@ -121,6 +136,8 @@ pub struct Row {
     pub verdict: Verdict,
     /// How sure that is.
     pub evidence: Evidence,
+    /// What is needed of it, so far.
+    pub needs: CapSet,
     /// Its leaf, or the most important of those below it: index in the state.
     pub leaf: usize,
 }
@@ -163,9 +180,9 @@ pub fn rows(state: &State, history: &History, choice: &Choice<'_>) -> Vec<Row> {
             granted: leaf.granted.saturating_sub(granted),
             denied: leaf.denied.saturating_sub(denied),
             series: history.get(&key),
-            leaf: index,
-            verdict: leaf.verdict,
-            evidence: leaf.evidence,
+            index,
+            leaf,
+            rank: rank(leaf, subject),
         };
         let since_mark = choice.base.is_none() || counted.granted + counted.denied > 0;
         if since_mark && is_shown(leaf, subject, counted.denied > 0, choice.filter) {
@@ -207,9 +224,16 @@ struct Counted<'a> {
     granted: u64,
     denied: u64,
     series: Option<&'a Series>,
-    leaf: usize,
-    verdict: Verdict,
-    evidence: Evidence,
+    index: usize,
+    leaf: &'a Leaf,
+    rank: Rank,
+}
+
+/// What comes first: what is needed, the surest of that, and what is no mere program of the machine.
+type Rank = (bool, Verdict, Evidence);
+
+fn rank(leaf: &Leaf, subject: &SubjectReport) -> Rank {
+    (!is_program(leaf, subject), leaf.verdict, leaf.evidence)
 }
 
 /// A row to be, with those below it.
@@ -218,7 +242,8 @@ struct Node {
     granted: u64,
     denied: u64,
     series: Series,
-    best: Option<(Verdict, Evidence, usize)>,
+    needs: CapSet,
+    best: Option<(Rank, usize)>,
     below: BTreeMap<String, Node>,
 }
 
@@ -229,12 +254,11 @@ impl Node {
         if let Some(series) = counted.series {
             self.series.add(series);
         }
-        let best = (counted.verdict, counted.evidence, counted.leaf);
-        if self
-            .best
-            .is_none_or(|known| (known.0, known.1) < (best.0, best.1))
-        {
-            self.best = Some(best);
+        if counted.leaf.verdict == Verdict::Needed {
+            self.needs.insert(counted.leaf.capability);
+        }
+        if self.best.is_none_or(|(rank, _)| rank < counted.rank) {
+            self.best = Some((counted.rank, counted.index));
         }
         if let Some((first, rest)) = path.split_first() {
             let below = self.below.entry(first.clone()).or_default();
@@ -242,20 +266,22 @@ impl Node {
         }
     }
 
+    fn rank(&self) -> (Option<Rank>, u64) {
+        (self.best.map(|(rank, _)| rank), self.granted + self.denied)
+    }
+
     fn rows(self, key: &str, depth: usize, choice: &Choice<'_>, rows: &mut Vec<Row>) {
         let mut below: Vec<(String, Self)> = self.below.into_iter().collect();
         // Stable: equal ones stay in the order of their names.
         below.sort_by(|(_, a), (_, b)| match choice.sorting {
-            Sorting::Verdict => (b.best, b.granted + b.denied)
-                .partial_cmp(&(a.best, a.granted + a.denied))
-                .unwrap_or(std::cmp::Ordering::Equal),
+            Sorting::Verdict => b.rank().cmp(&a.rank()),
             Sorting::Total => (b.granted + b.denied).cmp(&(a.granted + a.denied)),
             Sorting::Rate => b.series.rate.total_cmp(&a.series.rate),
             Sorting::Denied => b.denied.cmp(&a.denied),
             Sorting::Name => std::cmp::Ordering::Equal,
         });
         for (label, node) in below {
-            let Some((verdict, evidence, leaf)) = node.best else {
+            let Some(((_, verdict, evidence), leaf)) = node.best else {
                 continue;
             };
             let key = format!("{key}\u{0}{label}");
@@ -269,6 +295,7 @@ impl Node {
                 series: node.series.clone(),
                 verdict,
                 evidence,
+                needs: node.needs,
                 leaf,
                 key: key.clone(),
             });
@@ -302,11 +329,15 @@ pub fn subject_name(subject: &SubjectReport) -> String {
 }
 
 fn service_name(subject: &SubjectReport) -> String {
-    if subject.compose_service.is_empty() {
-        subject_name(subject)
-    } else {
-        format!("{}/{}", subject.compose_project, subject.compose_service)
-    }
+    format!("{}/{}", subject.compose_project, subject.compose_service)
+}
+
+/// Whether a subject is nothing but one program of the machine: these are gathered under one name.
+fn is_program(leaf: &Leaf, subject: &SubjectReport) -> bool {
+    subject.kind == Kind::Process
+        && (subject.name == leaf.program
+            || subject.name == OTHER_PROGRAMS
+            || subject.name.starts_with('['))
 }
 
 fn program_name(leaf: &Leaf) -> String {

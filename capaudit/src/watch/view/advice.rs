@@ -16,7 +16,12 @@ use crate::{
 
 /// Draws the pane.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
-    let width = usize::from(area.width.saturating_sub(1));
+    let area = Rect {
+        x: area.x + 1,
+        width: area.width.saturating_sub(1),
+        ..area
+    };
+    let width = usize::from(area.width);
     let title = heading(
         "RECOMMENDATION so far",
         model,

@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// Columns from which on there is room for the reason, too.
+const WITH_REASON: usize = 140;
+
 /// Draws the pane.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let title = match model.stream.at {
@@ -52,11 +55,13 @@ fn line<'a>(single: &Single, theme: Theme, width: usize) -> Line<'a> {
         Some(value) if value < 0 => result(Some(value)),
         _ => String::new(),
     };
-    let call = sanitize(&format!(
-        "{} {} {call}",
-        identity.syscall.as_deref().unwrap_or_default(),
-        single.object
-    ));
+    let mut words = vec![identity.syscall.as_deref().unwrap_or_default()];
+    words.extend([single.object.as_str(), call.as_str()]);
+    if width >= WITH_REASON {
+        words.extend(["-", judgement.reason.as_str()]);
+    }
+    words.retain(|word| !word.is_empty());
+    let call = sanitize(&words.join(" "));
     let capability = identity.capability.name();
     let who = sanitize(&format!("{}[{}]", identity.asker.comm, single.pid));
     let verdict = verdict_text(judgement.verdict, judgement.evidence);

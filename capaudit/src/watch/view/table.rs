@@ -91,7 +91,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
         right("per s", columns.rate),
         fit(" lately", columns.curve),
         fit(" verdict so far", columns.verdict),
-        fit("why, call", columns.call),
+        fit("call, and why", columns.call),
     ];
     let mut lines = vec![heading(
         &titles.concat(),
@@ -186,14 +186,12 @@ fn why(row: &Row, model: &Model) -> String {
         return String::new();
     };
     if row.open.is_some() {
-        return String::new();
+        let names: Vec<&str> = row.needs.names().collect();
+        return names.join(" ");
     }
-    sanitize(&format!(
-        "{} {}: {}",
-        leaf.syscall(),
-        leaf.object,
-        leaf.reason
-    ))
+    let mut words = vec![leaf.syscall(), &leaf.object, "-", &leaf.reason];
+    words.retain(|word| !word.is_empty());
+    sanitize(&words.join(" "))
 }
 
 fn right(text: &str, width: usize) -> String {
