@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::{
     advise::Verdict,
     capability::{CapSet, Capability},
+    watch::words,
 };
 
 /// What a check, or the total of some, is filtered by.
@@ -53,7 +54,7 @@ impl Filter {
             words.push("denied".to_owned());
         }
         if let Some(verdict) = self.verdict {
-            words.push(format!("verdict:{}", verdict_name(verdict)));
+            words.push(format!("verdict:{}", words::verdict(verdict)));
         }
         if !self.typed.line.is_empty() {
             words.push(self.typed.line.clone());
@@ -125,21 +126,10 @@ pub const VERDICTS: [Verdict; 5] = [
     Verdict::Noise,
 ];
 
-/// A verdict as reports write it.
-pub fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Needed => "needed",
-        Verdict::Alternative => "alternative",
-        Verdict::Tolerated => "tolerated",
-        Verdict::Ungrantable => "ungrantable",
-        Verdict::Noise => "noise",
-    }
-}
-
 fn verdict_of(name: &str) -> Result<Verdict, String> {
     VERDICTS
         .into_iter()
-        .find(|verdict| !name.is_empty() && verdict_name(*verdict).starts_with(name))
+        .find(|verdict| !name.is_empty() && words::verdict(*verdict).starts_with(name))
         .ok_or_else(|| format!("no such verdict: {name:?}"))
 }
 

@@ -4,13 +4,17 @@
 //! all totals with what they mean so far. They are shown as lines ([`lines`]: text or JSON) or on a terminal
 //! ([`screen`]), where a [`model`] takes messages and keys, and a [`view`] draws it; both are pure.
 
+pub mod columns;
 pub mod filter;
 pub mod lines;
 pub mod model;
+#[cfg(test)]
+mod samples;
 pub mod screen;
 pub mod source;
 pub mod state;
 pub mod view;
+pub mod words;
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 

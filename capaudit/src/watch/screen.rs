@@ -14,6 +14,7 @@ use std::{
 };
 
 use crossterm::{clipboard::CopyToClipboard, event, execute};
+use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -100,7 +101,13 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
     };
     let screen = Screen::enter()?;
     let size = screen.size()?;
-    let mut model = Model::new(&plan.scope.to_string(), has_command, noise, size);
+    let mut model = Model::new(
+        &plan.scope.to_string(),
+        has_command,
+        noise,
+        size,
+        TimeZone::system(),
+    );
     model.take(first);
     // Keys first: the thread that watches has its own priority.
     hurry();

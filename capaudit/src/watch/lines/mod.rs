@@ -3,8 +3,6 @@
 pub mod json;
 mod plain;
 
-pub use plain::{outcome, result};
-
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -13,6 +11,7 @@ use std::{
     os::fd::AsFd,
 };
 
+use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::{
@@ -49,6 +48,7 @@ pub struct Lines<W> {
     form: Form,
     choice: Choice,
     watching: String,
+    zone: TimeZone,
     out: W,
     distinct: HashSet<u64>,
     written: u64,
@@ -64,6 +64,7 @@ impl<W: Write + AsFd> Lines<W> {
             form,
             choice,
             watching,
+            zone: TimeZone::system(),
             out,
             distinct: HashSet::new(),
             written: 0,
@@ -98,7 +99,7 @@ impl<W: Write + AsFd> Lines<W> {
             return ControlFlow::Continue(());
         }
         let text = match self.form {
-            Form::Plain => plain::line(check),
+            Form::Plain => plain::line(check, &self.zone),
             Form::Json => json::Line::check(check).text(),
         };
         self.line(&text)?;

@@ -1,23 +1,27 @@
 //! A check as one line of aligned columns.
 
-use nix::errno::Errno;
+use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::{
-    ledger::Outcome, report::sanitize, session::single::Single, watch::filter::verdict_name,
+    report::sanitize,
+    session::single::Single,
+    watch::{columns::clip, words},
 };
 
 /// Widths of the columns before the last; what is longer moves the rest.
-const WIDTHS: [usize; 8] = [12, 7, 20, 22, 20, 14, 36, 8];
+const WIDTHS: [usize; 8] = [12, 7, SUBJECT, 22, 20, 14, 36, 8];
+/// The subject's, which is clipped: a command may be long, and says the same in every line.
+const SUBJECT: usize = 20;
 
 /// The line, without its end.
-pub fn line(check: &Single) -> String {
+pub fn line(check: &Single, zone: &TimeZone) -> String {
     let identity = &check.record.identity;
-    let local = check.time.to_zoned_datetime(jiff::tz::TimeZone::system());
+    let local = check.time.to_zoned_datetime(zone.clone());
     let columns = [
         local.strftime("%H:%M:%S.%3f").to_string(),
-        outcome(identity.outcome).to_owned(),
-        check.subject.name.clone(),
+        words::outcome(identity.outcome).to_owned(),
+        clip(&sanitize(&words::subject(&check.subject)), SUBJECT),
         format!("{}[{}]", identity.asker.comm, check.pid),
         identity.capability.cap_name().to_owned(),
         identity.syscall.clone().unwrap_or_else(|| "-".to_owned()),
@@ -26,7 +30,7 @@ pub fn line(check: &Single) -> String {
         } else {
             check.object.clone()
         },
-        result(check.result()),
+        words::result(check.result()),
     ];
     let mut text = String::new();
     for (column, width) in columns.iter().zip(WIDTHS) {
@@ -37,46 +41,8 @@ pub fn line(check: &Single) -> String {
     }
     text.push_str(&format!(
         "{}: {}",
-        verdict_name(check.judgement.verdict),
+        words::sure_verdict(check.judgement.verdict, check.judgement.evidence),
         sanitize(&check.judgement.reason)
     ));
     text
-}
-
-/// The kernel's answer.
-pub fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Granted => "granted",
-        Outcome::Denied => "denied",
-    }
-}
-
-/// What a call returned.
-pub fn result(value: Option<i64>) -> String {
-    match value {
-        None => "-".to_owned(),
-        Some(value) if value < 0 => {
-            let errno = i32::try_from(-value).map_or(Errno::UnknownErrno, Errno::from_raw);
-            match errno {
-                // The kernel's own codes, which no program sees.
-                Errno::UnknownErrno => value.to_string(),
-                known => format!("{known:?}"),
-            }
-        }
-        Some(value) => value.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_are_named() {
-        assert_eq!(result(None), "-");
-        assert_eq!(result(Some(3)), "3");
-        assert_eq!(result(Some(-13)), "EACCES");
-        assert_eq!(result(Some(-512)), "-512");
-        assert_eq!(result(Some(i64::MIN + 1)), (i64::MIN + 1).to_string());
-    }
 }

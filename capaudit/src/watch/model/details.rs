@@ -1,16 +1,13 @@
 //! Everything there is to say about one row or check.
 
+use jiff::tz::TimeZone;
+
 use crate::{
-    advise::{Evidence, Verdict},
     capability::Capability,
     ledger::{CheckRecord, Credentials, Object, Place, Sample},
     report::{SubjectReport, sanitize},
     session::single::Single,
-    watch::{
-        filter::verdict_name,
-        lines::{outcome, result},
-        state::Leaf,
-    },
+    watch::{state::Leaf, words},
 };
 
 /// One thing to say; safe to show. Without a name it goes on with the one before.
@@ -20,16 +17,6 @@ pub struct Detail {
     pub name: &'static str,
     /// What there is to say.
     pub text: String,
-}
-
-/// A verdict with how sure it is.
-pub fn verdict_text(verdict: Verdict, evidence: Evidence) -> String {
-    let name = verdict_name(verdict);
-    if verdict == Verdict::Needed && evidence == Evidence::Possible {
-        format!("possibly {name}")
-    } else {
-        name.to_owned()
-    }
 }
 
 /// About a total.
@@ -45,7 +32,7 @@ pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
         &format!("{} granted, {} denied", leaf.granted, leaf.denied),
     );
     details.capability(leaf.capability);
-    details.say("verdict", &verdict_text(leaf.verdict, leaf.evidence));
+    details.say("verdict", &words::sure_verdict(leaf.verdict, leaf.evidence));
     details.say("because", &leaf.reason);
     let advice = subject
         .capabilities
@@ -69,11 +56,11 @@ pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
 }
 
 /// About a single check.
-pub fn of_single(single: &Single) -> Vec<Detail> {
+pub fn of_single(single: &Single, zone: &TimeZone) -> Vec<Detail> {
     let record = &single.record;
     let identity = &record.identity;
     let mut details = Details::default();
-    let local = single.time.to_zoned_datetime(jiff::tz::TimeZone::system());
+    let local = single.time.to_zoned_datetime(zone.clone());
     details.say("time", &local.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string());
     details.say("subject", &single.subject.name);
     if !single.subject.image.is_empty() {
@@ -86,12 +73,12 @@ pub fn of_single(single: &Single) -> Vec<Detail> {
             identity.asker.comm, single.pid, single.tid, identity.asker.exe
         ),
     );
-    details.say("answer", outcome(identity.outcome));
+    details.say("answer", words::outcome(identity.outcome));
     details.capability(identity.capability);
     let judgement = &single.judgement;
     details.say(
         "verdict",
-        &verdict_text(judgement.verdict, judgement.evidence),
+        &words::sure_verdict(judgement.verdict, judgement.evidence),
     );
     details.say("because", &judgement.reason);
     details.record(record, &single.object);
@@ -136,7 +123,7 @@ impl Details {
         if record.succeeded + record.failed > 0 {
             let errno = match record.errno {
                 0 => String::new(),
-                errno => format!(", last {}", result(Some(-i64::from(errno)))),
+                errno => format!(", last {}", words::result(Some(-i64::from(errno)))),
             };
             self.say(
                 "calls seen",
@@ -186,7 +173,7 @@ impl Details {
         }
         let arguments = sample.arguments.map(|value| format!("{value:#x}"));
         self.say("arguments", &arguments.join(" "));
-        self.say("returned", &result(sample.result));
+        self.say("returned", &words::result(sample.result));
         let ids = sample.ids;
         self.say(
             "user",

@@ -12,6 +12,8 @@ use std::{
     path::PathBuf,
 };
 
+use jiff::tz::TimeZone;
+
 use crate::{
     export,
     launch::shell_status,
@@ -119,6 +121,8 @@ pub struct Model {
     pub hook: Option<Hook>,
     /// Why nothing more will come.
     pub ended: Option<String>,
+    /// Where whoever looks lives.
+    pub zone: TimeZone,
     /// Columns and rows.
     pub size: (u16, u16),
     /// What is looked at.
@@ -165,11 +169,18 @@ pub struct Model {
 
 impl Model {
     /// An empty screen; `noise` also shows what makes no difference.
-    pub fn new(watching: &str, has_command: bool, noise: bool, size: (u16, u16)) -> Self {
+    pub fn new(
+        watching: &str,
+        has_command: bool,
+        noise: bool,
+        size: (u16, u16),
+        zone: TimeZone,
+    ) -> Self {
         Self {
             watching: sanitize(watching),
             hook: None,
             ended: None,
+            zone,
             size,
             focus: Pane::Table,
             popup: None,
@@ -465,7 +476,7 @@ impl Model {
             Pane::Stream => self
                 .stream
                 .current(&self.filter)
-                .map(|shown| details::of_single(&shown.single)),
+                .map(|shown| details::of_single(&shown.single, &self.zone)),
             _ => self
                 .leaf()
                 .zip(self.subject())
@@ -482,3 +493,6 @@ impl Model {
         self.select(self.selected);
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -7,11 +7,14 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Theme, fit::wrap, heading};
+use super::{Theme, heading};
 use crate::{
     advise::{Evidence, Verdict},
     report::{CapabilityReport, SubjectReport, sanitize},
-    watch::model::{Model, Pane, table::subject_name},
+    watch::{
+        columns::wrap,
+        model::{Model, Pane, table::subject_name},
+    },
 };
 
 /// Draws the pane.

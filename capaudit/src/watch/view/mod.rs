@@ -1,7 +1,6 @@
 //! The screen: a pure function of the model.
 
 mod advice;
-mod fit;
 mod popup;
 mod stream;
 mod table;
@@ -14,11 +13,13 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use self::fit::{clip, fit};
 pub use self::theme::Theme;
 use crate::{
     report::sanitize,
-    watch::model::{Model, Pane, Prompt, Purpose},
+    watch::{
+        columns::{self, clip, fit},
+        model::{Model, Pane, Prompt, Purpose},
+    },
 };
 
 /// Draws everything.
@@ -139,7 +140,7 @@ fn typing<'a>(prompt: &Prompt, theme: Theme, width: u16) -> Line<'a> {
     let room = usize::from(width).saturating_sub(purpose.len() + 1);
     Line::from(vec![
         Span::styled(purpose, theme.heading()),
-        Span::raw(fit::end(&sanitize(&prompt.text), room)),
+        Span::raw(columns::end(&sanitize(&prompt.text), room)),
         Span::styled(" ", theme.selected()),
     ])
 }
@@ -199,3 +200,6 @@ fn short(number: u64) -> String {
         _ => format!("{:.1}G", number as f64 / 1e9),
     }
 }
+
+#[cfg(test)]
+mod tests;

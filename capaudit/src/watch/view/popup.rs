@@ -7,11 +7,11 @@ use ratatui::{
     widgets::{Block, Clear, Paragraph},
 };
 
-use super::{
-    Theme,
-    fit::{fit, wrap},
+use super::Theme;
+use crate::watch::{
+    columns::{fit, wrap},
+    model::{Popup, keys::HELP},
 };
-use crate::watch::model::{Popup, keys::HELP};
 
 /// Columns that a window takes at most: longer lines are hard to read.
 const WIDEST: u16 = 110;

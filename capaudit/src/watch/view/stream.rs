@@ -1,5 +1,6 @@
 //! Single checks.
 
+use jiff::tz::TimeZone;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -8,14 +9,15 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Theme, fit::fit, heading};
+use super::{Theme, heading};
 use crate::{
     ledger::Outcome,
     report::sanitize,
     session::single::Single,
     watch::{
-        lines::{outcome, result},
-        model::{Model, Pane, details::verdict_text},
+        columns::fit,
+        model::{Model, Pane},
+        words,
     },
 };
 
@@ -31,7 +33,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let mut lines = vec![heading(title, model, Pane::Stream, theme, area.width)];
     let height = usize::from(area.height.saturating_sub(1));
     for shown in model.stream.visible(&model.filter, height) {
-        let line = line(&shown.single, theme, area.width.into());
+        let line = line(&shown.single, &model.zone, theme, area.width.into());
         lines.push(if model.stream.at == Some(shown.number) {
             line.patch_style(theme.selected())
         } else {
@@ -41,10 +43,10 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn line<'a>(single: &Single, theme: Theme, width: usize) -> Line<'a> {
+fn line<'a>(single: &Single, zone: &TimeZone, theme: Theme, width: usize) -> Line<'a> {
     let identity = &single.record.identity;
     let judgement = &single.judgement;
-    let local = single.time.to_zoned_datetime(jiff::tz::TimeZone::system());
+    let local = single.time.to_zoned_datetime(zone.clone());
     let is_denied = identity.outcome == Outcome::Denied;
     let answer = if is_denied {
         theme.denied()
@@ -52,7 +54,7 @@ fn line<'a>(single: &Single, theme: Theme, width: usize) -> Line<'a> {
         Style::new()
     };
     let call = match single.result() {
-        Some(value) if value < 0 => result(Some(value)),
+        Some(value) if value < 0 => words::result(Some(value)),
         _ => String::new(),
     };
     let mut words = vec![identity.syscall.as_deref().unwrap_or_default()];
@@ -64,7 +66,7 @@ fn line<'a>(single: &Single, theme: Theme, width: usize) -> Line<'a> {
     let call = sanitize(&words.join(" "));
     let capability = identity.capability.name();
     let who = sanitize(&format!("{}[{}]", identity.asker.comm, single.pid));
-    let verdict = verdict_text(judgement.verdict, judgement.evidence);
+    let verdict = words::sure_verdict(judgement.verdict, judgement.evidence);
     let style = theme.verdict(judgement.verdict, judgement.evidence);
     // Name, columns and style of each part, and from what width on there is room for it.
     let parts = [
@@ -74,8 +76,13 @@ fn line<'a>(single: &Single, theme: Theme, width: usize) -> Line<'a> {
             theme.faint(),
             70,
         ),
-        (outcome(identity.outcome).to_owned(), 8, answer, 0),
-        (sanitize(&single.subject.name), 20, Style::new(), 90),
+        (words::outcome(identity.outcome).to_owned(), 8, answer, 0),
+        (
+            sanitize(&words::subject(&single.subject)),
+            20,
+            Style::new(),
+            90,
+        ),
         (who, 21, Style::new(), 70),
         (capability.to_owned(), 17, theme.heading(), 0),
         (verdict, 16, style, 60),

@@ -8,14 +8,14 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{
-    Theme,
-    fit::{clip, fit},
-    grouped, heading, short,
-};
+use super::{Theme, grouped, heading, short};
 use crate::{
     report::sanitize,
-    watch::model::{Model, Pane, details::verdict_text, table::Row},
+    watch::{
+        columns::{clip, fit},
+        model::{Model, Pane, table::Row},
+        words,
+    },
 };
 
 /// Widths of the columns; 0 for one that has no room.
@@ -154,7 +154,7 @@ fn line<'a>(row: &Row, columns: Columns, model: &Model, theme: Theme) -> Line<'a
         0 => String::new(),
         rate => short(rate),
     };
-    let verdict = verdict_text(row.verdict, row.evidence);
+    let verdict = words::sure_verdict(row.verdict, row.evidence);
     let why = if columns.call == 0 {
         String::new()
     } else {
