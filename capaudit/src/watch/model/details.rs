@@ -120,7 +120,7 @@ impl Details {
             self.sample(sample);
         }
         // Of several checks of a call only the last is told the outcome.
-        if record.succeeded + record.failed > 0 {
+        if record.count > 1 && record.succeeded + record.failed > 0 {
             let errno = match record.errno {
                 0 => String::new(),
                 errno => format!(", last {}", words::result(Some(-i64::from(errno)))),

@@ -495,4 +495,4 @@ impl Model {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(super) mod tests;
