@@ -3,14 +3,24 @@
 //! All figures are measured side by side in one run, in rounds that take turns, so that whatever else the machine does
 //! hits them alike; each is the median of its rounds.
 
+mod footprint;
+mod growth;
+mod macros;
+mod page;
+mod rounds;
+mod single;
+mod startup;
 mod tracing;
 mod work;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use capaudit::probe::Hook;
+use anyhow::{Context as _, Result};
+use capaudit::probe::{Hook, Settings, Tracer};
 use clap::{Parser, Subcommand};
+
+use page::Page;
+use tracing::Programs;
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -20,12 +30,30 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure everything and print it as Markdown
+    Run(Run),
     /// Be the traced program
     #[command(subcommand)]
     Work(Work),
-    Quick {
-        capaudit: PathBuf,
-    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The capaudit to measure
+    #[arg(long, value_name = "FILE")]
+    capaudit: PathBuf,
+
+    /// Times that each figure is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    rounds: u8,
+
+    /// Measure only these: single, growth, macros, startup, footprint
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+
+    /// Write the page to this file, too
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +68,7 @@ enum Work {
 
 fn main() -> Result<()> {
     match Arguments::parse().command {
+        Command::Run(run) => measure(&run),
         Command::Work(work) => {
             let nanoseconds = match work {
                 Work::Checks { count } => work::checks(count)?,
@@ -49,35 +78,42 @@ fn main() -> Result<()> {
             println!("{nanoseconds:.2}");
             Ok(())
         }
-        Command::Quick { capaudit } => {
-            use tracing::{Programs, Tracing};
-            let programs = Programs {
-                capaudit,
-                ourselves: std::env::current_exe()?,
-                hook: Hook::TpBtf,
-            };
-            for words in [
-                &["checks", "1000000"][..],
-                &["calls", "1000000"],
-                &["processes", "1000", "10"],
-            ] {
-                for tracing in [
-                    Tracing::None,
-                    Tracing::Floor,
-                    Tracing::Run,
-                    Tracing::RunElsewhere,
-                    Tracing::BpftraceCount,
-                    Tracing::BpftracePrint,
-                ] {
-                    let mut all: Vec<f64> = Vec::new();
-                    for _ in 0..3 {
-                        all.push(programs.measure(tracing, words)?);
-                    }
-                    all.sort_by(f64::total_cmp);
-                    println!("{words:?} {}: {:?}", tracing.name(), all);
-                }
-            }
-            Ok(())
+    }
+}
+
+/// Measures something and writes it to the page.
+type Part = fn(&Programs, &mut Page) -> Result<()>;
+
+fn measure(run: &Run) -> Result<()> {
+    let programs = Programs {
+        capaudit: run.capaudit.canonicalize().context("no capaudit there")?,
+        ourselves: std::env::current_exe()?,
+        hook: chosen_hook()?,
+        rounds: usize::from(run.rounds),
+    };
+    let mut page = Page::begin(&programs)?;
+    let parts: [(&str, Part); 5] = [
+        ("single", single::measure),
+        ("growth", growth::measure),
+        ("macros", macros::measure),
+        ("startup", startup::measure),
+        ("footprint", footprint::measure),
+    ];
+    for (name, part) in parts {
+        if run.only.is_empty() || run.only.iter().any(|only| only == name) {
+            eprintln!("measuring: {name}");
+            part(&programs, &mut page).with_context(|| name.to_owned())?;
         }
     }
+    print!("{}", page.text());
+    if let Some(file) = &run.write {
+        std::fs::write(file, page.text())
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The hook that capaudit chooses here.
+fn chosen_hook() -> Result<Hook> {
+    Ok(Tracer::start(&Settings::default())?.hook())
 }

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -13,6 +14,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+/// How long a tracer may take to end.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A way to trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +58,8 @@ pub struct Programs {
     pub ourselves: PathBuf,
     /// The hook that capaudit chooses here.
     pub hook: Hook,
+    /// Times that each figure is measured.
+    pub rounds: usize,
 }
 
 /// Tracing, under way.
@@ -127,8 +133,15 @@ impl Active {
     pub fn end(self) -> Result<()> {
         if let Self::Beside(mut child) = self {
             let pid = Pid::from_raw(i32::try_from(child.id())?);
-            kill(pid, Signal::SIGTERM)?;
-            child.wait()?;
+            kill(pid, Signal::SIGINT)?;
+            let asked = Instant::now();
+            while child.try_wait()?.is_none() {
+                // bpftrace sometimes does not end for a signal that it gets while it waits for events.
+                if asked.elapsed() > PATIENCE {
+                    child.kill()?;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! capaudit's own chores: `cargo xtask setup`, `test`, `lint`, `corpus`, …
 
+mod bench;
 mod capability;
 mod command;
 mod corpus;
@@ -35,6 +36,7 @@ enum Chore {
     Corpus(corpus::Args),
     Verify(corpus::verified::Args),
     Kernels(kernels::Args),
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Chore::Lint(args) => lint::run(&args).map(success),
         Chore::Corpus(args) => corpus::run(&args).map(success),
         Chore::Verify(args) => corpus::verified::run(&args).map(success),
+        Chore::Bench(args) => bench::run(&args).map(success),
         Chore::Kernels(args) => kernels::run(args).map(success),
     };
     match done {

@@ -68,7 +68,7 @@ pub struct SeenIn {
     pub caller: String,
 }
 
-/// Places that are listed for one capability.
+/// Places that are listed for one capability; beyond, one for each further executable.
 const MAX_SEEN_IN: usize = 8;
 
 struct Judged<'a> {
@@ -336,8 +336,18 @@ fn seen_in(
             }
         }
     }
-    places.truncate(MAX_SEEN_IN);
-    places
+    listed(places)
+}
+
+/// The first places, and one for each further executable: whom to give a file capability depends on all of them.
+fn listed(places: Vec<SeenIn>) -> Vec<SeenIn> {
+    let mut listed: Vec<SeenIn> = Vec::new();
+    for place in places {
+        if listed.len() < MAX_SEEN_IN || listed.iter().all(|known| known.exe != place.exe) {
+            listed.push(place);
+        }
+    }
+    listed
 }
 
 /// The function that wanted to know, behind the layers that pass the question on.
@@ -360,4 +370,25 @@ fn caller(callers: &[String]) -> &str {
         .map(String::as_str)
         .find(|name| !LAYERS.contains(name))
         .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_executable_falls_off_the_list() {
+        let place = |exe: &str, object: usize| SeenIn {
+            exe: exe.to_owned(),
+            comm: String::new(),
+            syscall: String::new(),
+            object: object.to_string(),
+            caller: String::new(),
+        };
+        let mut places: Vec<SeenIn> = (0..20).map(|object| place("a", object)).collect();
+        places.extend([place("b", 0), place("b", 1)]);
+        let listed = listed(places);
+        assert_eq!(listed.len(), MAX_SEEN_IN + 1);
+        assert_eq!(listed[MAX_SEEN_IN].exe, "b");
+    }
 }

@@ -59,6 +59,7 @@ fn privileges() -> Check {
         Capability::PERFMON,
         Capability::SYS_PTRACE,
         Capability::DAC_READ_SEARCH,
+        Capability::SYSLOG,
     ]);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let held: CapSet = status
@@ -71,7 +72,7 @@ fn privileges() -> Check {
     Check {
         name: "privileges".to_owned(),
         result: if enough {
-            Ok("BPF, PERFMON, SYS_PTRACE and DAC_READ_SEARCH are there".to_owned())
+            Ok("BPF, PERFMON, SYS_PTRACE, DAC_READ_SEARCH and SYSLOG are there".to_owned())
         } else {
             Err(format!("{missing} missing: run as root (sudo capaudit …)"))
         },

@@ -1,85 +1,222 @@
 //! `capaudit export FORMAT FILE…`
 
-use std::path::PathBuf;
+use std::{
+    fmt::Display,
+    io,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Exit, complain,
-    report::{Format, Presentation, merged},
+    report::{Sessions, deliver},
+};
+use crate::{
+    export::{
+        Format,
+        kubernetes::{self, Owner},
+        oci,
+        workload::{START_UNSEEN, caveats, containers, name_of, workloads},
+    },
+    report::{Report, Style},
 };
 
-/// Formats to export to.
+/// What is made of a Kubernetes container's securityContext.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Target {
-    /// A snippet for a compose file
-    Compose,
-    /// The report for programs
-    Json,
+enum Shape {
+    /// The securityContext by itself
+    Snippet,
+    /// A patch for `kubectl patch --patch-file` and for kustomize
+    StrategicMerge,
+    /// A kustomization with that patch
+    Kustomization,
 }
 
 /// Write the recommendation of saved sessions in the format of those who apply it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   capaudit export compose session.json > capabilities.yaml
-  docker-compose -f compose.yaml -f capabilities.yaml up")]
+  docker-compose -f compose.yaml -f capabilities.yaml up
+  capaudit export kubernetes --as strategic-merge --workload deployment/web session.json
+  capaudit export oci --service web --patch bundle/config.json session.json")]
 pub struct Arguments {
     /// The format
     #[arg(value_enum)]
-    target: Target,
+    format: Format,
 
     /// Only this compose service, or the container of this name
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
 
-    /// Write to this file, not to standard output
+    /// Write into this file and keep the rest of it (oci: a config.json)
+    #[arg(long, value_name = "FILE")]
+    patch: Option<PathBuf>,
+
+    /// kubernetes: what to write
+    #[arg(long = "as", value_name = "SHAPE", value_enum)]
+    shape: Option<Shape>,
+
+    /// kubernetes: the object to patch, as deployment/web
+    #[arg(long, value_name = "KIND/NAME")]
+    workload: Option<Owner>,
+
+    /// kubernetes: what the pod calls the container, if not what it was called in the audit
+    #[arg(long, value_name = "NAME")]
+    container: Option<String>,
+
+    /// Write to this file, not to standard output; of a patched file, the result
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Sessions that `capaudit run --save` wrote
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    sessions: Sessions,
+}
+
+/// What is written of a report, once it is known that the options fit each other.
+enum Product<'a> {
+    /// The format as it is.
+    Plain(Format),
+    /// A patch of a Kubernetes object.
+    Kubernetes(Shape, &'a Owner, Option<&'a str>),
+    /// A file with the recommendation in it.
+    Patched(&'a Path),
 }
 
 /// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Exit {
-    let mut ledger = match merged(&arguments.files) {
-        Ok(ledger) => ledger,
-        Err(exit) => return exit,
-    };
-    if let Some(wanted) = &arguments.service {
-        let known: Vec<String> = ledger
-            .subjects
-            .iter()
-            .map(|subject| {
-                subject
-                    .compose_service
-                    .clone()
-                    .unwrap_or_else(|| subject.name.clone())
-            })
-            .collect();
-        ledger
-            .subjects
-            .retain(|subject| subject.compose_service.as_ref().unwrap_or(&subject.name) == wanted);
-        if ledger.subjects.is_empty() {
-            complain(&format!(
-                "no service or container {wanted:?} was audited; there are: {}",
-                known.join(", ")
-            ));
-            return Exit::Usage;
-        }
-    }
-    let presentation = Presentation {
-        format: match arguments.target {
-            Target::Compose => Format::Compose,
-            Target::Json => Format::Json,
-        },
-        output: arguments.output.clone(),
-        all: false,
-    };
-    match presentation.show(&ledger, std::io::stdout()) {
+    match export(arguments) {
         Ok(()) => Exit::Success,
-        Err(error) => {
-            complain(&error);
+        Err(Failure::Told(exit)) => exit,
+        Err(Failure::Untold(message)) => {
+            complain(&message);
             Exit::Usage
         }
     }
+}
+
+/// Why nothing was exported.
+enum Failure {
+    /// The user knows already.
+    Told(Exit),
+    /// The user has to be told.
+    Untold(String),
+}
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Untold(error.to_string())
+    }
+}
+
+fn export(arguments: &Arguments) -> Result<(), Failure> {
+    let product = arguments.product()?;
+    let ledger = arguments.sessions.merged().map_err(Failure::Told)?;
+    let mut report = Report::of(&ledger);
+    if let Some(wanted) = &arguments.service {
+        choose(&mut report, wanted)?;
+    }
+    warn(&report);
+    let output = arguments.output.as_deref();
+    match product {
+        Product::Plain(format) => {
+            let text = format.render(&report, Style::PLAIN, false)?;
+            deliver(&text, output, io::stdout())?;
+        }
+        Product::Kubernetes(shape, owner, container) => {
+            let patch = match shape {
+                Shape::Kustomization => kubernetes::kustomization,
+                Shape::Snippet | Shape::StrategicMerge => kubernetes::strategic_merge,
+            };
+            deliver(&patch(&report, owner, container)?, output, io::stdout())?;
+        }
+        Product::Patched(file) => {
+            let text = patched(&report, file)?;
+            deliver(&text, Some(output.unwrap_or(file)), io::stdout())?;
+        }
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn product(&self) -> Result<Product<'_>, String> {
+        let kubernetes_only = [
+            ("--as", self.shape.is_some()),
+            ("--workload", self.workload.is_some()),
+            ("--container", self.container.is_some()),
+        ];
+        if let Some((option, _)) = kubernetes_only
+            .into_iter()
+            .find(|(_, given)| *given && self.format != Format::Kubernetes)
+        {
+            return Err(format!("{option} is for the format kubernetes"));
+        }
+        match (&self.patch, self.format) {
+            (Some(file), Format::Oci) => return Ok(Product::Patched(file)),
+            (Some(_), _) => return Err("--patch is for the format oci".to_owned()),
+            (None, _) => {}
+        }
+        let shape = self.shape.unwrap_or(Shape::Snippet);
+        match (shape, &self.workload) {
+            (Shape::Snippet, None) if self.container.is_none() => Ok(Product::Plain(self.format)),
+            (Shape::Snippet, _) => Err(
+                "--workload and --container are for patches: add --as strategic-merge or --as kustomization"
+                    .to_owned(),
+            ),
+            (_, None) => Err(
+                "a patch needs the object that it is for: --workload KIND/NAME, as deployment/web"
+                    .to_owned(),
+            ),
+            (shape, Some(owner)) => {
+                Ok(Product::Kubernetes(shape, owner, self.container.as_deref()))
+            }
+        }
+    }
+}
+
+/// Tells what the recommendation lacks: not every format has comments, and what is redirected is not read at once.
+fn warn(report: &Report) {
+    for caveat in caveats(report) {
+        complain(&format!("warning: {caveat}"));
+    }
+    for workload in workloads(report) {
+        if workload.start_unseen {
+            complain(&format!("warning: {}: {START_UNSEEN}", workload.name));
+        }
+    }
+}
+
+/// Leaves one service or container in the report.
+fn choose(report: &mut Report, wanted: &str) -> Result<(), String> {
+    let mut known: Vec<String> = report
+        .subjects
+        .iter()
+        .map(|subject| name_of(subject).to_owned())
+        .collect();
+    known.sort();
+    known.dedup();
+    report.subjects.retain(|subject| name_of(subject) == wanted);
+    if report.subjects.is_empty() {
+        return Err(format!(
+            "no service or container {wanted:?} was audited; there are: {}",
+            known.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// An OCI runtime's configuration with the recommendation for the only container in it.
+fn patched(report: &Report, file: &Path) -> Result<String, String> {
+    let containers = containers(report);
+    let [workload] = containers.as_slice() else {
+        let names: Vec<&str> = containers.iter().map(|one| one.name.as_str()).collect();
+        return Err(match names.as_slice() {
+            [] => "no container was audited".to_owned(),
+            names => format!(
+                "{file:?} is of one container: choose by --service one of {}",
+                names.join(", ")
+            ),
+        });
+    };
+    let config =
+        std::fs::read_to_string(file).map_err(|error| format!("cannot read {file:?}: {error}"))?;
+    oci::patch(&config, workload).map_err(|error| format!("{file:?}: {error}"))
 }

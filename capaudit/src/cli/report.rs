@@ -9,21 +9,10 @@ use std::{
 use super::{Exit, complain};
 use crate::{
     daemon::{SOCKET, client},
-    export,
+    export::Format,
     ledger::{self, Ledger},
-    report::{Report, Style, hint, text},
+    report::{Report, Style, hint},
 };
-
-/// How a report is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// For people.
-    Text,
-    /// For programs: the contract capaudit.report/1.
-    Json,
-    /// A snippet for a compose file.
-    Compose,
-}
 
 /// Where a report goes, and how.
 #[derive(Debug, clap::Args)]
@@ -50,28 +39,18 @@ impl Presentation {
     pub fn show(
         &self,
         ledger: &Ledger,
-        mut otherwise: impl Write + AsFd + IsTerminal,
+        otherwise: impl Write + AsFd + IsTerminal,
     ) -> io::Result<()> {
+        let style = match &self.output {
+            Some(_) => Style::PLAIN,
+            None => Style::of(&otherwise),
+        };
         let report = Report::of(ledger);
-        match &self.output {
-            Some(file) => {
-                let rendered = self.render(&report, Style::PLAIN)?;
-                ledger::write_whole(file, rendered.as_bytes()).map_err(|error| {
-                    io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
-                })
-            }
-            None => {
-                let style = Style::of(&otherwise);
-                let mut rendered = self.render(&report, style)?;
-                if self.format == Format::Text && otherwise.is_terminal() {
-                    rendered.push_str(&hint(&report, style));
-                }
-                match otherwise.write_all(rendered.as_bytes()) {
-                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                    result => result,
-                }
-            }
+        let mut rendered = self.format.render(&report, style, self.all)?;
+        if self.format == Format::Text && self.output.is_none() && otherwise.is_terminal() {
+            rendered.push_str(&hint(&report, style));
         }
+        deliver(&rendered, self.output.as_deref(), otherwise)
     }
 
     /// Whether what is to be written at the end could be: better known before a long test suite has run. Complains.
@@ -113,17 +92,22 @@ impl Presentation {
         }
         result
     }
+}
 
-    fn render(&self, report: &Report, style: Style) -> io::Result<String> {
-        Ok(match self.format {
-            Format::Text => text(report, style, self.all),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(report)?;
-                json.push('\n');
-                json
-            }
-            Format::Compose => export::compose::snippet(report),
-        })
+/// Writes text to a file, or to `otherwise` if none is given.
+///
+/// # Errors
+///
+/// It cannot be written. A closed pipe is no error.
+pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io::Result<()> {
+    match file {
+        Some(file) => ledger::write_whole(file, text.as_bytes()).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
+        }),
+        None => match otherwise.write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        },
     }
 }
 

@@ -1,3 +1,71 @@
-//! Recommendations in the formats of those who apply them: one file a format.
+//! Recommendations in the formats of those who apply them: one file a format. All are pure functions of a report.
 
+mod comment;
 pub mod compose;
+pub mod docker;
+pub mod kubernetes;
+pub mod markdown;
+pub mod oci;
+pub mod podman;
+pub mod setcap;
+pub mod systemd;
+pub mod workload;
+mod yaml;
+
+use crate::report::{Report, Style, text};
+
+/// The formats of `run --format`, `report --format` and `export FORMAT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs: the contract capaudit.report/1
+    Json,
+    /// For a pull request
+    Markdown,
+    /// Services for a compose file
+    Compose,
+    /// Options for docker run, one line a container
+    Docker,
+    /// Quadlet units for Podman
+    Podman,
+    /// The securityContext of containers
+    Kubernetes,
+    /// A drop-in for a service unit
+    Systemd,
+    /// Dockerfile lines that give files their capabilities, for a USER that is not root
+    Setcap,
+    /// The process of an OCI runtime's config.json
+    Oci,
+}
+
+impl Format {
+    /// Writes a report out; `style` and `all` (show also what made no difference) matter to people only.
+    ///
+    /// # Errors
+    ///
+    /// A report that JSON cannot hold, which there is none of.
+    pub fn render(self, report: &Report, style: Style, all: bool) -> serde_json::Result<String> {
+        Ok(match self {
+            Self::Text => text(report, style, all),
+            Self::Json => {
+                let mut json = serde_json::to_string_pretty(report)?;
+                json.push('\n');
+                json
+            }
+            Self::Markdown => markdown::page(report),
+            Self::Compose => comment::warnings(report) + &compose::snippet(report),
+            Self::Docker => docker::options(report),
+            Self::Podman => podman::units(report),
+            Self::Kubernetes => kubernetes::snippets(report),
+            Self::Systemd => systemd::drop_ins(report),
+            Self::Setcap => setcap::dockerfile(report),
+            Self::Oci => oci::fragments(report)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! A ledger as a file.
 
 use std::{
+    fs::Permissions,
     io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -98,8 +100,9 @@ pub fn to_bytes(ledger: &Ledger) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Writes a file through a temporary one beside it, so that nobody ever sees half of it. A path that is no
-/// regular file (`/dev/stdout`, a pipe) is written directly.
+/// Writes a file through a temporary one beside it, so that nobody ever sees half of it. It keeps owner and mode; a new
+/// one has mode 0600 and belongs to the caller, under sudo to whom sudo was called by. A path that is no regular file
+/// (`/dev/stdout`, a pipe) is written directly.
 ///
 /// # Errors
 ///
@@ -120,9 +123,31 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .prefix(".capaudit-")
         .tempfile_in(directory)?;
     temporary.write_all(bytes)?;
+    let (owner, mode) = owner_and_mode(path);
+    if let Some((user, group)) = owner {
+        // Not root: then it is ours either way.
+        let _ = std::os::unix::fs::fchown(temporary.as_file(), Some(user), Some(group));
+    }
+    if let Some(mode) = mode {
+        temporary
+            .as_file()
+            .set_permissions(Permissions::from_mode(mode))?;
+    }
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Whose a file is to be, and its mode: as it was, or for a new one, the caller's under sudo, and for nobody else to read.
+fn owner_and_mode(path: &Path) -> (Option<(u32, u32)>, Option<u32>) {
+    if let Ok(metadata) = std::fs::metadata(path) {
+        return (
+            Some((metadata.uid(), metadata.gid())),
+            Some(metadata.mode() & 0o7777),
+        );
+    }
+    let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    (id("SUDO_UID").zip(id("SUDO_GID")), None)
 }
 
 #[cfg(test)]
@@ -142,6 +167,9 @@ mod tests {
             1,
             "nothing temporary is left"
         );
+        std::fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        write_whole(&file, b"three").unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
         let missing = directory.path().join("no/such/f");
         assert!(write_whole(&missing, b"x").is_err());
         write_whole(Path::new("/dev/null"), b"x").unwrap();

@@ -89,6 +89,7 @@ impl Session {
         sum.stacks += more.stacks;
         sum.returns += more.returns;
         sum.files += more.files;
+        sum.runs += more.runs;
         for (capability, count) in other.unattributed {
             match self
                 .unattributed

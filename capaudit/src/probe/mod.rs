@@ -12,7 +12,7 @@ mod treatment;
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
 
 use aya::{
@@ -173,6 +173,9 @@ pub struct Losses {
     pub returns: u64,
     /// Executed files that were gone before it could be seen whether they have capabilities.
     pub files: u64,
+    /// Runs of a program that the kernel left out, because one was under way on the same processor.
+    #[serde(default)]
+    pub runs: u64,
 }
 
 impl Losses {
@@ -191,6 +194,7 @@ impl Losses {
             + self.stacks
             + self.returns
             + self.files
+            + self.runs
     }
 }
 
@@ -205,6 +209,7 @@ impl std::fmt::Display for Losses {
             (self.stacks, "stacks"),
             (self.returns, "results"),
             (self.files, "executed files"),
+            (self.runs, "runs of a program"),
         ]
         .into_iter()
         .filter(|(count, _what)| *count > 0)
@@ -226,6 +231,8 @@ pub struct Tracer {
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
+    /// Runs that the kernel had left out when recording stopped.
+    left_out: u64,
     /// Owns the programs and their links.
     programs: Option<Ebpf>,
 }
@@ -262,6 +269,7 @@ impl Tracer {
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
+            left_out: 0,
             programs: Some(bpf),
         })
     }
@@ -288,6 +296,7 @@ impl Tracer {
 
     /// Stops recording. What is recorded already can still be taken.
     pub fn stop(&mut self) {
+        self.left_out = self.programs.as_ref().map_or(0, left_out);
         self.programs = None;
         // A program that runs while its link is closed runs to its end (RCU); it takes microseconds.
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -411,6 +420,10 @@ impl Tracer {
             stacks: of(loss::STACKS)?,
             returns: of(loss::RETURNS)?,
             files: 0,
+            runs: match &self.programs {
+                Some(programs) => left_out(programs),
+                None => self.left_out,
+            },
         })
     }
 
@@ -510,6 +523,22 @@ fn attach_all(
             .map_err(|error| ProbeError::Attach { program, error })?;
     }
     Ok(())
+}
+
+/// How often the kernel left out a run of one of these programs (`recursion_misses`, `bpf_prog_show_fdinfo`,
+/// kernel/bpf/syscall.c since 5.12): on a preemptible kernel, two tasks may be in the same hook on one processor.
+fn left_out(programs: &Ebpf) -> u64 {
+    programs
+        .programs()
+        .filter_map(|(_name, program)| {
+            let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
+            let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+            let misses = text
+                .lines()
+                .find_map(|line| line.strip_prefix("recursion_misses:"))?;
+            misses.trim().parse::<u64>().ok()
+        })
+        .sum()
 }
 
 fn take(bpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, ProbeError> {

@@ -119,6 +119,8 @@ pub struct SubjectReport {
     pub pod: String,
     /// Its name in the pod; empty if it is in none.
     pub pod_container: String,
+    /// Real user id at the start, in the initial user namespace.
+    pub uid: u32,
     /// The recommendation: the least powerful set that meets every need, in the kernel's order.
     pub cap_add: Vec<String>,
     /// The bounding set it was started with.
@@ -226,6 +228,7 @@ impl SubjectReport {
             pod_namespace: pod.namespace,
             pod: pod.name,
             pod_container: pod.container,
+            uid: subject.uid,
             cap_add: names(advice.recommended),
             granted: names(subject.granted),
             seen_from_start: subject.seen_from_start,

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 /// Makes text safe for a terminal and for one line: control characters, characters that reorder or hide text
-/// (bidirectional overrides, zero-width and tag characters, line separators) and replaced bytes are shown as
-/// escapes. Process names, paths and container names come from whoever is audited.
+/// (bidirectional overrides, zero-width and tag characters, line separators), what neither YAML nor XML may hold
+/// (U+FFFE and U+FFFF) and replaced bytes are shown as escapes. Process names, paths and container names come from whoever is audited.
 pub fn sanitize(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -24,7 +24,7 @@ pub fn is_unsafe(character: char) -> bool {
         || matches!(character,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
+            | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Whether and how to colour.

@@ -369,7 +369,7 @@ fn refused() -> Verdicts {
         &["--caps", "NONE", "--from", "x", "--", "true"],
         &["--state", "/no/such/directory/x", "--", "true"],
         &["--output", "/no/such/directory/x", "--", "true"],
-        &["--via", "lsm", "--", "true"],
+        &["--via", "magic", "--", "true"],
         &["--via", "docker", "--", "true"],
         &["--repeat", "0", "--", "true"],
         &["--", "docker", "ps"],

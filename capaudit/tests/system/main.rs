@@ -10,12 +10,15 @@ mod command;
 mod container;
 mod daemon;
 mod enforcement;
+mod exports;
 mod payload;
 mod podman;
 mod runner;
 mod terminal;
+mod tmux;
 mod tools;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -36,8 +39,10 @@ fn main() -> ExitCode {
         daemon::trials(),
         container::trials(),
         enforcement::trials(),
+        exports::trials(),
         podman::trials(),
         verify::trials(),
+        watch::trials(),
         tools::trials(),
     ]
     .into_iter()

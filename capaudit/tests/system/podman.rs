@@ -20,11 +20,11 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::audit::{CAPAUDIT, Verdicts, ensure, needs};
 
-const IMAGE: &str = "localhost/capaudit-busybox:1";
+pub const IMAGE: &str = "localhost/capaudit-busybox:1";
 const PROFILE: &str = "/usr/share/containers/seccomp.json";
 
 /// `podman run` up to the image, for `--cap-add` and others to follow.
-const RUN: [&str; 11] = [
+pub const RUN: [&str; 11] = [
     "podman",
     "--runtime",
     "runc",
@@ -48,7 +48,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A tiny image: busybox and its names. (Podman makes the root directory unwritable, even to root.)
-fn image() -> Verdicts {
+pub fn image() -> Verdicts {
     let exists = Command::new("podman")
         .args(["image", "exists", IMAGE])
         .status()?;

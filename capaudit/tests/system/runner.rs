@@ -28,6 +28,10 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("runner::unknown_command", unknown_command),
         Trial::test("runner::bad_usage", bad_usage),
         Trial::test(
+            "runner::files_belong_to_the_caller",
+            files_belong_to_the_caller,
+        ),
+        Trial::test(
             "runner::unwritable_output_is_found_before",
             unwritable_output,
         ),
@@ -173,6 +177,23 @@ fn bad_usage() -> Verdicts {
         ensure(!output.stderr.is_empty(), words)?;
     }
     Ok(())
+}
+
+fn files_belong_to_the_caller() -> Verdicts {
+    use std::os::unix::fs::MetadataExt as _;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("session.json");
+    let output = capaudit()
+        .args(["run", "--save"])
+        .arg(&file)
+        .args(["--", "true"])
+        .env("SUDO_UID", "12")
+        .env("SUDO_GID", "34")
+        .output()?;
+    ensure(output.status.success(), output.status)?;
+    let metadata = std::fs::metadata(&file)?;
+    let found = (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777);
+    ensure(found == (12, 34, 0o600), found)
 }
 
 fn unwritable_output() -> Verdicts {

@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
             not_enough,
         ),
         Trial::test("verify::an_interrupted_search_goes_on", resumed),
+        Trial::test("verify::lsm_works_or_says_why_not", lsm),
         Trial::test("verify::bad_usage", bad_usage),
     ]
 }
@@ -160,6 +161,25 @@ fn resumed() -> Verdicts {
         )?;
     }
     Ok(())
+}
+
+/// Where the kernel lets it: on others `cargo xtask kernels` tests it.
+fn lsm() -> Verdicts {
+    let doctor = Command::new(CAPAUDIT).arg("doctor").output()?;
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let works = doctor
+        .lines()
+        .any(|line| line.starts_with("ok  verify --via lsm"));
+    let output = verify(&["--via", "lsm", "--minimize", "--", "chroot", "/", "true"])?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    if works {
+        return ensure(output.status.success(), &text);
+    }
+    ensure(output.status.code() == Some(3), output.status)?;
+    ensure(
+        text.lines().count() == 1 && (text.contains("LSM") || text.contains("enforce_capable")),
+        &text,
+    )
 }
 
 fn bad_usage() -> Verdicts {

@@ -1,6 +1,6 @@
 //! `cargo xtask setup`: finds or installs what building and testing need.
 
-mod apt;
+pub mod apt;
 mod bpf;
 mod compiler;
 mod linker;

@@ -12,7 +12,7 @@ struct Tool {
     packages: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 12] = [
     // With, for a machine whose init does not, the program that mounts control groups.
     Tool {
         name: "docker",
@@ -63,6 +63,16 @@ const TOOLS: [Tool; 10] = [
         name: "attr",
         find: || all(&["setfattr", "getfattr"]),
         packages: &["attr"],
+    },
+    Tool {
+        name: "systemd-analyze",
+        find: || all(&["systemd-analyze"]),
+        packages: &["systemd"],
+    },
+    Tool {
+        name: "tmux",
+        find: || all(&["tmux"]),
+        packages: &["tmux"],
     },
     Tool {
         name: "groff",

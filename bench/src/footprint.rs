@@ -1,0 +1,144 @@
+//! What capaudit itself takes.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{page::Page, tracing::Programs};
+
+/// How long each state is looked at.
+const WHILE: Duration = Duration::from_secs(5);
+
+/// Measures it.
+pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+    page.heading("Memory and processor time");
+    let idle = looked_at(programs, "sleep 60")?;
+    let work = programs.ourselves.display();
+    let flood = looked_at(
+        programs,
+        &format!("{work} work checks 100000000 & {work} work checks 100000000 & wait"),
+    )?;
+    let storm = looked_at(
+        programs,
+        &format!("while :; do {work} work processes 1000 10 >/dev/null; done"),
+    )?;
+    let rows: Vec<Vec<String>> = [
+        ("an idle command", idle),
+        ("a flood of checks on both cores", flood),
+        ("a storm of short processes", storm),
+    ]
+    .into_iter()
+    .map(|(what, seen)| {
+        vec![
+            what.to_owned(),
+            format!("{:.1} MB", seen.resident),
+            format!("{:.1} %", seen.processor),
+        ]
+    })
+    .collect();
+    page.say("`capaudit run` of:");
+    page.table(&["", "resident", "of a core"], &rows);
+    page.say("");
+    page.say(&format!(
+        "The resident size counts the ring buffer (8 MB) twice, as it is mapped twice. BPF maps take {:.1} MB of kernel memory.",
+        idle.maps
+    ));
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    /// Megabytes.
+    resident: f64,
+    /// Percent of a core.
+    processor: f64,
+    /// Megabytes.
+    maps: f64,
+}
+
+fn looked_at(programs: &Programs, script: &str) -> Result<Seen> {
+    let mut capaudit = Command::new(&programs.capaudit)
+        .args([
+            "run",
+            "--output",
+            "/dev/null",
+            "--",
+            "setsid",
+            "sh",
+            "-c",
+            script,
+        ])
+        .stdout(Stdio::null())
+        .spawn()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let before = ticks(&capaudit)?;
+    std::thread::sleep(WHILE);
+    let ticked = ticks(&capaudit)? - before;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", capaudit.id()))?;
+    let resident = status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .trim()
+                .split(' ')
+                .next()?
+                .parse::<f64>()
+                .ok()
+        })
+        .context("no VmRSS")?
+        / 1024.0;
+    let maps = maps(&capaudit)?;
+    end(&mut capaudit)?;
+    Ok(Seen {
+        resident,
+        processor: ticked / WHILE.as_secs_f64(),
+        maps,
+    })
+}
+
+/// Hundredths of a second of processor time.
+fn ticks(child: &Child) -> Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+    let rest = text.rsplit_once(')').context("odd stat")?.1;
+    // utime and stime, the 14th and 15th field; the second ends before `rest`.
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let field =
+        |index: usize| -> Result<f64> { Ok(fields.get(index).context("short stat")?.parse()?) };
+    Ok(field(11)? + field(12)?)
+}
+
+/// Kernel memory of the maps that a process holds, in megabytes (`memlock` in fdinfo, `bpf_map_show_fdinfo`).
+fn maps(child: &Child) -> Result<f64> {
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(format!("/proc/{}/fdinfo", child.id()))? {
+        let Ok(text) = std::fs::read_to_string(entry?.path()) else {
+            continue;
+        };
+        if text.contains("map_type:") {
+            bytes += text
+                .lines()
+                .find_map(|line| line.strip_prefix("memlock:")?.trim().parse::<f64>().ok())
+                .unwrap_or(0.0);
+        }
+    }
+    Ok(bytes / 1e6)
+}
+
+/// Ends the command's whole session, and capaudit with it.
+fn end(capaudit: &mut Child) -> Result<()> {
+    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", capaudit.id()))?;
+    for child in children.split_ascii_whitespace() {
+        let session: i32 = child.parse()?;
+        let _ = kill(Pid::from_raw(-session), Signal::SIGKILL);
+        let _ = kill(Pid::from_raw(session), Signal::SIGKILL);
+    }
+    capaudit.wait()?;
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! Whether a check costs more where more is followed, and whether anything gets lost then.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use capaudit::{ledger, report::Report};
+
+use crate::{
+    page::Page,
+    rounds::medians,
+    tracing::{Programs, Tracing},
+};
+
+/// Measures it.
+pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+    page.heading("Growth");
+    let counts = [1_u32, 100, 10_000];
+    let found = medians(programs.rounds.min(3), &counts, |count| {
+        // Equally many checks in all.
+        let each = 100_000 / count;
+        let words = ["processes".to_owned(), count.to_string(), each.to_string()];
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let traced = programs.measure(Tracing::Run, &words)?;
+        let plain = programs.measure(Tracing::None, &words)?;
+        Ok((traced - plain) / f64::from(each))
+    })?;
+    let rows: Vec<Vec<String>> = counts
+        .iter()
+        .zip(found)
+        .map(|(count, added)| vec![count.to_string(), format!("{added:+.0} ns")])
+        .collect();
+    page.say("100,000 checks by so many processes, one after the other, each counted by itself; what a check costs more under `capaudit run`, the process's own fork, sightings and end included:");
+    page.table(&["processes", "added a check"], &rows);
+
+    page.say("");
+    let (made, counted, lost) = hammered(programs)?;
+    page.say(&format!(
+        "Two processes that make {made} checks as fast as they can, on both cores: **{counted} counted, {lost} records lost**."
+    ));
+    ensure!(made == counted, "{made} checks made, {counted} counted");
+    Ok(())
+}
+
+/// Checks made by two processes at once, checks counted, and records lost.
+fn hammered(programs: &Programs) -> Result<(u64, u64, u64)> {
+    const EACH: u64 = 1_000_000;
+    /// What [`crate::work::checks`] makes besides: before the clock starts, and to end its target.
+    const BESIDES: u64 = 20_001;
+    let directory = tempfile::tempdir()?;
+    let session = directory.path().join("session.json");
+    let work = format!(
+        "{:?} work checks {EACH}",
+        programs.ourselves.display().to_string()
+    );
+    let status = Command::new(&programs.capaudit)
+        .args(["run", "--output", "/dev/null", "--save"])
+        .arg(&session)
+        .args(["--", "sh", "-c", &format!("{work} & {work} & wait")])
+        .stdout(std::process::Stdio::null())
+        .status()?;
+    ensure!(status.success(), "{status}");
+    let ledger = ledger::load(&session)?;
+    let report = Report::of(&ledger);
+    let kill = report
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.capabilities)
+        .find(|capability| capability.name == "KILL")
+        .context("KILL was not seen")?;
+    Ok((
+        2 * (EACH + BESIDES),
+        kill.checks.total,
+        report.session.lost_events,
+    ))
+}

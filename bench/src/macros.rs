@@ -1,0 +1,222 @@
+//! Whole programs.
+
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    page::Page,
+    rounds::medians,
+    tracing::{Programs, Tracing},
+};
+
+const KINDS: [Tracing; 3] = [Tracing::None, Tracing::Run, Tracing::BpftraceCount];
+
+/// Measures them.
+pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+    page.heading("Whole programs");
+    let mut rows = Vec::new();
+    for (what, measure) in [
+        (
+            "nginx, requests under wrk",
+            nginx as fn(&Programs, Tracing) -> Result<f64>,
+        ),
+        ("redis, requests under redis-benchmark", redis),
+        ("tar of /usr/share/doc", tar),
+        ("a cargo build", build),
+    ] {
+        let found = medians(programs.rounds, &KINDS, |tracing| {
+            measure(programs, tracing)
+        })?;
+        let [none, run, bpftrace] = found[..] else {
+            continue;
+        };
+        rows.push(vec![
+            what.to_owned(),
+            format!("{:+.1} %", (run / none - 1.0) * 100.0),
+            format!("{:+.1} %", (bpftrace / none - 1.0) * 100.0),
+        ]);
+    }
+    page.say("How much longer the same work takes:");
+    page.table(&["", "capaudit run", "bpftrace, counting"], &rows);
+    page.say("");
+    page.say("Most of it is the price of any program on `sys_exit`, which tells how system calls ended: every system call of the machine then takes the kernel's slow way out (92 ns here, of which capaudit's own program is nearly nothing).");
+    Ok(())
+}
+
+/// Runs `program` until `ready` says so, then measures with `work`.
+fn served(
+    programs: &Programs,
+    tracing: Tracing,
+    program: &str,
+    words: &[&OsStr],
+    port: u16,
+    work: impl FnOnce() -> Result<f64>,
+) -> Result<f64> {
+    let active = programs.begin(tracing)?;
+    let mut server = programs
+        .command(tracing, Path::new(program), words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .with_context(|| program.to_owned())?;
+    let found = ready(port).and_then(|()| work());
+    stop(&mut server)?;
+    active.end()?;
+    found
+}
+
+fn ready(port: u16) -> Result<()> {
+    let started = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(
+            started.elapsed() < Duration::from_secs(10),
+            "nobody listens on port {port}"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn stop(server: &mut Child) -> Result<()> {
+    kill(Pid::from_raw(i32::try_from(server.id())?), Signal::SIGTERM)?;
+    server.wait()?;
+    Ok(())
+}
+
+/// Microseconds a request.
+fn nginx(programs: &Programs, tracing: Tracing) -> Result<f64> {
+    let directory = tempfile::tempdir()?;
+    let configuration = directory.path().join("nginx.conf");
+    std::fs::write(
+        &configuration,
+        format!(
+            "daemon off; worker_processes 1; pid {0}/pid; error_log /dev/null; events {{}} http {{ access_log off; \
+             server {{ listen 127.0.0.1:8123; location / {{ return 200 ok; }} }} }}",
+            directory.path().display()
+        ),
+    )?;
+    let words = [OsStr::new("-c"), configuration.as_os_str()];
+    served(programs, tracing, "/usr/sbin/nginx", &words, 8123, || {
+        let output = Command::new("wrk")
+            .args(["-t1", "-c8", "-d3s", "http://127.0.0.1:8123/"])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let rate = text
+            .lines()
+            .find_map(|line| {
+                line.trim()
+                    .strip_prefix("Requests/sec:")?
+                    .trim()
+                    .parse::<f64>()
+                    .ok()
+            })
+            .with_context(|| format!("wrk said {text}"))?;
+        Ok(1e6 / rate)
+    })
+}
+
+/// Microseconds a request.
+fn redis(programs: &Programs, tracing: Tracing) -> Result<f64> {
+    let words = ["--port", "8124", "--save", "", "--appendonly", "no"].map(OsStr::new);
+    served(
+        programs,
+        tracing,
+        "/usr/bin/redis-server",
+        &words,
+        8124,
+        || {
+            let output = Command::new("redis-benchmark")
+                .args([
+                    "-p", "8124", "-t", "get", "-n", "200000", "-c", "20", "--csv",
+                ])
+                .output()?;
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            let rate = text
+                .lines()
+                .find_map(|line| {
+                    line.strip_prefix("\"GET\",\"")?
+                        .split('"')
+                        .next()?
+                        .parse::<f64>()
+                        .ok()
+                })
+                .with_context(|| format!("redis-benchmark said {text}"))?;
+            Ok(1e6 / rate)
+        },
+    )
+}
+
+/// Seconds.
+fn tar(programs: &Programs, tracing: Tracing) -> Result<f64> {
+    let words = [
+        "-c",
+        "-f",
+        "/dev/null",
+        "--warning=no-file-changed",
+        "--checkpoint=1000000",
+        "/usr/share/doc",
+        "/usr/lib/python3",
+    ]
+    .map(OsStr::new);
+    timed(programs, tracing, "/bin/tar", &words, None)
+}
+
+/// Seconds.
+fn build(programs: &Programs, tracing: Tracing) -> Result<f64> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    std::fs::create_dir(path.join("src"))?;
+    std::fs::write(
+        path.join("Cargo.toml"),
+        "[package]\nname = \"little\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[workspace]\n",
+    )?;
+    std::fs::write(
+        path.join("src/main.rs"),
+        "use std::collections::BTreeMap; fn main() { let m: BTreeMap<String, usize> = std::env::args().map(|a| (a.clone(), a.len())).collect(); println!(\"{m:?}\"); }",
+    )?;
+    let words = ["build", "--quiet", "--release", "--offline"].map(OsStr::new);
+    timed(programs, tracing, "cargo", &words, Some(path))
+}
+
+/// Seconds from the program's start to its end, without capaudit's own start and end.
+fn timed(
+    programs: &Programs,
+    tracing: Tracing,
+    program: &str,
+    words: &[&OsStr],
+    directory: Option<&Path>,
+) -> Result<f64> {
+    let active = programs.begin(tracing)?;
+    // The shell looks at the clock, inside of whatever traces it.
+    let script = [
+        OsStr::new("-c"),
+        OsStr::new(
+            "s=$(date +%s%N); \"$@\" >/dev/null 2>&1 || exit; e=$(date +%s%N); echo $((e - s))",
+        ),
+        OsStr::new("sh"),
+        OsStr::new(program),
+    ];
+    let all: Vec<&OsStr> = script.iter().chain(words).copied().collect();
+    let mut command = programs.command(tracing, Path::new("/bin/sh"), &all);
+    if let Some(directory) = directory {
+        command.current_dir(directory);
+    }
+    let output = command.stderr(Stdio::null()).output()?;
+    active.end()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let nanoseconds: f64 = text
+        .trim()
+        .parse()
+        .with_context(|| format!("{program}: {:?}, {}", text, output.status))?;
+    Ok(nanoseconds / 1e9)
+}

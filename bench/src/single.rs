@@ -1,0 +1,83 @@
+//! One check, one system call, one process: what each kind of tracing adds.
+
+use anyhow::Result;
+
+use crate::{
+    page::Page,
+    rounds::medians,
+    tracing::{Programs, Tracing},
+};
+
+const KINDS: [Tracing; 6] = [
+    Tracing::None,
+    Tracing::Floor,
+    Tracing::Run,
+    Tracing::RunElsewhere,
+    Tracing::BpftraceCount,
+    Tracing::BpftracePrint,
+];
+
+/// Measures them.
+pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+    page.heading("A check, a system call, a process");
+    for (what, unit, words) in [
+        (
+            "The same check over and over (`kill` of another user's process with signal 0)",
+            "check",
+            &["checks", "400000"][..],
+        ),
+        (
+            "A system call without any check",
+            "call",
+            &["calls", "400000"],
+        ),
+        (
+            "A process that is forked, makes ten checks and ends",
+            "process",
+            &["processes", "1000", "10"],
+        ),
+    ] {
+        let found = medians(programs.rounds, &KINDS, |tracing| {
+            programs.measure(tracing, words)
+        })?;
+        let [none, floor, ..] = found[..] else {
+            continue;
+        };
+        let bpftrace = found[4] - none;
+        let rows: Vec<Vec<String>> = KINDS
+            .iter()
+            .zip(&found)
+            .map(|(tracing, nanoseconds)| {
+                let added = nanoseconds - none;
+                let times = |of: f64| {
+                    // What is within the noise is no ratio.
+                    if of > none * 0.02 && *tracing != Tracing::None {
+                        format!("{:.2}", added / of)
+                    } else {
+                        "-".to_owned()
+                    }
+                };
+                vec![
+                    tracing.name().to_owned(),
+                    format!("{nanoseconds:.0} ns"),
+                    format!("{added:+.0} ns"),
+                    times(floor - none),
+                    times(bpftrace),
+                ]
+            })
+            .collect();
+        page.say(&format!("{what}:"));
+        page.table(
+            &[
+                "tracing",
+                &format!("a {unit}"),
+                "added",
+                "times the empty program",
+                "times bpftrace, counting",
+            ],
+            &rows,
+        );
+        page.say("");
+    }
+    Ok(())
+}
