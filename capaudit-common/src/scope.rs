@@ -43,6 +43,8 @@ pub mod loss {
     pub const STACKS: u32 = 5;
     /// kprobe hook: checks whose result was not seen.
     pub const RETURNS: u32 = 6;
+    /// Not a loss: single checks, counted like all others, that were not sent because there were too many.
+    pub const UNSENT: u32 = 7;
     /// Number of counters.
     pub const COUNT: u32 = 8;
 }

@@ -9,7 +9,6 @@ use capaudit_common::{
 };
 
 use crate::{
-    check,
     kernel::{self, Pointer, direct},
     maps::{
         AWAITED, CALLS, EVENTS, PENDING, PROCESSES, Pending, SITES, add_atomically,
@@ -67,11 +66,9 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
     };
     forget(thread, &pending);
     let failed = is_error(value);
-    let mut walked = 0;
     if let Some(count) = SITES.get_ptr_mut(&pending.site) {
         // SAFETY: a map value; a lost update between CPUs is one outcome among samples.
         unsafe {
-            walked = (*count).walked;
             if failed {
                 (*count).failed = (*count).failed.wrapping_add(1);
                 (*count).errno = value.wrapping_neg() as u32;
@@ -80,7 +77,7 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
             }
         }
     }
-    if !check::is_sent(walked) {
+    if pending.sent == 0 {
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<Result>(0) else {

@@ -16,7 +16,7 @@ use capaudit_common::{
 use crate::{
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
     maps::{
-        AWAITED, CHECKS, ENTERED, EVENTS, Entered, OVERFLOW, PENDING, Pending, SITES, STACK,
+        AWAITED, CHECKS, ENTERED, EVENTS, Entered, OVERFLOW, PENDING, Pending, SENT, SITES, STACK,
         count_atomically, increment, lose,
     },
     object, process,
@@ -34,6 +34,13 @@ const SITE_FRAMES: usize = 9;
 
 /// Sightings of a call site that are sent whatever their number; later ones at powers of two.
 const ALWAYS_SENT: u32 = 4;
+
+/// A period of the allowance of single checks: 2^26 ns, 67 ms.
+const PERIOD_BITS: u32 = 26;
+
+/// `BPF_RB_AVAIL_DATA`, `BPF_RB_RING_SIZE` of bpf_ringbuf_query
+const RING_USED: u64 = 0;
+const RING_SIZE: u64 = 1;
 
 /// kprobe hook: remembers a check until it returns.
 #[inline(always)]
@@ -111,9 +118,39 @@ pub fn observe<const DIRECT: bool>(
     let Some(count) = count(&key) else {
         return;
     };
-    if is_walked(count) || setting::SEND_ALL.load() != 0 {
-        walk::<DIRECT>(ctx, task, cred, target, process, pid_tgid, &key, treatment);
+    let single = is_single_allowed();
+    if is_walked(count) || single {
+        walk::<DIRECT>(
+            ctx, task, cred, target, process, pid_tgid, &key, treatment, single,
+        );
     }
+}
+
+/// Whether this check is to be sent whatever its number, and there is room left for that: under a flood, nobody
+/// could read them all, and the records that tell who is who must not be lost for them.
+#[inline(always)]
+fn is_single_allowed() -> bool {
+    let allowed = u64::from(setting::SEND_ALL.load());
+    if allowed == 0 {
+        return false;
+    }
+    let Some(sent) = SENT.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: a map value of this CPU; the helpers have no preconditions.
+    unsafe {
+        let period = bpf_ktime_get_ns() >> PERIOD_BITS;
+        if (*sent).period != period {
+            (*sent).period = period;
+            (*sent).count = 0;
+        }
+        if (*sent).count >= allowed || EVENTS.query(RING_USED) > EVENTS.query(RING_SIZE) / 2 {
+            lose(loss::UNSENT);
+            return false;
+        }
+        (*sent).count += 1;
+    }
+    true
 }
 
 #[inline(always)]
@@ -224,6 +261,7 @@ fn walk<const DIRECT: bool>(
     pid_tgid: u64,
     key: &CheckKey,
     treatment: Treatment,
+    single: bool,
 ) {
     let Some(stack) = STACK.get_ptr_mut(0) else {
         return;
@@ -246,19 +284,19 @@ fn walk<const DIRECT: bool>(
         site,
         reserved: 0,
     };
-    let walked = sight(&site_key);
-    let call = await_result(key, &site_key, pid_tgid as u32);
-    if is_sent(walked) {
+    let sent = is_sent(sight(&site_key)) || single;
+    let call = await_result(key, &site_key, pid_tgid as u32, sent);
+    if sent {
         send::<DIRECT>(
             task, cred, target, process, pid_tgid, &site_key, treatment, stack, depth, call,
         );
     }
 }
 
-/// Whether the check that a site was walked for the `walked`th time is sent; its outcome is, too.
+/// Whether the check that a site was walked for the `walked`th time is sent.
 #[inline(always)]
-pub fn is_sent(walked: u32) -> bool {
-    walked <= ALWAYS_SENT || walked & (walked - 1) == 0 || setting::SEND_ALL.load() != 0
+fn is_sent(walked: u32) -> bool {
+    walked <= ALWAYS_SENT || walked & (walked - 1) == 0
 }
 
 /// Adds one to the walked checks of a site and returns their number; 1 if it could not be remembered.
@@ -283,7 +321,7 @@ fn sight(site: &SiteKey) -> u32 {
 
 /// Has the outcome of the system call under way reported; returns what joins the two records.
 #[inline(always)]
-fn await_result(key: &CheckKey, site: &SiteKey, thread: u32) -> u64 {
+fn await_result(key: &CheckKey, site: &SiteKey, thread: u32, sent: bool) -> u64 {
     if key.syscall as usize >= TABLE_LEN || key.flags & flag::COMPAT != 0 {
         return 0;
     }
@@ -293,12 +331,17 @@ fn await_result(key: &CheckKey, site: &SiteKey, thread: u32) -> u64 {
             if (*pending).site.check.flags & flag::DENIED == 0 || key.flags & flag::DENIED != 0 {
                 (*pending).site = *site;
             }
+            (*pending).sent |= u64::from(sent);
             return (*pending).call;
         }
     }
     // SAFETY: no preconditions.
     let call = unsafe { bpf_ktime_get_ns() };
-    let pending = Pending { call, site: *site };
+    let pending = Pending {
+        call,
+        site: *site,
+        sent: u64::from(sent),
+    };
     if PENDING.insert(&thread, &pending, 0).is_ok()
         && let Some(awaited) = AWAITED.get_ptr_mut(key.syscall as u32)
     {

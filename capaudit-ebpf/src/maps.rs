@@ -56,6 +56,10 @@ pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT,
 #[map]
 pub static OVERFLOW: PerCpuArray<u64> = PerCpuArray::with_max_entries(128, 0);
 
+/// Single checks sent in the current period.
+#[map]
+pub static SENT: PerCpuArray<Sent> = PerCpuArray::with_max_entries(1, 0);
+
 /// Images numbered by this CPU.
 #[map]
 pub static IMAGES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
@@ -72,6 +76,18 @@ pub struct Pending {
     pub call: u64,
     /// The site that is told the outcome: of the refused checks the last, else of all the last.
     pub site: SiteKey,
+    /// Non-zero if a check of this call was sent: its outcome is, too.
+    pub sent: u64,
+}
+
+/// How much of a processor's allowance of single checks is used up.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Sent {
+    /// Which period.
+    pub period: u64,
+    /// Checks sent in it.
+    pub count: u64,
 }
 
 /// A check under way.

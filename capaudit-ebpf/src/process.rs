@@ -50,7 +50,8 @@ fn adopt(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<Process> {
 /// Whether a process that is not followed, and may be known as ignored, should be; the flags for it.
 #[inline(always)]
 pub fn entitled(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<u32> {
-    if tgid == setting::SELF_TGID.load() {
+    let all = setting::FOLLOW_ALL.load() != 0;
+    if tgid == setting::SELF_TGID.load() || !(all || setting::FOLLOW_UNKNOWN.load() != 0) {
         return None;
     }
     if let Some(process) = known
@@ -58,17 +59,15 @@ pub fn entitled(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<u32
     {
         return None;
     }
-    if setting::FOLLOW_ALL.load() != 0 {
+    let flags = direct::<u32>(task, &offset::TASK_FLAGS);
+    if flags & PF_EXITING != 0 {
+        return None; // what forgets it again may have run already
+    }
+    if all {
         return Some(0);
     }
-    if setting::FOLLOW_UNKNOWN.load() == 0 {
-        return None;
-    }
     let mount = kernel::mount_namespace(task);
-    if mount == 0
-        || mount == setting::HOST_MNT_NS.load()
-        || direct::<u32>(task, &offset::TASK_FLAGS) & (PF_EXITING | PF_KTHREAD) != 0
-    {
+    if mount == 0 || mount == setting::HOST_MNT_NS.load() || flags & PF_KTHREAD != 0 {
         return None;
     }
     Some(image::SETUP)

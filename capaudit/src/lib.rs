@@ -23,4 +23,5 @@ pub mod report;
 pub mod session;
 pub mod subject;
 pub mod verify;
+pub mod watch;
 pub mod yaml;

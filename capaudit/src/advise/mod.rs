@@ -12,6 +12,7 @@ pub mod seccomp;
 mod subject;
 
 pub use judge::{Fact, Judgement, deciding_rule, judge};
+pub use object::described as acted_upon;
 pub use subject::{Advice, Finding, SeenIn, advise};
 
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use crate::{launch::Signals, probe::Settings, session::audit::attach, subject::a
 /// before, when it started say, cannot be seen any more: the record counts as incomplete until it is started
 /// again meanwhile.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:
+#[command(mut_group("Targets", |targets| targets.required(true)), after_help = "Examples:
   capaudit attach --container web --duration 60s
   capaudit attach --service db --service cache --save session.json
   capaudit attach --pid $(pidof nginx | cut -d' ' -f1)
@@ -43,7 +43,7 @@ pub struct Arguments {
 
 /// What runs already.
 #[derive(Debug, clap::Args)]
-#[group(required = true, multiple = true)]
+#[group(multiple = true)]
 pub struct Targets {
     /// A running process, with its descendants
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]

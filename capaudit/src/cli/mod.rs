@@ -18,6 +18,7 @@ mod report;
 mod run;
 mod tracing;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -74,6 +75,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Attach(attach::Arguments),
+    Watch(Box<watch::Arguments>),
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Attach(arguments) => attach::run(&arguments),
+        Command::Watch(arguments) => watch::run(*arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(&arguments),

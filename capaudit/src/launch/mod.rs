@@ -5,8 +5,11 @@ mod signals;
 use std::{
     ffi::OsString,
     io,
-    os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    process::{Child, Command, ExitStatus},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::{CommandExt as _, ExitStatusExt as _},
+    },
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use nix::{
@@ -15,6 +18,18 @@ use nix::{
 };
 
 pub use signals::{Arrived, Signals};
+
+/// What a command reads from and writes to.
+#[derive(Debug)]
+pub enum Streams {
+    /// What capaudit reads from and writes to.
+    Shared,
+    /// The same, but standard output goes where standard error goes: capaudit's own output is for something else.
+    OutputAside,
+    /// No input; all output goes into this. The command gets a session of its own, so that it cannot reach capaudit's
+    /// terminal behind our back either.
+    Detached(OwnedFd),
+}
 
 /// The audited command, running.
 #[derive(Debug)]
@@ -30,16 +45,48 @@ impl Launched {
     ///
     /// It cannot be executed.
     pub fn start(command: &[OsString], signals: &Signals) -> io::Result<Self> {
+        Self::start_with(command, signals, Streams::Shared)
+    }
+
+    /// The same with other streams.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be executed.
+    pub fn start_with(
+        command: &[OsString],
+        signals: &Signals,
+        streams: Streams,
+    ) -> io::Result<Self> {
         let Some((program, arguments)) = command.split_first() else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
         let mut command = Command::new(program);
         command.args(arguments);
+        let detached = matches!(streams, Streams::Detached(_));
+        match streams {
+            Streams::Shared => {}
+            Streams::OutputAside => {
+                command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+            }
+            Streams::Detached(output) => {
+                command.stdin(Stdio::null());
+                command.stdout(output.try_clone()?).stderr(output);
+            }
+        }
         let mask = signals.mask_before();
         // A blocked signal stays blocked across execve (signal(7)), and a shell that waits for its children
         // with SIGCHLD blocked waits for ever.
-        // SAFETY: between fork and execve only sigprocmask is called, which is async-signal-safe.
-        unsafe { command.pre_exec(move || Ok(mask.thread_set_mask()?)) };
+        // SAFETY: between fork and execve only sigprocmask and setsid are called, which are async-signal-safe.
+        unsafe {
+            command.pre_exec(move || {
+                mask.thread_set_mask()?;
+                if detached {
+                    nix::unistd::setsid()?;
+                }
+                Ok(())
+            });
+        }
         Ok(Self {
             child: command.spawn()?,
         })

@@ -45,10 +45,19 @@ impl Signals {
     ///
     /// The kernel refuses a file descriptor.
     pub fn take() -> io::Result<Self> {
+        Self::take_with(&[])
+    }
+
+    /// The same, and these, too.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses a file descriptor.
+    pub fn take_with(more: &[Signal]) -> io::Result<Self> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGCHLD);
-        for passed in PASSED_ON {
-            set.add(passed);
+        for signal in PASSED_ON.iter().chain(more) {
+            set.add(*signal);
         }
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let source = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;

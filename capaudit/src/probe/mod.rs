@@ -128,8 +128,9 @@ pub struct Settings {
     pub capabilities: CapSet,
     /// Leave out checks that were granted.
     pub denied_only: bool,
-    /// Send every check, not only the first sightings.
-    pub every_check: bool,
+    /// Hand checks out one by one: all of them, up to this many a second of each processor; with 0 only the first
+    /// sightings, which are sent anyhow.
+    pub singles: Option<u32>,
     /// Size of the ring buffer in bytes; a power of two, at least a page.
     pub ring_bytes: u32,
     /// Distinct checks that can be told apart at a time.
@@ -144,7 +145,7 @@ impl Default for Settings {
             follow_new_containers: true,
             capabilities: CapSet::from_bits(u64::MAX),
             denied_only: false,
-            every_check: false,
+            singles: None,
             ring_bytes: 8 << 20,
             max_checks: 1 << 16,
         }
@@ -430,6 +431,16 @@ impl Tracer {
         })
     }
 
+    /// Single checks that were asked for ([`Settings::singles`]) but not sent, because there were too many. They
+    /// are counted like all others: nothing is lost.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn unsent(&self) -> Result<u64, ProbeError> {
+        Ok(self.losses.get(&loss::UNSENT, 0)?.iter().sum())
+    }
+
     /// Checks counted by capability only, because the map of keys was full: granted, then denied.
     ///
     /// # Errors
@@ -459,6 +470,13 @@ impl AsFd for Tracer {
     }
 }
 
+/// What is allowed in a second, in a period of the kernel side's: 2^26 ns.
+fn of_a_period(a_second: u32) -> u32 {
+    /// 2^26 ns go into a second this many times.
+    const PERIODS: u32 = 15;
+    a_second.div_ceil(PERIODS)
+}
+
 /// Loads the object, with its constants set.
 fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError> {
     let kernel = KernelBtf::of_running_kernel()?;
@@ -473,7 +491,7 @@ fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError
         ("DENIED_ONLY", settings.denied_only.into()),
         ("FOLLOW_ALL", settings.follow_all.into()),
         ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
-        ("SEND_ALL", settings.every_check.into()),
+        ("SEND_ALL", settings.singles.map_or(0, of_a_period)),
         ("HOST_MNT_NS", own_namespace),
         ("SUBSYS_COUNT", subsystems),
     ];

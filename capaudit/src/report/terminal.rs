@@ -18,7 +18,8 @@ pub fn sanitize(text: &str) -> String {
     safe
 }
 
-fn is_unsafe(character: char) -> bool {
+/// Whether a character could move a terminal or mislead a reader.
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -173,6 +173,6 @@ pub fn hurry() {
     let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 
-fn system(what: &'static str) -> impl Fn(io::Error) -> ObservationError {
+pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> ObservationError {
     move |error| ObservationError::System { what, error }
 }

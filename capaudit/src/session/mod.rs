@@ -8,6 +8,7 @@ mod describe;
 mod file_capabilities;
 mod file_owner;
 pub mod observation;
+pub mod single;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -16,7 +17,7 @@ use std::{
 };
 
 use capaudit_common::{
-    event::{Call, Check, Exec, Result as CallResult},
+    event::{Call, Check, Exec, Fork, Result as CallResult},
     key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
     scope,
 };
@@ -27,11 +28,14 @@ use crate::{
         Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Object, Options, Outcome,
         Place, Sample, SubjectRecord,
     },
-    probe::{Event, ProbeError, Tracer, symbols::Symbols, syscall_name},
-    session::file_capabilities::Reader,
+    probe::{Event, ProbeError, Tracer, decode::until_nul, symbols::Symbols, syscall_name},
+    session::{
+        file_capabilities::Reader,
+        single::{Singles, Waiting},
+    },
     subject::{
         Identity, Image, Owner, Subject, SubjectId, Tracker,
-        attached::{Attached, Running},
+        attached::{self, Attached, Running},
         container::ContainerId,
         engine::Description,
         existing::Existing,
@@ -50,6 +54,18 @@ struct Sightings {
     levels: (u32, u32),
     comm: Arc<str>,
     samples: Vec<Sample>,
+}
+
+impl Sightings {
+    /// Of a site that `check` was made from; no sample yet.
+    fn of(check: &Check) -> Self {
+        Self {
+            stack: check.stack[..(check.depth as usize).min(check.stack.len())].to_vec(),
+            levels: (check.target_level, check.cred_level),
+            comm: describe::text(&check.comm).into(),
+            samples: Vec::new(),
+        }
+    }
 }
 
 /// What is known of every subject.
@@ -111,6 +127,8 @@ pub struct Collector {
     awaited_order: VecDeque<(u32, u64)>,
     calls: HashMap<CallKey, Call>,
     facts: Facts,
+    /// Checks one by one, if anybody wants them.
+    singles: Option<Singles>,
     symbols: Symbols,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
@@ -131,6 +149,7 @@ impl Collector {
             awaited_order: VecDeque::new(),
             calls: HashMap::new(),
             facts: Facts::default(),
+            singles: None,
             symbols,
             services: Vec::new(),
             retired: HashSet::new(),
@@ -168,9 +187,15 @@ impl Collector {
             Event::Check(check) => self.check(&check),
             Event::Result(result) => self.result(&result),
             Event::Fork(fork) => self.tracker.fork(&fork),
-            Event::Adopt(fork) => self.tracker.adopt(&fork),
+            Event::Adopt(fork) => self.adopt(&fork),
             Event::Exec(exec) => {
-                self.tracker.exec(&exec);
+                if self.tracker.wants_all() {
+                    let program = self.program_of(&exec);
+                    let place = self.place_of_exec(&exec, &program);
+                    self.tracker.exec_in(&exec, place, program.into());
+                } else {
+                    self.tracker.exec(&exec);
+                }
                 self.exec(&exec);
             }
             Event::Exit(exit) => self.tracker.exit(&exit),
@@ -178,6 +203,58 @@ impl Collector {
                 self.calls.insert(call.key, call);
             }
         }
+    }
+
+    fn adopt(&mut self, fork: &Fork) {
+        if !self.tracker.wants_all() {
+            return self.tracker.adopt(fork);
+        }
+        match Attached::Machine.look_at(fork.header.tgid) {
+            Some(running) => self.tracker.attach(fork.header.image, &running),
+            // Gone by now, or a kernel thread.
+            None => {
+                let comm = describe::text(&fork.comm);
+                self.tracker
+                    .adopt_into(fork, Identity::Program(format!("[{comm}]").into()));
+            }
+        }
+    }
+
+    /// What was executed. Runtimes execute themselves through names that say nothing to anybody else; what such a name
+    /// stands for is a file, or one that was never linked: then it is what was executed before.
+    fn program_of(&self, exec: &Exec) -> String {
+        let path = describe::text(&exec.path);
+        if !(path.starts_with("/proc/") || path.starts_with("/dev/fd/")) {
+            return path;
+        }
+        std::fs::read_link(format!("/proc/{}/exe", exec.header.tgid))
+            .ok()
+            .filter(|target| target.exists())
+            .filter(|target| target.file_name().is_some())
+            .map(|target| target.to_string_lossy().into_owned())
+            .or_else(|| Some(self.tracker.image(exec.previous)?.exe.to_string()))
+            .filter(|program| !program.is_empty())
+            .unwrap_or(path)
+    }
+
+    /// Where the process belongs that runs another executable: by its record, and only where that does not tell,
+    /// by what can still be seen of it.
+    fn place_of_exec(&self, exec: &Exec, program: &str) -> Identity {
+        let names = exec.cgroups.each_ref().map(|name| until_nul(name));
+        if let Some(container) = ContainerId::from_cgroups(&names) {
+            return Identity::Container(container);
+        }
+        attached::place_of(exec.header.tgid, program).unwrap_or_else(|| {
+            let before = self.tracker.image(exec.previous).map(|image| image.owner);
+            match before {
+                Some(Owner::Subject(id))
+                    if !matches!(self.tracker.get(id).identity, Identity::Program(_)) =>
+                {
+                    self.tracker.get(id).identity.clone()
+                }
+                _ => Identity::Program(program.into()),
+            }
+        })
     }
 
     fn check(&mut self, check: &Check) {
@@ -191,17 +268,19 @@ impl Collector {
             site: check.site,
             reserved: 0,
         };
-        let sightings = self.sightings.entry(key).or_insert_with(|| Sightings {
-            stack: check.stack[..(check.depth as usize).min(check.stack.len())].to_vec(),
-            levels: (check.target_level, check.cred_level),
-            comm: describe::text(&check.comm).into(),
-            samples: Vec::new(),
-        });
+        let sightings = self
+            .sightings
+            .entry(key)
+            .or_insert_with(|| Sightings::of(check));
         let mut sample = describe::sample(check);
         if let (None, Some(Object::Path(path))) = (&sample.owner, &sample.object)
             && is_about_owner(check.key.capability)
         {
             sample.owner = file_owner::of(check.header.tgid, path);
+        }
+        if let Some(singles) = &mut self.singles {
+            let image = self.tracker.image(check.header.image).cloned();
+            singles.check(check, sample.clone(), image);
         }
         let place = match sightings.samples.iter().position(|known| *known == sample) {
             Some(place) => place,
@@ -228,6 +307,9 @@ impl Collector {
     }
 
     fn result(&mut self, result: &CallResult) {
+        if let Some(singles) = &mut self.singles {
+            singles.result(result);
+        }
         let thread = (result.header.tid, result.call);
         for (key, place) in self.awaited.remove(&thread).unwrap_or_default() {
             if let Some(sample) = self
@@ -253,6 +335,66 @@ impl Collector {
             let known = self.tracker.get(subject);
             self.facts.subject(subject, known).add_exec(record);
         }
+    }
+
+    /// From now on checks are kept one by one, for [`Self::next_single`].
+    pub fn keep_singles(&mut self) {
+        self.singles.get_or_insert_default();
+    }
+
+    /// The next single check, the subject it belongs to, and its record. With `last`, without waiting any longer for
+    /// what else might come to be known of it.
+    pub fn next_single(
+        &mut self,
+        last: bool,
+        is_named: impl Fn(SubjectId, &Subject) -> bool,
+    ) -> Option<(Waiting, SubjectId, CheckRecord)> {
+        loop {
+            let tracker = &self.tracker;
+            let waiting =
+                self.singles
+                    .as_mut()?
+                    .next(last, |waiting| match owner_of(tracker, waiting) {
+                        Some(Owner::Subject(id)) => is_named(id, tracker.get(id)),
+                        Some(Owner::Undecided) | None => false,
+                        Some(Owner::Unrelated) => true,
+                    })?;
+            // Those of nobody are not of interest, as for totals.
+            if let Some((id, record)) = self.single(&waiting) {
+                return Some((waiting, id, record));
+            }
+        }
+    }
+
+    fn single(&self, waiting: &Waiting) -> Option<(SubjectId, CheckRecord)> {
+        let check = &waiting.check;
+        let capability = Capability::from_number(check.key.capability)?;
+        let image = image_of(&self.tracker, waiting)?;
+        let Owner::Subject(id) = image.owner_of_check(is_execve(&check.key)) else {
+            return None;
+        };
+        let seen = Sightings::of(check);
+        let identity = self.identity(
+            &check.key,
+            capability,
+            image,
+            self.tracker.get(id),
+            Some(&seen),
+        );
+        let mut record = CheckRecord::new(identity);
+        record.count = 1;
+        record.first_ms = check.header.time.saturating_sub(self.started) / 1_000_000;
+        record.last_ms = record.first_ms;
+        match waiting.sample.result {
+            Some(value) if value < 0 => {
+                record.failed = 1;
+                record.errno = u32::try_from(-value).unwrap_or(0);
+            }
+            Some(_) => record.succeeded = 1,
+            None => {}
+        }
+        record.add_sample(waiting.sample.clone());
+        Some((id, record))
     }
 
     /// Lets go of what was kept for subjects that have ended by now. To be called with no record outstanding.
@@ -386,7 +528,7 @@ impl Collector {
                 return;
             }
         };
-        let Owner::Subject(subject) = image.owner else {
+        let Owner::Subject(subject) = image.owner_of_check(is_execve(key)) else {
             return;
         };
         let milliseconds = |time: u64| time.saturating_sub(self.started) / 1_000_000;
@@ -557,6 +699,7 @@ impl Collector {
                 Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
                 Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
                 Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
+                Identity::Unit(name) | Identity::Program(name) => record.name = name.to_string(),
             }
             if record.seen_from_start
                 && !self.services.is_empty()
@@ -631,6 +774,7 @@ fn nameless(subject: &Subject) -> SubjectRecord {
         Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
         Identity::Process(pid) => (Kind::Process, pid.to_string()),
         Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
+        Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
     };
     SubjectRecord {
         id,
@@ -654,6 +798,17 @@ fn is_about_owner(capability: u8) -> bool {
         ]
         .contains(&capability)
     })
+}
+
+fn image_of<'a>(tracker: &'a Tracker, waiting: &'a Waiting) -> Option<&'a Image> {
+    tracker
+        .image(waiting.check.key.image)
+        .or(waiting.image.as_ref())
+}
+
+fn owner_of(tracker: &Tracker, waiting: &Waiting) -> Option<Owner> {
+    let image = image_of(tracker, waiting)?;
+    Some(image.owner_of_check(is_execve(&waiting.check.key)))
 }
 
 fn is_execve(key: &CheckKey) -> bool {

@@ -1,8 +1,10 @@
 //! Watching from start to end, whatever is watched: records are taken as they come, totals at the end.
 
 use std::{
+    collections::HashMap,
     io,
     os::fd::{AsFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,11 +15,11 @@ use tokio::{
 };
 
 use crate::{
-    ledger::{Ledger, SCHEMA, Session, unite},
-    probe::{Losses, ProbeError, Settings, Tracer, symbols::Symbols},
-    session::{Collector, Facts, milliseconds_since},
+    ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
+    probe::{Hook, Losses, ProbeError, Settings, Tracer, symbols::Symbols},
+    session::{Collector, Facts, milliseconds_since, single::Single},
     subject::{
-        SubjectId, Tracker,
+        Identity, SubjectId, Tracker,
         attached::{Attached, Target, TargetError},
         engine::Engine,
         existing::Existing,
@@ -34,6 +36,9 @@ const LAST_BATCHES: usize = 1 << 12;
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 /// Times that a target's processes are listed again, for those forked meanwhile.
 const LISTINGS: usize = 100;
+
+/// Subjects of single checks whose names are kept.
+const MOST_NAMED: usize = 1 << 14;
 
 /// Why nothing can be observed.
 #[derive(Debug, Error)]
@@ -72,6 +77,8 @@ pub struct Observation {
     clock: Instant,
     /// Next number of an image that user space gives.
     next_image: u64,
+    /// Subjects of single checks, named.
+    named: HashMap<SubjectId, Arc<SubjectRecord>>,
 }
 
 impl Observation {
@@ -99,12 +106,19 @@ impl Observation {
         })?;
 
         // What has started by now is not ours, though it may have been seen already.
-        let existing = Existing::look();
+        let existing = if settings.follow_all {
+            Existing::default()
+        } else {
+            Existing::look()
+        };
         for (process, mount_namespace) in existing.processes() {
             tracer.ignore_process(*process, *mount_namespace)?;
         }
         while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
         collector.begin(existing);
+        if settings.singles.is_some() {
+            collector.keep_singles();
+        }
         return_memory();
         Ok(Self {
             tracer,
@@ -116,6 +130,7 @@ impl Observation {
             started: jiff::Timestamp::now(),
             clock: Instant::now(),
             next_image: 1,
+            named: HashMap::new(),
         })
     }
 
@@ -152,8 +167,29 @@ impl Observation {
         Ok(followed.len())
     }
 
+    /// Observes everything that runs on the machine, and everything that will. Returns how many processes run.
+    ///
+    /// # Errors
+    ///
+    /// The map of processes is full.
+    pub async fn attach_machine(&mut self) -> Result<usize, ProbeError> {
+        self.collector.expect(&Attached::Machine);
+        let mut followed = 0;
+        for pid in Attached::Machine.processes() {
+            // What is missed here is met at its first check.
+            if self.follow(&Attached::Machine, pid)? {
+                followed += 1;
+            }
+        }
+        if let Some(engine) = &self.engine {
+            let running = self.collector.containers(&self.collector.subjects());
+            engine.ask(&running).await;
+        }
+        Ok(followed)
+    }
+
     /// Follows one running process; false if it is gone.
-    fn follow(&mut self, attached: &Attached, pid: u32) -> Result<bool, AttachError> {
+    fn follow(&mut self, attached: &Attached, pid: u32) -> Result<bool, ProbeError> {
         let Some(process) = attached.look_at(pid) else {
             return Ok(false);
         };
@@ -195,6 +231,73 @@ impl Observation {
         Ok(self.collector.sweep(&mut self.tracer)?)
     }
 
+    /// Single checks that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
+    /// else might come to be known of them. `command` is what the audited command is called.
+    pub fn singles(&mut self, command: &[String], most: usize, last: bool) -> Vec<Single> {
+        let session = self.session(Origin::default(), Losses::default());
+        let mut taken = Vec::new();
+        while taken.len() < most {
+            let (engine, named) = (self.engine.as_ref(), &self.named);
+            let next = self.collector.next_single(last, |id, subject| {
+                named.contains_key(&id)
+                    || match &subject.identity {
+                        Identity::Container(container) => {
+                            engine.is_none_or(|engine| engine.known(container).is_some())
+                        }
+                        _ => true,
+                    }
+            });
+            let Some((waiting, id, record)) = next else {
+                break;
+            };
+            if let Some(subject) = self.named(id, command) {
+                taken.push(Single::of(&waiting, subject, record, &session));
+            }
+        }
+        taken
+    }
+
+    /// A subject's name without its facts; `None` if it turned out to be of no interest.
+    fn named(&mut self, id: SubjectId, command: &[String]) -> Option<Arc<SubjectRecord>> {
+        if let Some(known) = self.named.get(&id) {
+            return Some(Arc::clone(known));
+        }
+        let identity = &self.collector.tracker().get(id).identity;
+        let described = match (identity, &self.engine) {
+            (Identity::Container(container), Some(engine)) => engine
+                .known(container)
+                .map(|description| (container.clone(), description)),
+            _ => None,
+        };
+        let is_final = described.is_some() || !matches!(identity, Identity::Container(_));
+        let described = described.into_iter().collect();
+        let (records, _) = self
+            .collector
+            .records(&Facts::default(), &[id], command, &described);
+        let record = Arc::new(records.into_iter().next()?);
+        if is_final {
+            if self.named.len() >= MOST_NAMED {
+                self.named.clear();
+            }
+            self.named.insert(id, Arc::clone(&record));
+        }
+        Some(record)
+    }
+
+    /// Single checks that were not sent, because there were too many, and what was lost.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub fn missing(&self) -> Result<(u64, Losses), ProbeError> {
+        Ok((self.tracer.unsent()?, self.tracer.losses()?))
+    }
+
+    /// The hook in use.
+    pub fn hook(&self) -> Hook {
+        self.tracer.hook()
+    }
+
     /// Who is observed.
     pub fn tracker(&self) -> &Tracker {
         self.collector.tracker()
@@ -206,6 +309,15 @@ impl Observation {
     ///
     /// The kernel's maps cannot be read.
     pub async fn finish(mut self, origin: Origin) -> Result<Ledger, ObservationError> {
+        self.stop();
+        self.collector.finish(&mut self.tracer)?;
+        let facts = self.collector.facts();
+        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
+            .await
+    }
+
+    /// Takes what there is, and nothing that happens from now on.
+    pub fn stop(&mut self) {
         // What still runs is not watched any more, so that totals and records are of the same moment.
         self.tracer.stop();
         for _ in 0..LAST_BATCHES {
@@ -217,10 +329,6 @@ impl Observation {
                 break;
             }
         }
-        self.collector.finish(&mut self.tracer)?;
-        let facts = self.collector.facts();
-        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
-            .await
     }
 
     /// What was found so far; everything goes on.
@@ -265,36 +373,40 @@ impl Observation {
         origin: Origin,
         patience: Duration,
     ) -> Result<Ledger, ObservationError> {
-        let duration_ms = milliseconds_since(self.clock);
         let losses = Losses {
             files: self.collector.unseen_files(),
             ..self.tracer.losses()?
         };
-        let mut notes = self.notes.clone();
-        notes.extend(self.collector.notes());
         let containers = self.collector.containers(subjects);
         let described = match &self.engine {
             Some(engine) if !containers.is_empty() => engine.describe(&containers, patience).await,
-            _ => std::collections::HashMap::new(),
+            _ => HashMap::new(),
         };
         let (subjects, unattributed) =
             self.collector
                 .records(facts, subjects, &origin.command, &described);
+        let mut session = self.session(origin, losses);
+        session.unattributed = unattributed;
+        session.notes.extend(self.collector.notes());
         Ok(Ledger {
             schema: SCHEMA.to_owned(),
-            session: Session {
-                started: self.started.to_string(),
-                duration_ms,
-                kernel: kernel_release(),
-                hook: self.tracer.hook(),
-                command: origin.command,
-                exit_status: origin.exit_status,
-                losses,
-                unattributed,
-                notes,
-            },
+            session,
             subjects: unite(subjects),
         })
+    }
+
+    fn session(&self, origin: Origin, losses: Losses) -> Session {
+        Session {
+            started: self.started.to_string(),
+            duration_ms: milliseconds_since(self.clock),
+            kernel: kernel_release(),
+            hook: self.tracer.hook(),
+            command: origin.command,
+            exit_status: origin.exit_status,
+            losses,
+            unattributed: Vec::new(),
+            notes: self.notes.clone(),
+        }
     }
 }
 

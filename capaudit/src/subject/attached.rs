@@ -70,6 +70,8 @@ pub enum Attached {
     Service(String, HashSet<ContainerId>),
     /// A cgroup and those below it.
     Cgroup(PathBuf),
+    /// Every process of the machine: each by its container, its systemd service or its program.
+    Machine,
     /// Every container.
     EveryContainer,
 }
@@ -165,6 +167,7 @@ impl Attached {
                 found
             }
             Self::Cgroup(path) => pids().filter(|pid| is_in_cgroup(*pid, path)).collect(),
+            Self::Machine => pids().collect(),
         }
     }
 
@@ -189,6 +192,7 @@ impl Attached {
             Self::Containers(_) | Self::Service(..) | Self::EveryContainer => {
                 Identity::Container(container_of(pid)?)
             }
+            Self::Machine => place_of(pid, &exe.to_string_lossy())?,
         };
         Some(Running {
             identity,
@@ -255,6 +259,27 @@ fn container_of(pid: u32) -> Option<ContainerId> {
         .ok()?
         .lines()
         .find_map(ContainerId::from_path)
+}
+
+/// Where on the machine a process that runs `program` belongs: its container, its systemd service, else the program
+/// itself. `None` if the process is gone.
+pub fn place_of(pid: u32, program: &str) -> Option<Identity> {
+    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    if let Some(container) = cgroups.lines().find_map(ContainerId::from_path) {
+        return Some(Identity::Container(container));
+    }
+    Some(match cgroups.lines().find_map(unit_in) {
+        Some(unit) => Identity::Unit(unit.into()),
+        None => Identity::Program(program.into()),
+    })
+}
+
+/// The innermost systemd service in a line of /proc/PID/cgroup. Scopes are none: a login session holds whatever its
+/// user starts.
+fn unit_in(line: &str) -> Option<&str> {
+    line.trim_end()
+        .rsplit('/')
+        .find(|name| name.len() > ".service".len() && name.ends_with(".service"))
 }
 
 fn engine_of(pid: u32) -> Option<Engine> {
@@ -362,6 +387,22 @@ mod tests {
         assert!(running.has_ended());
         assert!(Attached::Tree(child.id()).processes().is_empty());
         Ok(())
+    }
+
+    #[test]
+    fn the_innermost_service_is_a_processs_unit() {
+        for (line, unit) in [
+            ("0::/system.slice/nginx.service", Some("nginx.service")),
+            (
+                "0::/user.slice/user-0.slice/user@0.service/app.slice/a.service",
+                Some("a.service"),
+            ),
+            ("0::/user.slice/user-0.slice/session-3.scope", None),
+            ("0::/.service", None),
+            ("0::/", None),
+        ] {
+            assert_eq!(unit_in(line), unit, "{line}");
+        }
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Engine {
             .collect()
     }
 
+    /// What is known of a container by now, without asking.
+    pub fn known(&self, container: &ContainerId) -> Option<Description> {
+        lock(&self.known).get(container).cloned()
+    }
+
     /// Forgets what is known of these containers.
     pub fn forget(&self, containers: &[ContainerId]) {
         let mut known = lock(&self.known);

@@ -44,6 +44,10 @@ pub enum Identity {
     Process(u32),
     /// What ran already in a cgroup.
     Cgroup(PathBuf),
+    /// A systemd service, where the whole machine is observed.
+    Unit(Arc<str>),
+    /// All runs of a program outside containers and services, by its path, where the whole machine is observed.
+    Program(Arc<str>),
 }
 
 /// A user namespace: its inode number and its depth below the initial one.
@@ -97,6 +101,8 @@ pub struct Image {
     from: u64,
     /// It is over: the process has ended, or executes something else.
     over: bool,
+    /// The container that it became part of by its last execve. A runtime's checks in that are the container's.
+    became: Option<SubjectId>,
 }
 
 /// Whose an image is.
@@ -122,14 +128,31 @@ pub struct Tracker {
     unrelated: Vec<(u32, u32)>,
 }
 
+/// Subjects from which on further programs are not told apart.
+const MAX_PLACES: usize = 4096;
+/// What they are then.
+pub const OTHER_PROGRAMS: &str = "other programs";
+
 /// Which containers are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wanted {
     /// Those that start.
     New,
+    /// All of them, and everything else on the machine.
+    All,
     /// Those that were attached to, and if it says so, those that start, as they may turn out to be of a service
     /// that was attached to.
     Attached { and_new: bool },
+}
+
+impl Image {
+    /// Whose a check is: what is asked in an execve may be another's than the rest.
+    pub fn owner_of_check(&self, in_execve: bool) -> Owner {
+        match self.became {
+            Some(id) if in_execve => Owner::Subject(id),
+            _ => self.owner,
+        }
+    }
 }
 
 impl Subject {
@@ -191,12 +214,17 @@ impl Tracker {
                 mount_namespace: running.mount_namespace,
                 from: 0,
                 over: false,
+                became: None,
             },
         );
     }
 
     /// From now on only what was attached to is ours.
     pub fn expect(&mut self, attached: &Attached) {
+        if *attached == Attached::Machine {
+            self.wanted = Wanted::All;
+            return;
+        }
         if *attached == Attached::EveryContainer {
             return;
         }
@@ -206,6 +234,7 @@ impl Tracker {
                 and_new: and_new || service,
             },
             Wanted::New => Wanted::Attached { and_new: service },
+            Wanted::All => Wanted::All,
         };
     }
 
@@ -234,11 +263,59 @@ impl Tracker {
         self.enter(fork, Owner::Undecided, "".into(), 0);
     }
 
+    /// Whether everything on the machine is ours.
+    pub fn wants_all(&self) -> bool {
+        self.wanted == Wanted::All
+    }
+
+    /// A process was met that is `place`'s, if everything is ours.
+    pub fn adopt_into(&mut self, fork: &Fork, place: Identity) {
+        let owner = self.place(place, &fork.namespaces, fork.sets.bounding, fork.ids.uid);
+        self.enter(fork, Owner::Subject(owner), "".into(), 0);
+    }
+
+    /// A process of `place` runs another executable, if everything is ours.
+    pub fn exec_in(&mut self, exec: &Exec, place: Identity, program: Arc<str>) {
+        let is_container = matches!(place, Identity::Container(_));
+        let id = self.place(place, &exec.namespaces, exec.sets.bounding, exec.ids.uid);
+        if let Some(previous) = self.images.get_mut(&exec.previous)
+            && is_container
+            && previous.owner != Owner::Subject(id)
+        {
+            previous.became = Some(id);
+        }
+        self.executed(exec, Owner::Subject(id));
+        if let Some(image) = self.images.get_mut(&exec.header.image) {
+            image.exe = program;
+        }
+    }
+
+    /// The subject of a place. Services and programs may have run before, unseen.
+    fn place(
+        &mut self,
+        place: Identity,
+        namespaces: &Namespaces,
+        bounding: u64,
+        uid: u32,
+    ) -> SubjectId {
+        let place = match place {
+            Identity::Program(_)
+                if self.subjects.len() >= MAX_PLACES && !self.by_identity.contains_key(&place) =>
+            {
+                Identity::Program(OTHER_PROGRAMS.into())
+            }
+            place => place,
+        };
+        let is_container = matches!(place, Identity::Container(_));
+        let id = self.subject(place, namespaces, bounding, uid);
+        self.subjects[id.0].seen_from_start &= is_container;
+        id
+    }
+
     /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it.
     pub fn exec(&mut self, exec: &Exec) {
         let previous = self.images.get(&exec.previous);
         let known = previous.map_or(Owner::Undecided, |previous| previous.owner);
-        let setting_up = previous.is_some_and(|previous| previous.setup);
         let owner = self.decide(exec, known);
         if owner == Owner::Unrelated {
             self.unrelated.push((exec.header.tgid, exec.namespaces.mnt));
@@ -246,6 +323,15 @@ impl Tracker {
         if known == Owner::Undecided {
             self.settle(exec.previous, owner);
         }
+        self.executed(exec, owner);
+    }
+
+    /// A process of `owner` runs another executable.
+    fn executed(&mut self, exec: &Exec, owner: Owner) {
+        let setting_up = self
+            .images
+            .get(&exec.previous)
+            .is_some_and(|previous| previous.setup);
         if let Owner::Subject(id) = owner {
             let subject = &mut self.subjects[id.0];
             if setting_up && subject.identity == Identity::Command {
@@ -267,6 +353,7 @@ impl Tracker {
                 mount_namespace: exec.namespaces.mnt,
                 from: exec.previous,
                 over: false,
+                became: None,
             },
         );
     }
@@ -291,6 +378,7 @@ impl Tracker {
                 mount_namespace: fork.namespaces.mnt,
                 from,
                 over: false,
+                became: None,
             },
         );
     }

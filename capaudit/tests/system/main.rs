@@ -19,8 +19,10 @@ mod project;
 mod runner;
 mod shop;
 mod terminal;
+mod tmux;
 mod tools;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         verify::trials(),
         compose_patch::trials(),
         check::trials(),
+        watch::trials(),
         tools::trials(),
     ]
     .into_iter()

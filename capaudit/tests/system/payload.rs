@@ -13,6 +13,7 @@ pub fn run(words: &[String]) -> ExitCode {
     let done = match words.as_slice() {
         ["chown", file] => chown_once(Path::new(file)),
         ["fork-storm", count, file] => fork_storm(count.parse().unwrap_or(0), Path::new(file)),
+        ["flood", count, files @ ..] => flood(count.parse().unwrap_or(0), files),
         ["threads", count, file] => threads(count.parse().unwrap_or(0), Path::new(file)),
         ["bind", port] => {
             std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
@@ -44,6 +45,22 @@ fn fork_storm(count: usize, file: &Path) -> bool {
         }
     }
     (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// As many processes as files, each of which makes `count` checks as fast as it can.
+fn flood(count: usize, files: &[&str]) -> bool {
+    for file in files {
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                let done = (0..count).all(|_| chown_once(Path::new(file)));
+                std::process::exit(i32::from(!done));
+            }
+            Ok(ForkResult::Parent { .. }) => {}
+            Err(_) => return false,
+        }
+    }
+    (0..files.len()).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
 }
 
 /// `count` threads, each of which makes ten checks.

@@ -12,7 +12,7 @@ struct Tool {
     packages: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     // With, for a machine whose init does not, the program that mounts control groups.
     Tool {
         name: "docker",
@@ -68,6 +68,11 @@ const TOOLS: [Tool; 11] = [
         name: "systemd-analyze",
         find: || all(&["systemd-analyze"]),
         packages: &["systemd"],
+    },
+    Tool {
+        name: "tmux",
+        find: || all(&["tmux"]),
+        packages: &["tmux"],
     },
     Tool {
         name: "groff",

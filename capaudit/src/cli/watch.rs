@@ -1,0 +1,211 @@
+//! `capaudit watch`
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    Exit,
+    attach::{Targets, duration},
+    complain,
+    report::writable,
+    run::of_error,
+    tracing::Tracing,
+};
+use crate::{
+    capability::CapSet,
+    launch::{Signals, Streams, end_like},
+    ledger,
+    probe::Settings,
+    session::audit::AuditError,
+    subject::attached::Target,
+    watch::{
+        Plan, Scope,
+        lines::{Choice, Form, Lines},
+        screen,
+        source::{Finished, Telling, watch},
+    },
+};
+
+/// Watch capability checks live: of the whole machine, of what runs already, or of a command.
+///
+/// On a terminal, a table of totals with the recommendation as it grows, and single checks as they come: F1 or ? shows the
+/// keys. Elsewhere, or with --plain or --json, a line for each check. What makes no difference to the program is left
+/// out of the lines unless --all is given; totals count everything.
+///
+/// Capabilities, --denied and what to watch are filtered in the kernel: what is left out costs the machine next to nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  capaudit watch                                     the whole machine
+  capaudit watch --container web --capability NET_ADMIN,NET_RAW
+  capaudit watch --plain --denied | grep nginx
+  capaudit watch --json --duration 60s > checks.json
+  capaudit watch -- docker run --rm my-image         a command, and the containers it starts
+
+Exit status: 0, or the command's own; 2 if a target is not there; 3 if tracing is not possible here (see
+`capaudit doctor`); 126 or 127 if the command cannot be run.")]
+pub struct Arguments {
+    #[command(flatten)]
+    targets: Targets,
+
+    /// Only these capabilities; may be given several times
+    #[arg(long, value_name = "CAP[,CAP]")]
+    capability: Vec<CapSet>,
+
+    /// Only refused checks
+    #[arg(long)]
+    denied: bool,
+
+    /// One aligned line a check, even on a terminal
+    #[arg(long, conflicts_with = "json")]
+    plain: bool,
+
+    /// One JSON object a line (docs/watch.schema.json)
+    #[arg(long)]
+    json: bool,
+
+    /// Show also checks that make no difference to the program
+    #[arg(long)]
+    all: bool,
+
+    /// A line only for the first of checks that differ in nothing but what they act upon
+    #[arg(long)]
+    unique: bool,
+
+    /// End after this time: 90s, 10m, 2h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
+
+    /// End after this many lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Save the session at the end, for `capaudit report` and `capaudit export`
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+
+    #[command(flatten)]
+    tracing: Tracing,
+
+    /// A command to run and to watch, and its arguments
+    #[arg(last = true, value_name = "CMD", conflicts_with = "Targets")]
+    command: Vec<OsString>,
+}
+
+impl Arguments {
+    /// How checks become lines; `None` for the screen.
+    fn form(&self) -> Option<Form> {
+        let on_screen = io::stdin().is_terminal() && io::stdout().is_terminal();
+        match (self.json, self.plain || self.unique || self.count.is_some()) {
+            (true, _) => Some(Form::Json),
+            (false, true) => Some(Form::Plain),
+            (false, false) => (!on_screen).then_some(Form::Plain),
+        }
+    }
+
+    fn plan(self, form: Option<Form>) -> Plan {
+        let targets = self.targets.list();
+        let scope = if !self.command.is_empty() {
+            Scope::Command(self.command)
+        } else if targets.is_empty() {
+            Scope::Machine
+        } else {
+            Scope::Targets(targets)
+        };
+        let singles = match form {
+            // First sightings are sent anyhow.
+            Some(_) if self.unique => 0,
+            Some(_) => u32::MAX,
+            None => screen::singles_a_second(),
+        };
+        let everything = Settings::default().capabilities;
+        Plan {
+            settings: Settings {
+                follow_all: scope == Scope::Machine,
+                // `docker exec` brings processes into a container that do not descend from it.
+                follow_new_containers: match &scope {
+                    Scope::Machine => false,
+                    Scope::Command(_) => true,
+                    Scope::Targets(targets) => targets
+                        .iter()
+                        .any(|target| matches!(target, Target::Container(_) | Target::Service(_))),
+                },
+                capabilities: self
+                    .capability
+                    .into_iter()
+                    .reduce(CapSet::union)
+                    .unwrap_or(everything),
+                denied_only: self.denied,
+                singles: Some(singles),
+                ..self.tracing.settings()
+            },
+            scope,
+            duration: self.duration,
+            save: self.save,
+        }
+    }
+}
+
+/// Runs the subcommand. Does not return if a command ran to its end: capaudit then ends as that did.
+pub fn run(arguments: Arguments) -> Exit {
+    if let Some(file) = &arguments.save
+        && let Err(error) = writable(file)
+    {
+        complain(&format!("cannot write {file:?}: {error}"));
+        return Exit::Usage;
+    }
+    let form = arguments.form();
+    let choice = Choice {
+        all: arguments.all,
+        unique: arguments.unique,
+        count: arguments.count,
+    };
+    let plan = arguments.plan(form);
+    let watched = match form {
+        Some(form) => in_lines(&plan, form, choice),
+        None => screen::run(&plan, choice.all),
+    };
+    let finished = match watched {
+        Ok(Ok(finished)) => finished,
+        Ok(Err(error)) => return of_error(&error),
+        Err(error) => {
+            complain(&error);
+            return Exit::CannotTrace;
+        }
+    };
+    if let Some(file) = &plan.save
+        && let Err(error) = ledger::save(&finished.ledger, file)
+    {
+        complain(&format!("cannot save the session to {file:?}: {error}"));
+        return Exit::Usage;
+    }
+    match finished.status {
+        Some(status) => end_like(status),
+        None => Exit::Success,
+    }
+}
+
+fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, AuditError>> {
+    let signals = Signals::take()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut lines = Lines::new(form, choice, plan.scope.to_string(), io::stdout());
+    let telling = Telling {
+        states: false,
+        linger: false,
+        streams: Streams::OutputAside,
+    };
+    // Nobody asks for anything, but the channel stays open.
+    let (_requests, asked) = tokio::sync::mpsc::unbounded_channel();
+    let watched = runtime.block_on(watch(plan, telling, signals, asked, |message| {
+        lines.take(message)
+    }));
+    if let Ok(finished) = &watched {
+        lines.end(finished)?;
+    }
+    Ok(watched)
+}

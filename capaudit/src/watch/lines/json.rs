@@ -1,0 +1,243 @@
+//! The contract `capaudit.watch/1`: one JSON object a line.
+
+use std::fmt::Write as _;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    advise::{Evidence, Verdict},
+    ledger::{Credentials, Kind, Outcome, Place, Pod, UserIds},
+    probe::{Hook, Losses},
+    report::{Seconds, is_unsafe},
+    session::single::Single,
+    watch::source::{Finished, Missing},
+};
+
+/// Names the format of the lines.
+pub const SCHEMA: &str = "capaudit.watch/1";
+
+/// One line; `type` tells which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Line {
+    /// The first line.
+    Begin {
+        /// `capaudit.watch/1`
+        schema: String,
+        /// How checks are seen.
+        hook: Hook,
+        /// What is watched, in words.
+        watching: String,
+    },
+    /// A check.
+    Check(Box<CheckLine>),
+    /// More has gone missing since the last such line: at most one a second.
+    Missing {
+        /// Checks so far that were counted but not sent one by one, because there were too many at once.
+        unsent: u64,
+        /// What could not even be recorded so far.
+        losses: Losses,
+    },
+    /// The last line.
+    End {
+        /// All checks that were made, exact.
+        checks: u64,
+        /// How many of them have a line.
+        shown: u64,
+        /// How many were not sent one by one, because there were too many at once.
+        unsent: u64,
+        /// What could not be recorded.
+        losses: Losses,
+        /// Length of the watch in seconds.
+        duration_s: Seconds,
+    },
+}
+
+/// A check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CheckLine {
+    /// When (RFC 3339, UTC).
+    pub time: String,
+    /// Whose it is.
+    pub subject: SubjectLine,
+    /// Process id, in the initial pid namespace.
+    pub pid: u32,
+    /// Thread id, in the initial pid namespace.
+    pub tid: u32,
+    /// Path of the executable as it was given to execve; empty if unknown.
+    pub exe: String,
+    /// Command name of the thread.
+    pub comm: String,
+    /// It was made by what set the subject up (a container runtime), not by the program.
+    pub setup: bool,
+    /// The capability, without `CAP_`.
+    pub capability: String,
+    /// The kernel's answer.
+    pub outcome: Outcome,
+    /// System call, by name or number; null outside one.
+    pub syscall: Option<String>,
+    /// What the call acted upon, in words; empty if unknown.
+    pub object: String,
+    /// A second such thing: a new name, an attribute's name; null if there is none.
+    pub second: Option<String>,
+    /// Arguments of the call, hexadecimal.
+    pub arguments: Vec<String>,
+    /// What the call returned; negative is an errno; null if it had not by then.
+    pub result: Option<i64>,
+    /// Who asks.
+    pub ids: UserIds,
+    /// The user namespace in which the capability was asked.
+    pub asked_in: NamespaceLine,
+    /// The user namespace of the examined credentials.
+    pub credentials_of: NamespaceLine,
+    /// The first of these seen from the subject.
+    pub place: Place,
+    /// Whose credentials were examined.
+    pub credentials: Credentials,
+    /// Kernel functions from the one that called `cap_capable` outwards; empty if unknown.
+    pub callers: Vec<String>,
+    /// What it means, as far as this check alone tells.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub evidence: Evidence,
+    /// Why, in one sentence.
+    pub reason: String,
+}
+
+/// Whose a check is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubjectLine {
+    /// What it is.
+    pub kind: Kind,
+    /// What people call it.
+    pub name: String,
+    /// What its engine calls it; empty for a command.
+    pub id: String,
+    /// The image of a container; empty if unknown.
+    pub image: String,
+    /// Compose project of a container; empty if there is none.
+    pub compose_project: String,
+    /// Compose service of a container; empty if there is none.
+    pub compose_service: String,
+    /// Its Kubernetes pod; null if it is in none.
+    pub pod: Option<Pod>,
+}
+
+/// A user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NamespaceLine {
+    /// Inode number.
+    pub inode: u32,
+    /// How deep it lies below the initial one.
+    pub level: u32,
+}
+
+impl Line {
+    /// The first line.
+    pub fn begin(hook: Hook, watching: &str) -> Self {
+        Self::Begin {
+            schema: SCHEMA.to_owned(),
+            hook,
+            watching: watching.to_owned(),
+        }
+    }
+
+    /// A check's.
+    pub fn check(check: &Single) -> Self {
+        let identity = &check.record.identity;
+        let sample = check.record.samples.first();
+        let subject = &check.subject;
+        Self::Check(Box::new(CheckLine {
+            time: check.time.to_string(),
+            subject: SubjectLine {
+                kind: subject.kind,
+                name: subject.name.clone(),
+                id: subject.id.clone(),
+                image: subject.image.clone(),
+                compose_project: subject.compose_project.clone().unwrap_or_default(),
+                compose_service: subject.compose_service.clone().unwrap_or_default(),
+                pod: subject.pod.clone(),
+            },
+            pid: check.pid,
+            tid: check.tid,
+            exe: identity.asker.exe.clone(),
+            comm: identity.asker.comm.clone(),
+            setup: identity.asker.setup,
+            capability: identity.capability.name().to_owned(),
+            outcome: identity.outcome,
+            syscall: identity.syscall.clone(),
+            object: check.object.clone(),
+            second: sample.and_then(|sample| sample.second.clone()),
+            arguments: sample
+                .map(|sample| sample.arguments.map(|value| format!("{value:#x}")).to_vec())
+                .unwrap_or_default(),
+            result: check.result(),
+            ids: sample.map(|sample| sample.ids).unwrap_or_default(),
+            asked_in: NamespaceLine {
+                inode: check.target_namespace,
+                level: check.target_level,
+            },
+            credentials_of: NamespaceLine {
+                inode: check.credentials_namespace,
+                level: check.credentials_level,
+            },
+            place: identity.place,
+            credentials: identity.credentials,
+            callers: identity.callers.clone(),
+            verdict: check.judgement.verdict,
+            evidence: check.judgement.evidence,
+            reason: check.judgement.reason.clone(),
+        }))
+    }
+
+    /// What has gone missing so far.
+    pub fn missing(missing: &Missing) -> Self {
+        Self::Missing {
+            unsent: missing.unsent,
+            losses: missing.losses.clone(),
+        }
+    }
+
+    /// The last line.
+    pub fn end(checks: u64, shown: u64, finished: &Finished) -> Self {
+        Self::End {
+            checks,
+            shown,
+            unsent: finished.missing.unsent,
+            losses: finished.ledger.session.losses.clone(),
+            duration_s: Seconds::from_millis(finished.ledger.session.duration_ms),
+        }
+    }
+
+    /// In JSON, safe for a terminal: what serde_json does not escape by itself can only be in strings.
+    pub fn text(&self) -> String {
+        // Strings, numbers and lists of them: there is nothing that could not be written.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        let mut text = String::with_capacity(json.len());
+        for character in json.chars() {
+            if is_unsafe(character) {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            } else {
+                text.push(character);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_move_a_terminal_or_a_reader_is_escaped_and_read_back() {
+        let line = Line::begin(Hook::TpBtf, "a\u{9b}31m\u{202e}\u{e0041}\x1b");
+        let text = line.text();
+        assert!(!text.chars().any(is_unsafe), "{text}");
+        assert_eq!(serde_json::from_str::<Line>(&text).ok(), Some(line));
+    }
+}

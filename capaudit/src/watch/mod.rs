@@ -1,0 +1,80 @@
+//! Checks, live.
+//!
+//! [`source`] turns what is observed into messages: single checks as they come, and about once a second the state of
+//! all totals with what they mean so far. They are shown as lines ([`lines`]: text or JSON) or on a terminal
+//! ([`screen`]), where a [`model`] takes messages and keys, and a [`view`] draws it; both are pure.
+
+pub mod columns;
+pub mod filter;
+pub mod lines;
+pub mod model;
+#[cfg(test)]
+mod samples;
+pub mod screen;
+pub mod source;
+pub mod state;
+pub mod view;
+pub mod words;
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use crate::{probe::Settings, subject::attached::Target};
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Everything on the machine.
+    Machine,
+    /// What runs already.
+    Targets(Vec<Target>),
+    /// A command that is started, and the containers that start meanwhile.
+    Command(Vec<OsString>),
+}
+
+impl Scope {
+    /// The command in words; empty if there is none.
+    pub fn command(&self) -> Vec<String> {
+        match self {
+            Self::Command(words) => words
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl std::fmt::Display for Scope {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Machine => f.write_str("the whole machine"),
+            Self::Targets(targets) => {
+                let each: Vec<String> = targets
+                    .iter()
+                    .map(|target| match target {
+                        Target::Pid(pid) => format!("process {pid}"),
+                        Target::Container(name) => format!("container {name}"),
+                        Target::Service(name) => format!("service {name}"),
+                        Target::Cgroup(path) => format!("cgroup {}", path.display()),
+                        Target::EveryContainer => "every container".to_owned(),
+                    })
+                    .collect();
+                f.write_str(&each.join(", "))
+            }
+            Self::Command(_) => f.write_str(&self.command().join(" ")),
+        }
+    }
+}
+
+/// What is watched, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How the kernel is watched.
+    pub settings: Settings,
+    /// What.
+    pub scope: Scope,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// Save the session here at the end.
+    pub save: Option<PathBuf>,
+}

@@ -1,0 +1,192 @@
+//! For tests: a ledger and checks as a watch would make them.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    advise::{Fact, acted_upon, judge},
+    capability::{CapSet, Capability},
+    ledger::{
+        Asker, CheckIdentity, CheckRecord, Credentials, Kind, Ledger, Object, Outcome, Place,
+        SCHEMA, Sample, Session, SubjectRecord, UserIds,
+    },
+    probe::{Hook, Losses},
+    session::single::Single,
+    watch::{source::Missing, state::State},
+};
+
+/// A container's name that nobody should show as it is.
+pub const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";
+
+fn check(
+    exe: &str,
+    capability: Capability,
+    outcome: Outcome,
+    call: (&str, Option<Object>, i64),
+    callers: &[&str],
+    count: u64,
+) -> CheckRecord {
+    let (syscall, object, result) = call;
+    let mut record = CheckRecord::new(CheckIdentity {
+        capability,
+        outcome,
+        asker: Asker {
+            exe: exe.to_owned(),
+            comm: exe.rsplit('/').next().unwrap_or_default().to_owned(),
+            setup: false,
+        },
+        place: Place::Own,
+        inner_credentials: false,
+        credentials: Credentials::Own,
+        options: None,
+        syscall: Some(syscall.to_owned()),
+        operation: 0,
+        callers: callers.iter().map(|caller| (*caller).to_owned()).collect(),
+    });
+    record.count = count;
+    record.first_ms = 0;
+    record.last_ms = 1000;
+    if result < 0 {
+        record.failed = count;
+        record.errno = u32::try_from(-result).unwrap_or(0);
+    } else {
+        record.succeeded = count;
+    }
+    record.add_sample(Sample {
+        arguments: [0xffff_ff9c, 0x55d0_c0de, 0x1, 0xffff_ffff, 0, 0],
+        object,
+        second: None,
+        owner: None,
+        ids: UserIds::default(),
+        result: Some(result),
+    });
+    record
+}
+
+fn checks(factor: u64) -> Vec<CheckRecord> {
+    let chown = [
+        "capable_wrt_inode_uidgid",
+        "setattr_prepare",
+        "notify_change",
+    ];
+    let path = |path: &str| Some(Object::Path(path.to_owned()));
+    let port = Some(Object::Internet {
+        address: "0.0.0.0".to_owned(),
+        port: 80,
+    });
+    vec![
+        check(
+            "/usr/sbin/nginx",
+            Capability::CHOWN,
+            Outcome::Granted,
+            ("chown", path("/var/lib/nginx/body"), 0),
+            &chown,
+            12 * factor,
+        ),
+        check(
+            "/usr/sbin/nginx",
+            Capability::NET_BIND_SERVICE,
+            Outcome::Granted,
+            ("bind", port, 0),
+            &["ns_capable", "__inet_bind"],
+            1,
+        ),
+        check(
+            "/usr/sbin/nginx",
+            Capability::SYS_ADMIN,
+            Outcome::Granted,
+            ("mmap", None, 4096),
+            &["cap_vm_enough_memory", "__vm_enough_memory"],
+            345 * factor,
+        ),
+        check(
+            "/bin/sh",
+            Capability::DAC_OVERRIDE,
+            Outcome::Denied,
+            ("openat", path("/root/.profile"), -13),
+            &["generic_permission", "inode_permission"],
+            2,
+        ),
+    ]
+}
+
+/// A ledger of `subjects` by kind and name; every total of the busy ones is multiplied by `factor`.
+pub fn ledger(factor: u64) -> Ledger {
+    let subject = |kind, name: &str, image: &str, service: Option<&str>| SubjectRecord {
+        name: name.to_owned(),
+        id: format!("id-of-{name}"),
+        image: image.to_owned(),
+        compose_project: service.map(|_| "shop".to_owned()),
+        compose_service: service.map(str::to_owned),
+        granted: CapSet::known(),
+        checks: checks(factor),
+        ..SubjectRecord::new(kind)
+    };
+    let mut program = subject(Kind::Process, "/usr/sbin/nginx", "", None);
+    program.seen_from_start = false;
+    program.checks.truncate(3);
+    Ledger {
+        schema: SCHEMA.to_owned(),
+        session: Session {
+            started: "2026-01-02T03:04:05Z".to_owned(),
+            duration_ms: 1000 * factor,
+            kernel: "6.18.0".to_owned(),
+            hook: Hook::TpBtf,
+            command: Vec::new(),
+            exit_status: None,
+            losses: Losses::default(),
+            unattributed: Vec::new(),
+            notes: Vec::new(),
+        },
+        subjects: vec![
+            subject(Kind::Container, "shop-web-1", "nginx:1", Some("web")),
+            subject(Kind::Container, "shop-web-2", "nginx:1", Some("web")),
+            subject(Kind::Container, HOSTILE, "evil:1", None),
+            program,
+        ],
+    }
+}
+
+/// The state after `factor` seconds.
+pub fn state(factor: u64) -> State {
+    State::of(&ledger(factor), Missing::default())
+}
+
+/// One check after another, of all subjects.
+pub fn singles() -> Vec<Single> {
+    let ledger = ledger(1);
+    let mut time = jiff::Timestamp::UNIX_EPOCH;
+    let mut singles = Vec::new();
+    for subject in &ledger.subjects {
+        let named = Arc::new(SubjectRecord {
+            checks: Vec::new(),
+            ..subject.clone()
+        });
+        for check in &subject.checks {
+            let mut record = check.clone();
+            record.count = 1;
+            let judgement = judge(&Fact {
+                check: &record,
+                subject: &named,
+                session: &ledger.session,
+            });
+            let syscall = record.identity.syscall.clone().unwrap_or_default();
+            time = time
+                .checked_add(Duration::from_millis(1234))
+                .unwrap_or(time);
+            singles.push(Single {
+                time,
+                subject: Arc::clone(&named),
+                pid: 4711,
+                tid: 4711,
+                object: acted_upon(&syscall, &record.samples[0]),
+                judgement,
+                target_namespace: 4_026_531_837,
+                target_level: 0,
+                credentials_namespace: 4_026_531_837,
+                credentials_level: 0,
+                record,
+            });
+        }
+    }
+    singles
+}

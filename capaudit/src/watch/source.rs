@@ -1,0 +1,344 @@
+//! From what is observed to messages.
+
+use std::{
+    future::pending,
+    ops::ControlFlow,
+    path::PathBuf,
+    pin::pin,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::{
+    launch::{Arrived, Launched, Signals, Streams, shell_status},
+    ledger::{self, Ledger},
+    probe::{Hook, Losses},
+    session::{
+        audit::{AuditError, hurry, system},
+        observation::{AttachError, Observation, Origin, readable},
+        single::Single,
+    },
+    watch::{Plan, Scope, state::State},
+};
+
+/// Single checks in one message.
+const BATCH: usize = 512;
+/// How often it is looked after what waits.
+const TICK: Duration = Duration::from_millis(50);
+/// How often the state of all totals is told.
+const STATE_EVERY: Duration = Duration::from_secs(1);
+/// The part of our time that goes into that at most: where there is very much to tell, it is told less often.
+const STATE_SHARE: u32 = 10;
+/// How long a command may take to end when nobody watches any more.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What there is to show.
+#[derive(Debug)]
+pub enum Message {
+    /// From now on everything of interest is seen.
+    Began {
+        /// How checks are seen.
+        hook: Hook,
+        /// Processes that ran already and are watched.
+        processes: usize,
+    },
+    /// Single checks, in their order.
+    Checks(Vec<Single>),
+    /// What all checks add up to, and what it means so far.
+    State(Box<State>),
+    /// What is missing among the single checks so far, about once a second.
+    Missing(Missing),
+    /// The command wrote this.
+    Output(Vec<u8>),
+    /// A signal for whoever shows.
+    Signal(Signal),
+    /// What was watched has ended; a command with this status.
+    Ended(Option<ExitStatus>),
+    /// What became of [`Request::Save`].
+    Saved(Result<PathBuf, String>),
+    /// Nothing: that time passes.
+    Tick,
+}
+
+/// What is not among the single checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Checks that were counted, but not sent one by one because there were too many.
+    pub unsent: u64,
+    /// What could not be recorded at all.
+    pub losses: Losses,
+}
+
+/// What whoever shows can ask for.
+#[derive(Debug)]
+pub enum Request {
+    /// Save the session so far.
+    Save(PathBuf),
+    /// End.
+    Quit,
+}
+
+/// How it is told.
+#[derive(Debug)]
+pub struct Telling {
+    /// Tell the state of all totals, too.
+    pub states: bool,
+    /// Go on when what was watched has ended, until asked to end.
+    pub linger: bool,
+    /// What the command reads from and writes to.
+    pub streams: Streams,
+}
+
+/// The end.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was found.
+    pub ledger: Ledger,
+    /// What was missing among the single checks.
+    pub missing: Missing,
+    /// How the command ended; `None` if there was none, or it did not end by itself.
+    pub status: Option<ExitStatus>,
+}
+
+/// Watches, and tells `sink`, until that has enough, a signal or a request comes, or what is watched has ended.
+///
+/// # Errors
+///
+/// Tracing is not possible, a target is not there, or the command cannot be executed.
+pub async fn watch(
+    plan: &Plan,
+    telling: Telling,
+    signals: Signals,
+    mut requests: UnboundedReceiver<Request>,
+    mut sink: impl FnMut(Message) -> ControlFlow<()>,
+) -> Result<Finished, AuditError> {
+    let mut observation = Observation::start(&plan.settings).await?;
+    let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
+    let mut processes = 0;
+    let mut command = None;
+    match &plan.scope {
+        Scope::Machine => {
+            processes = observation
+                .attach_machine()
+                .await
+                .map_err(AttachError::from)?;
+        }
+        Scope::Targets(targets) => {
+            for target in targets {
+                processes += observation.attach(target).await?;
+            }
+        }
+        Scope::Command(words) => {
+            let launched = observation
+                .launch(|| Launched::start_with(words, &signals, telling.streams))
+                .map_err(|error| AuditError::Command {
+                    program: words.first().cloned().unwrap_or_default(),
+                    error,
+                })?;
+            command = Some(launched);
+        }
+    }
+    hurry();
+    let mut running = Running {
+        name: plan.scope.command(),
+        observation,
+        command,
+        status: None,
+        has_ended: false,
+        next_state: Instant::now(),
+        next_missing: Instant::now() + STATE_EVERY,
+    };
+    let began = Message::Began {
+        hook: running.observation.hook(),
+        processes,
+    };
+    let mut over = pin!(async {
+        match plan.duration {
+            Some(duration) => tokio::time::sleep(duration).await,
+            None => pending().await,
+        }
+    });
+    let mut tick = tokio::time::interval(TICK);
+    let mut flow = sink(began);
+    while flow.is_continue() {
+        tokio::select! {
+            biased;
+            ready = arrivals.readable() => {
+                let mut ready = ready.map_err(system("cannot wait for signals"))?;
+                match signals.next().map_err(system("cannot read signals"))? {
+                    Some(arrived) => flow = running.signal(arrived, telling.linger, &mut sink)?,
+                    None => ready.clear_ready(),
+                }
+            }
+            request = requests.recv() => match request {
+                Some(Request::Save(path)) => {
+                    let saved = running.save(path).await;
+                    flow = sink(Message::Saved(saved));
+                }
+                Some(Request::Quit) | None => break,
+            },
+            () = &mut over => break,
+            _ = tick.tick() => flow = running.tell(&mut sink, telling.states).await?,
+            advanced = running.observation.advance() => advanced?,
+        }
+        let checks = running.observation.singles(&running.name, BATCH, false);
+        if flow.is_continue() && !checks.is_empty() {
+            flow = sink(Message::Checks(checks));
+        }
+        if flow.is_continue() && running.is_over(plan) {
+            flow = sink(Message::Ended(running.status));
+            if !telling.linger {
+                break;
+            }
+        }
+    }
+    running.finish(flow, &mut sink).await
+}
+
+/// A watch under way.
+struct Running {
+    /// The command in words.
+    name: Vec<String>,
+    observation: Observation,
+    command: Option<Launched>,
+    status: Option<ExitStatus>,
+    has_ended: bool,
+    next_state: Instant,
+    next_missing: Instant,
+}
+
+impl Running {
+    /// Who shows on a terminal is told of signals; else they end the watch, or are the command's.
+    fn signal(
+        &mut self,
+        arrived: Arrived,
+        told: bool,
+        sink: &mut impl FnMut(Message) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, AuditError> {
+        if let (Some(command), None) = (&mut self.command, self.status) {
+            self.status = command
+                .ended()
+                .map_err(system("cannot wait for the command"))?;
+        }
+        let lives = self.command.is_some() && self.status.is_none();
+        Ok(match (arrived, &self.command) {
+            (Arrived::Child, _) => ControlFlow::Continue(()),
+            (Arrived::Sent(signal) | Arrived::FromTerminal(signal), _) if told => {
+                sink(Message::Signal(signal))
+            }
+            (Arrived::Sent(signal), Some(command)) if lives => {
+                command.forward(signal);
+                ControlFlow::Continue(())
+            }
+            // The command has got it, too.
+            (Arrived::FromTerminal(_), _) if lives => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        })
+    }
+
+    /// Whether what is watched has ended just now.
+    fn is_over(&mut self, plan: &Plan) -> bool {
+        if self.has_ended {
+            return false;
+        }
+        self.has_ended = match plan.scope {
+            Scope::Machine => false,
+            Scope::Command(_) => self.status.is_some(),
+            // With a time given, a container may still be started again.
+            Scope::Targets(_) => {
+                plan.duration.is_none() && !self.observation.tracker().is_any_live()
+            }
+        };
+        self.has_ended
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            command: self.name.clone(),
+            exit_status: self.status.map(shell_status),
+        }
+    }
+
+    async fn save(&self, path: PathBuf) -> Result<PathBuf, String> {
+        let ledger = self.observation.snapshot(self.origin()).await;
+        ledger
+            .map_err(|error| error.to_string())
+            .and_then(|ledger| ledger::save(&ledger, &path).map_err(|error| error.to_string()))
+            .map_err(|error| format!("cannot save to {path:?}: {error}"))?;
+        Ok(path)
+    }
+
+    fn missing(&self) -> Result<Missing, AuditError> {
+        let missing = self.observation.missing();
+        let (unsent, losses) = missing.map_err(AttachError::from)?;
+        Ok(Missing { unsent, losses })
+    }
+
+    /// What is due now and then.
+    async fn tell(
+        &mut self,
+        sink: &mut impl FnMut(Message) -> ControlFlow<()>,
+        states: bool,
+    ) -> Result<ControlFlow<()>, AuditError> {
+        let began = Instant::now();
+        let mut flow = sink(Message::Tick);
+        if flow.is_continue() && began >= self.next_missing {
+            self.next_missing = began + STATE_EVERY;
+            flow = sink(Message::Missing(self.missing()?));
+        }
+        if flow.is_continue() && states && began >= self.next_state {
+            let ledger = self.observation.snapshot(self.origin()).await?;
+            let state = State::of(&ledger, self.missing()?);
+            self.next_state = began + STATE_EVERY.max(began.elapsed() * STATE_SHARE);
+            flow = sink(Message::State(Box::new(state)));
+        }
+        Ok(flow)
+    }
+
+    async fn finish(
+        mut self,
+        flow: ControlFlow<()>,
+        sink: &mut impl FnMut(Message) -> ControlFlow<()>,
+    ) -> Result<Finished, AuditError> {
+        self.end_command().await?;
+        self.observation.stop();
+        let mut flow = flow;
+        while flow.is_continue() {
+            let checks = self.observation.singles(&self.name, BATCH, true);
+            if checks.is_empty() {
+                break;
+            }
+            flow = sink(Message::Checks(checks));
+        }
+        let missing = self.missing()?;
+        let (origin, status) = (self.origin(), self.status);
+        Ok(Finished {
+            ledger: self.observation.finish(origin).await?,
+            missing,
+            status,
+        })
+    }
+
+    /// Whoever stops watching a command has no use for it.
+    async fn end_command(&mut self) -> Result<(), AuditError> {
+        let (Some(command), None) = (&mut self.command, self.status) else {
+            return Ok(());
+        };
+        command.forward(Signal::SIGTERM);
+        let deadline = Instant::now() + LAST_PATIENCE;
+        while Instant::now() < deadline {
+            let ended = command.ended();
+            if ended
+                .map_err(system("cannot wait for the command"))?
+                .is_some()
+            {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Single checks.
+
+use jiff::tz::TimeZone;
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+use super::{Theme, heading};
+use crate::{
+    ledger::Outcome,
+    report::sanitize,
+    session::single::Single,
+    watch::{
+        columns::fit,
+        model::{Model, Pane},
+        words,
+    },
+};
+
+/// Columns from which on there is room for the reason, too.
+const WITH_REASON: usize = 140;
+
+/// Draws the pane.
+pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+    let title = match model.stream.at {
+        Some(_) => "CHECKS, one by one (End follows the newest)",
+        None => "CHECKS, one by one",
+    };
+    let mut lines = vec![heading(title, model, Pane::Stream, theme, area.width)];
+    let height = usize::from(area.height.saturating_sub(1));
+    for shown in model.stream.visible(&model.filter, height) {
+        let line = line(&shown.single, &model.zone, theme, area.width.into());
+        lines.push(if model.stream.at == Some(shown.number) {
+            line.patch_style(theme.selected())
+        } else {
+            line
+        });
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+fn line<'a>(single: &Single, zone: &TimeZone, theme: Theme, width: usize) -> Line<'a> {
+    let identity = &single.record.identity;
+    let judgement = &single.judgement;
+    let local = single.time.to_zoned_datetime(zone.clone());
+    let is_denied = identity.outcome == Outcome::Denied;
+    let answer = if is_denied {
+        theme.denied()
+    } else {
+        Style::new()
+    };
+    let call = match single.result() {
+        Some(value) if value < 0 => words::result(Some(value)),
+        _ => String::new(),
+    };
+    let mut words = vec![identity.syscall.as_deref().unwrap_or_default()];
+    words.extend([single.object.as_str(), call.as_str()]);
+    if width >= WITH_REASON {
+        words.extend(["-", judgement.reason.as_str()]);
+    }
+    words.retain(|word| !word.is_empty());
+    let call = sanitize(&words.join(" "));
+    let capability = identity.capability.name();
+    let who = sanitize(&format!("{}[{}]", identity.asker.comm, single.pid));
+    let verdict = words::sure_verdict(judgement.verdict, judgement.evidence);
+    let style = theme.verdict(judgement.verdict, judgement.evidence);
+    // Name, columns and style of each part, and from what width on there is room for it.
+    let parts = [
+        (
+            local.strftime("%H:%M:%S.%3f").to_string(),
+            13,
+            theme.faint(),
+            70,
+        ),
+        (words::outcome(identity.outcome).to_owned(), 8, answer, 0),
+        (
+            sanitize(&words::subject(&single.subject)),
+            20,
+            Style::new(),
+            90,
+        ),
+        (who, 21, Style::new(), 70),
+        (capability.to_owned(), 17, theme.heading(), 0),
+        (verdict, 16, style, 60),
+    ];
+    let mut spans = Vec::new();
+    let mut used = 0;
+    for (text, columns, style, least) in parts {
+        if width >= least {
+            spans.push(Span::styled(fit(&text, columns - 1), style));
+            spans.push(Span::raw(" "));
+            used += columns;
+        }
+    }
+    spans.push(Span::raw(fit(&call, width.saturating_sub(used))));
+    Line::from(spans)
+}
