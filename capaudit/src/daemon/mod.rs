@@ -142,9 +142,9 @@ pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
                     Err(error) => Err(DaemonError::system("cannot read signals")(error)),
                 },
             },
-            Some(question) = questions.recv() => answer(question, &observation, &state).await,
+            Some(question) = questions.recv() => answer(question, &mut observation, &state).await,
             _ = retire.tick() => put_with_past(&mut observation, &mut state).await,
-            _ = save.tick() => keep(&observation, &state).await,
+            _ = save.tick() => keep(&mut observation, &state).await,
             advanced = observation.advance() => advanced.map_err(DaemonError::from),
         };
         if let Err(error) = stepped {
@@ -164,7 +164,7 @@ pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
 
 async fn answer(
     question: Question,
-    observation: &Observation,
+    observation: &mut Observation,
     state: &State,
 ) -> Result<(), DaemonError> {
     match question {
@@ -187,7 +187,7 @@ async fn put_with_past(
     Ok(())
 }
 
-async fn keep(observation: &Observation, state: &State) -> Result<(), DaemonError> {
+async fn keep(observation: &mut Observation, state: &State) -> Result<(), DaemonError> {
     let ledger = state.with(observation.snapshot(Origin::default()).await?);
     let status = format!(
         "{} workloads, {} things lost",

@@ -100,6 +100,9 @@ struct Counted {
 impl Counted {
     fn of(tracer: &Tracer, wanted: impl Fn(u64) -> bool) -> Result<Self, ProbeError> {
         let mut counted = Self::default();
+        // Checks first: of what is counted meanwhile, the site must not be missing.
+        let checks = tracer.checks()?.into_iter();
+        counted.checks = checks.filter(|(key, _)| wanted(key.image)).collect();
         for (key, count) in tracer.sites()? {
             if wanted(key.check.image) {
                 counted
@@ -109,8 +112,6 @@ impl Counted {
                     .push((key, count));
             }
         }
-        let checks = tracer.checks()?.into_iter();
-        counted.checks = checks.filter(|(key, _)| wanted(key.image)).collect();
         let calls = tracer.calls()?.into_iter();
         counted.calls = calls.filter(|(key, _)| wanted(key.image)).collect();
         Ok(counted)
@@ -493,9 +494,9 @@ impl Collector {
     /// # Errors
     ///
     /// A map cannot be read.
-    pub fn snapshot(&self, tracer: &Tracer) -> Result<Facts, ProbeError> {
+    fn snapshot(&self, counted: &Counted, tracer: &Tracer) -> Result<Facts, ProbeError> {
         let mut facts = self.facts.clone();
-        self.account(&Counted::of(tracer, |_image| true)?, &mut facts);
+        self.account(counted, &mut facts);
         add_overflow(tracer, &mut facts)?;
         Ok(facts)
     }

@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
     probe::{Hook, Losses, ProbeError, Settings, Tracer, symbols::Symbols},
-    session::{Collector, Facts, milliseconds_since, single::Single},
+    session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
         Identity, SubjectId, Tracker,
         attached::{Attached, Target, TargetError},
@@ -32,6 +32,8 @@ const BATCH: usize = 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// Batches taken at the very end. Should anything go on and on, the rest is counted as lost by the kernel.
 const LAST_BATCHES: usize = 1 << 12;
+/// Batches taken for a snapshot: about what fits into the buffer.
+const SNAPSHOT_BATCHES: usize = 16;
 /// How long to wait, at the end, for names that are still under way.
 const LAST_EVENTS: Duration = Duration::from_millis(500);
 /// Times that a target's processes are listed again, for those forked meanwhile.
@@ -320,12 +322,16 @@ impl Observation {
     pub fn stop(&mut self) {
         // What still runs is not watched any more, so that totals and records are of the same moment.
         self.tracer.stop();
-        for _ in 0..LAST_BATCHES {
-            if self
+        self.drain(LAST_BATCHES);
+    }
+
+    /// Takes the records that have come by now, but no more than so many batches.
+    fn drain(&mut self, batches: usize) {
+        for _ in 0..batches {
+            let taken = self
                 .tracer
-                .drain(BATCH, |event| self.collector.record(event))
-                < BATCH
-            {
+                .drain(BATCH, |event| self.collector.record(event));
+            if taken < BATCH {
                 break;
             }
         }
@@ -336,8 +342,11 @@ impl Observation {
     /// # Errors
     ///
     /// The kernel's maps cannot be read.
-    pub async fn snapshot(&self, origin: Origin) -> Result<Ledger, ObservationError> {
-        let facts = self.collector.snapshot(&self.tracer)?;
+    pub async fn snapshot(&mut self, origin: Origin) -> Result<Ledger, ObservationError> {
+        let counted = Counted::of(&self.tracer, |_image| true)?;
+        // What the kernel has sent of that by now: without its call site, a check counts as a need.
+        self.drain(SNAPSHOT_BATCHES);
+        let facts = self.collector.snapshot(&counted, &self.tracer)?;
         self.ledger(&facts, &self.collector.subjects(), origin, Duration::ZERO)
             .await
     }

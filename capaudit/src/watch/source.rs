@@ -262,7 +262,7 @@ impl Running {
         }
     }
 
-    async fn save(&self, path: PathBuf) -> Result<PathBuf, String> {
+    async fn save(&mut self, path: PathBuf) -> Result<PathBuf, String> {
         let ledger = self.observation.snapshot(self.origin()).await;
         ledger
             .map_err(|error| error.to_string())

@@ -570,7 +570,7 @@ fn saves() -> Verdicts {
 
 fn command_output() -> Verdicts {
     let tmux = Tmux::shell("output", 100, 30)?;
-    tmux.watch("-- sh -c 'echo to-the-output; echo to-dev-tty > /dev/tty; printf \"\\033[2J\"; chroot / true; exit 5'")?;
+    tmux.watch("-- sh -c 'printf to-%s\\n the-output; echo to-dev-tty > /dev/tty; printf \"\\033[2J\"; chroot / true; exit 5'")?;
     let screen = tmux.shows("the command failed with status 5")?;
     ensure(!screen.contains("to-the-output"), &screen)?;
     tmux.shows("SYS_CHROOT")?;
@@ -608,6 +608,7 @@ fn given_back() -> Verdicts {
     use nix::sys::signal::Signal;
     let tmux = Tmux::shell("back", 100, 30)?;
     let sane = |tmux: &Tmux| -> Verdicts {
+        tmux.until("a prompt", |screen| screen.trim_end().ends_with("ready>"))?;
         tmux.line("stty -a | tr ' ' '\\n' | grep -c '^echo$\\|^icanon$'")?;
         tmux.until("cooked", |screen| {
             screen.lines().any(|line| line.trim() == "2")

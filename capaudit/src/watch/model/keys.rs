@@ -76,6 +76,11 @@ impl Model {
     }
 
     fn key(&mut self, key: KeyEvent) -> Option<Effect> {
+        // Terminals send Esc before a key for Alt, so that both at once may as well be one after the other.
+        if key.modifiers.contains(KeyModifiers::ALT) {
+            self.key(KeyCode::Esc.into());
+            return self.key(KeyEvent::new(key.code, key.modifiers - KeyModifiers::ALT));
+        }
         if key.modifiers.contains(KeyModifiers::CONTROL) {
             return match key.code {
                 KeyCode::Char('c') if self.prompt.take().is_some() => None,

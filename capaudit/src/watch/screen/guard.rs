@@ -12,7 +12,11 @@ use crossterm::{
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
 };
 use nix::sys::signal::{Signal, raise};
-use ratatui::{Frame, Terminal, backend::CrosstermBackend};
+use ratatui::{
+    Frame, Terminal,
+    backend::CrosstermBackend,
+    layout::{Position, Rect},
+};
 
 /// The terminal, ours while this exists.
 pub struct Screen {
@@ -69,7 +73,9 @@ impl Screen {
     /// The terminal is gone.
     pub fn repaint(&mut self) -> io::Result<()> {
         take_over()?;
-        self.terminal.clear()
+        // Not `clear`, which asks the terminal where its cursor is, and waits for the answer among the keys.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     /// Gives the terminal back and stops until somebody lets us go on.
