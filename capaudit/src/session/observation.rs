@@ -75,6 +75,7 @@ pub struct Observation {
     records: AsyncFd<OwnedFd>,
     tick: Interval,
     notes: Vec<String>,
+    kernel: String,
     started: jiff::Timestamp,
     clock: Instant,
     /// Next number of an image that user space gives.
@@ -129,6 +130,7 @@ impl Observation {
             records,
             tick: tokio::time::interval(TICK),
             notes,
+            kernel: kernel_release(),
             started: jiff::Timestamp::now(),
             clock: Instant::now(),
             next_image: 1,
@@ -408,7 +410,7 @@ impl Observation {
         Session {
             started: self.started.to_string(),
             duration_ms: milliseconds_since(self.clock),
-            kernel: kernel_release(),
+            kernel: self.kernel.clone(),
             hook: self.tracer.hook(),
             command: origin.command,
             exit_status: origin.exit_status,

@@ -60,8 +60,9 @@ pub fn singles_a_second() -> u32 {
 ///
 /// The terminal cannot be used; inside, those of [`watch`].
 pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>> {
-    // The source's thread inherits the mask, and reads them.
-    let signals = Signals::take_with(&[Signal::SIGTSTP, Signal::SIGCONT])?;
+    // The source's thread inherits the mask, and reads them. SIGWINCH, too: crossterm loses keys that come at the same
+    // moment as that (its epoll is edge-triggered, and it returns at the first of two descriptors that are ready).
+    let signals = Signals::take_with(&[Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH])?;
     let (messages, shown) = sync_channel(WAITING);
     let (requests, asked) = unbounded_channel();
     let has_command = matches!(plan.scope, Scope::Command(_));
@@ -151,7 +152,7 @@ fn read_output(mut reader: io::PipeReader, messages: &SyncSender<Message>) {
     }
 }
 
-/// Waits for keys, or for a signal (that the size has changed). False if the terminal is gone: crossterm would read its
+/// Waits for keys. False if the terminal is gone: crossterm would read its
 /// end for ever.
 fn wait(patience: Duration) -> io::Result<bool> {
     let input = io::stdin();
@@ -181,6 +182,8 @@ impl Looking {
         loop {
             let now = Instant::now();
             if is_new && now >= next_frame {
+                // Asked each time: the signal that tells of a change may have come before anybody listened.
+                self.model.resize(self.screen.size()?);
                 let (model, theme) = (&self.model, self.theme);
                 self.screen.draw(|frame| draw(frame, model, theme))?;
                 next_frame = now + FRAME;
@@ -231,7 +234,7 @@ impl Looking {
         self.does(match signal {
             Signal::SIGTSTP => Some(Effect::Suspend),
             Signal::SIGCONT => Some(Effect::Repaint),
-            Signal::SIGUSR1 | Signal::SIGUSR2 => None,
+            Signal::SIGUSR1 | Signal::SIGUSR2 | Signal::SIGWINCH => None,
             _ => Some(Effect::Quit),
         })
     }
@@ -246,7 +249,6 @@ impl Looking {
             }
             Some(Effect::Suspend) => {
                 self.screen.suspend()?;
-                self.model.size = self.screen.size()?;
             }
             Some(Effect::Repaint) => self.screen.repaint()?,
             Some(Effect::Save(path)) => {

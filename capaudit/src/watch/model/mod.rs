@@ -346,13 +346,18 @@ impl Model {
     }
 
     fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.unfinished);
-        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line))
-            .replace('\t', "    ");
         if self.output.len() == MOST_OUTPUT {
             self.output.pop_front();
         }
-        self.output.push_back(sanitize(&text));
+        self.output.push_back(self.unfinished());
+        self.unfinished.clear();
+    }
+
+    /// The line that the command has not ended yet, safe to show.
+    pub fn unfinished(&self) -> String {
+        let line = self.unfinished.strip_suffix(b"\r");
+        let text = String::from_utf8_lossy(line.unwrap_or(&self.unfinished));
+        sanitize(&text.replace('\t', "    "))
     }
 
     fn pause(&mut self) {
@@ -488,9 +493,12 @@ impl Model {
         }
     }
 
-    fn resize(&mut self, size: (u16, u16)) {
-        self.size = size;
-        self.select(self.selected);
+    /// The screen has this size, in columns and rows.
+    pub fn resize(&mut self, size: (u16, u16)) {
+        if size != self.size {
+            self.size = size;
+            self.select(self.selected);
+        }
     }
 }
 

@@ -72,6 +72,8 @@ impl Screen {
     ///
     /// The terminal is gone.
     pub fn repaint(&mut self) -> io::Result<()> {
+        // crossterm sets the modes only if it has not set them already, whatever has become of them since.
+        let _ = disable_raw_mode();
         take_over()?;
         // Not `clear`, which asks the terminal where its cursor is, and waits for the answer among the keys.
         let size = self.terminal.size()?;

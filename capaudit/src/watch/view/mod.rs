@@ -157,12 +157,8 @@ fn heading<'a>(text: &str, model: &Model, pane: Pane, theme: Theme, width: u16) 
 
 fn output(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let height = usize::from(area.height.saturating_sub(1));
-    let end = model.output.len().saturating_sub(
-        model
-            .scrolled
-            .min(model.output.len().saturating_sub(height)),
-    );
-    let start = end.saturating_sub(height);
+    let all = model.output.len() + 1;
+    let end = all - model.scrolled.min(all.saturating_sub(height));
     let mut lines = vec![heading(
         "OUTPUT of the command",
         model,
@@ -170,10 +166,12 @@ fn output(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
         theme,
         area.width,
     )];
+    let unfinished = model.unfinished();
+    let texts = model.output.iter().chain([&unfinished]);
     lines.extend(
-        model
-            .output
-            .range(start..end)
+        texts
+            .skip(end.saturating_sub(height))
+            .take(height)
             .map(|text| Line::raw(clip(text, area.width.into()))),
     );
     frame.render_widget(Paragraph::new(lines), area);
