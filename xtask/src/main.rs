@@ -9,6 +9,7 @@ mod grantable;
 mod images;
 mod kernels;
 mod lint;
+mod picture;
 mod project;
 mod scenario;
 mod setup;
@@ -36,6 +37,7 @@ enum Chore {
     Corpus(corpus::Args),
     Verify(corpus::verified::Args),
     Kernels(kernels::Args),
+    Picture(picture::Args),
     Bench(bench::Args),
 }
 
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Chore::Verify(args) => corpus::verified::run(&args).map(success),
         Chore::Bench(args) => bench::run(&args).map(success),
         Chore::Kernels(args) => kernels::run(args).map(success),
+        Chore::Picture(args) => picture::run(&args).map(success),
     };
     match done {
         Ok(status) => status,

@@ -52,6 +52,14 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     }
 }
 
+/// Marks what is pointed at: reversed, whatever its parts look like.
+fn pointed(mut line: Line<'_>, theme: Theme) -> Line<'_> {
+    for span in &mut line.spans {
+        span.style = span.style.patch(theme.selected());
+    }
+    line
+}
+
 fn line(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
     frame.render_widget(Paragraph::new(line), area);
 }

@@ -9,7 +9,7 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Theme, heading};
+use super::{Theme, heading, pointed};
 use crate::{
     ledger::Outcome,
     report::sanitize,
@@ -35,7 +35,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     for shown in model.stream.visible(&model.filter, height) {
         let line = line(&shown.single, &model.zone, theme, area.width.into());
         lines.push(if model.stream.at == Some(shown.number) {
-            line.patch_style(theme.selected())
+            pointed(line, theme)
         } else {
             line
         });

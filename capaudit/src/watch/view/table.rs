@@ -8,7 +8,7 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-use super::{Theme, grouped, heading, short};
+use super::{Theme, grouped, heading, pointed, short};
 use crate::{
     report::sanitize,
     watch::{
@@ -105,7 +105,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     lines.extend(shown.map(|(index, row)| {
         let line = line(row, columns, model, theme);
         if index == model.selected {
-            line.patch_style(theme.selected())
+            pointed(line, theme)
         } else {
             line
         }
