@@ -29,8 +29,9 @@ impl Terminal {
         };
         let pty = openpty(&size, None)?;
         let theirs = |end: &OwnedFd| end.try_clone().map(Stdio::from);
+        // What starts in a shell's background has signals of the terminal ignored, and so has whatever it starts.
         let child = Command::new("setsid")
-            .args(["--ctty", CAPAUDIT])
+            .args(["--ctty", "env", "--default-signal=INT,QUIT", CAPAUDIT])
             .args(words)
             .env("TERM", "xterm")
             .stdin(theirs(&pty.slave)?)
