@@ -2,8 +2,13 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use super::{Exit, complain, report::Presentation, run::of_error, tracing::Tracing};
-use crate::{launch::Signals, probe::Settings, session::audit::attach, subject::attached::Target};
+use super::{
+    Exit, complain,
+    report::Presentation,
+    run::of_error,
+    tracing::{Tracing, with_signals},
+};
+use crate::{probe::Settings, session::audit::attach, subject::attached::Target};
 
 /// Audit what runs already: processes, containers, compose services or cgroups.
 ///
@@ -89,11 +94,8 @@ pub fn run(arguments: &Arguments) -> Exit {
             .any(|target| matches!(target, Target::Container(_) | Target::Service(_))),
         ..arguments.tracing.settings()
     };
-    let audited = Signals::take().and_then(|signals| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        Ok(runtime.block_on(attach(
+    let audited = with_signals(|signals| {
+        attach(
             &settings,
             &targets,
             arguments.duration,
@@ -104,7 +106,7 @@ pub fn run(arguments: &Arguments) -> Exit {
                     if processes == 1 { "" } else { "es" }
                 ));
             },
-        )))
+        )
     });
     let ledger = match audited {
         Ok(Ok(ledger)) => ledger,

@@ -2,10 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use super::{Exit, attach::duration, complain, tracing::Tracing};
+use super::{
+    Exit,
+    attach::duration,
+    complain,
+    tracing::{Tracing, with_signals},
+};
 use crate::{
     daemon::{self, DaemonError, Plan, SOCKET, STATE},
-    launch::Signals,
     session::observation::{AttachError, ObservationError},
 };
 
@@ -56,12 +60,7 @@ pub fn run(arguments: Arguments) -> Exit {
         save_every: arguments.save_every,
         metrics: arguments.metrics,
     };
-    let ended = Signals::take().and_then(|signals| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        Ok(runtime.block_on(daemon::run(&plan, signals)))
-    });
+    let ended = with_signals(|signals| daemon::run(&plan, signals));
     match ended {
         Ok(Ok(())) => Exit::Success,
         Ok(Err(error)) => {

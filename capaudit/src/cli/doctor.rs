@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Exit;
 use crate::{
-    capability::{CapSet, Capability},
+    capability::{CapSet, Capability, own},
     probe::{Allowed, Enforcer, Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
     report::{Style, sanitize},
 };
@@ -61,12 +61,7 @@ fn privileges() -> Check {
         Capability::DAC_READ_SEARCH,
         Capability::SYSLOG,
     ]);
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let held: CapSet = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapEff:"))
-        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
-        .map_or(CapSet::EMPTY, CapSet::from_bits);
+    let held = own::effective();
     let missing = needed.difference(held);
     let enough = missing.is_empty() || held.contains(Capability::SYS_ADMIN);
     Check {

@@ -2,9 +2,13 @@
 
 use std::{ffi::OsString, io, path::PathBuf};
 
-use super::{Exit, complain, report::Presentation, tracing::Tracing};
+use super::{
+    Exit, complain,
+    report::Presentation,
+    tracing::{Tracing, with_signals},
+};
 use crate::{
-    launch::{Signals, end_like},
+    launch::end_like,
     session::{
         audit::{AuditError, Plan, audit},
         observation::{AttachError, ObservationError},
@@ -57,12 +61,7 @@ pub fn run(arguments: Arguments) -> Exit {
     if let Err(exit) = arguments.presentation.check(arguments.save.as_deref()) {
         return exit;
     }
-    let audited = Signals::take().and_then(|signals| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        Ok(runtime.block_on(audit(&plan, signals)))
-    });
+    let audited = with_signals(|signals| audit(&plan, signals));
     let outcome = match audited {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) => return of_error(&error),

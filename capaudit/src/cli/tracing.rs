@@ -1,6 +1,11 @@
 //! Options of every subcommand that watches the kernel.
 
-use crate::probe::{Hook, Settings};
+use std::io;
+
+use crate::{
+    launch::Signals,
+    probe::{Hook, Settings},
+};
 
 /// How the kernel is watched.
 #[derive(Debug, clap::Args)]
@@ -23,6 +28,19 @@ impl Tracing {
             ..Settings::default()
         }
     }
+}
+
+/// Does what takes time with signals taken, on this thread.
+///
+/// # Errors
+///
+/// The kernel refuses what that takes.
+pub fn with_signals<F: Future>(work: impl FnOnce(Signals) -> F) -> io::Result<F::Output> {
+    let signals = Signals::take()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    Ok(runtime.block_on(work(signals)))
 }
 
 /// The kernel wants a power of two and at least a page.

@@ -13,11 +13,11 @@ use super::{
     complain,
     report::writable,
     run::of_error,
-    tracing::Tracing,
+    tracing::{Tracing, with_signals},
 };
 use crate::{
     capability::CapSet,
-    launch::{Signals, Streams, end_like},
+    launch::{Streams, end_like},
     ledger,
     probe::Settings,
     session::audit::AuditError,
@@ -189,10 +189,6 @@ pub fn run(arguments: Arguments) -> Exit {
 }
 
 fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, AuditError>> {
-    let signals = Signals::take()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
     let mut lines = Lines::new(form, choice, plan.scope.to_string(), io::stdout());
     let telling = Telling {
         states: false,
@@ -201,9 +197,9 @@ fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finish
     };
     // Nobody asks for anything, but the channel stays open.
     let (_requests, asked) = tokio::sync::mpsc::unbounded_channel();
-    let watched = runtime.block_on(watch(plan, telling, signals, asked, |message| {
-        lines.take(message)
-    }));
+    let watched = with_signals(|signals| {
+        watch(plan, telling, signals, asked, |message| lines.take(message))
+    })?;
     if let Ok(finished) = &watched {
         lines.end(finished)?;
     }

@@ -8,7 +8,10 @@ use std::{
 use capaudit::report::{Report, SubjectReport};
 use libtest_mimic::{Failed, Trial};
 
-use crate::audit::{CAPAUDIT, Verdicts, ensure};
+use crate::{
+    audit::{CAPAUDIT, Verdicts, ensure},
+    container::docker,
+};
 
 const IMAGE: &str = "gt-corpus:1";
 
@@ -30,14 +33,6 @@ impl<F: FnMut()> Drop for Gone<F> {
     fn drop(&mut self) {
         (self.0)();
     }
-}
-
-fn docker(words: &[&str]) -> Verdicts {
-    let output = Command::new("docker").args(words).output()?;
-    ensure(
-        output.status.success(),
-        String::from_utf8_lossy(&output.stderr),
-    )
 }
 
 fn removed(names: &'static [&'static str]) -> Gone<impl FnMut()> {

@@ -13,7 +13,10 @@ use capaudit::report::Report;
 use libtest_mimic::{Failed, Trial};
 use nix::{sys::signal, unistd::Pid};
 
-use crate::audit::{CAPAUDIT, Verdicts, ensure};
+use crate::{
+    audit::{CAPAUDIT, Verdicts, ensure},
+    container::docker,
+};
 
 const IMAGE: &str = "gt-corpus:1";
 
@@ -110,14 +113,6 @@ impl Drop for Daemon {
             let _ = child.wait();
         }
     }
-}
-
-fn docker(words: &[&str]) -> Verdicts {
-    let output = Command::new("docker").args(words).output()?;
-    ensure(
-        output.status.success(),
-        String::from_utf8_lossy(&output.stderr),
-    )
 }
 
 fn recommended(report: &Report, name: &str) -> Result<Vec<String>, Failed> {

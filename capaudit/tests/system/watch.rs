@@ -18,6 +18,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::{
     audit::{CAPAUDIT, Verdicts, ensure},
+    container::docker,
     tmux::Tmux,
 };
 
@@ -97,14 +98,6 @@ fn temporary() -> Result<(tempfile::NamedTempFile, String), Failed> {
     let file = tempfile::NamedTempFile::new()?;
     let path = file.path().to_string_lossy().into_owned();
     Ok((file, path))
-}
-
-fn docker(words: &[&str]) -> Verdicts {
-    let output = Command::new("docker").args(words).output()?;
-    ensure(
-        output.status.success(),
-        String::from_utf8_lossy(&output.stderr),
-    )
 }
 
 /// A container that goes when the test does.
