@@ -5,7 +5,7 @@ use crate::assert_size;
 /// The identity of a repeated check: same program image, same question, same answer.
 ///
 /// `image` is one run of one executable: a process between two `execve` calls. All its threads share it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct CheckKey {
     /// Which program image asked, as numbered by [`crate::event::Header::image`].
@@ -54,10 +54,47 @@ pub struct CheckCount {
     pub count: u64,
     /// When first.
     pub first: u64,
-    /// When last, of those for which [`is_walked`].
+    /// When last, of those whose call site was looked for ([`next_walk`]).
     pub last: u64,
+    /// The call site of the check that makes the count this or more is looked for.
+    pub next_walk: u64,
 }
-assert_size!(CheckCount, 24);
+assert_size!(CheckCount, 32);
+
+/// Checks of one key that one processor has counted and not yet added to the key's total.
+///
+/// The processor alone writes it, and another reads it without any lock: whoever changes anything but `pending` and
+/// `quota` sets `tail` to a new number first and `head` to the same last, and who reads in ascending order has a whole one if
+/// the two are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Recent {
+    /// Number of the last change that is complete.
+    pub head: u32,
+    /// The process that asked, valid as long as `epoch` is the current one.
+    pub tgid: u32,
+    /// The key; image 0 if there is none yet.
+    pub key: CheckKey,
+    /// When it was last seen that the process runs the key's image ([`crate::scope::epoch`]).
+    pub epoch: u64,
+    /// Checks not in the key's total yet.
+    pub pending: u64,
+    /// Checks that may still be counted here before the call site is looked for.
+    pub quota: u64,
+    /// Number of the last change begun.
+    pub tail: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+assert_size!(Recent, 64);
+
+/// Keys that a processor counts by itself at a time; a power of two.
+pub const RECENT_LEN: usize = 256;
+
+/// What a processor counts by itself, each at a place that a hash of the process and of what it asks decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecentChecks(pub [Recent; RECENT_LEN]);
 
 /// One call site in the kernel from which a [`CheckKey`] was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -74,7 +111,7 @@ assert_size!(SiteKey, 32);
 
 /// What became of the sampled checks of one [`SiteKey`].
 ///
-/// The kernel stack is walked for some of a key's checks only ([`is_walked`]), and only these are counted here.
+/// The kernel stack is walked for some of a key's checks only ([`next_walk`]), and only these are counted here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SiteCount {
@@ -89,10 +126,17 @@ pub struct SiteCount {
 }
 assert_size!(SiteCount, 16);
 
-/// Whether the kernel stack is walked for the `count`th check of a key: for the first 64, then for every 64th, and from
-/// 4096 on for every 1024th. A walk takes as long as a few dozen checks without one.
-pub const fn is_walked(count: u64) -> bool {
-    count <= 64 || count.is_multiple_of(if count < 4096 { 64 } else { 1024 })
+/// After the `count`th check of a key, the number of the next one whose call site is looked for, by walking the kernel
+/// stack: each of the first 64, then every 64th, from 4096 on every 1024th, from 65536 on every 4096th. A walk takes as long
+/// as a hundred checks without one.
+pub const fn next_walk(count: u64) -> u64 {
+    let distance = match count {
+        0..64 => 1,
+        64..4096 => 64,
+        4096..65536 => 1024,
+        _ => 4096,
+    };
+    (count | (distance - 1)) + 1
 }
 
 /// A system call that needs a capability no check shows (it is unlocked by a seccomp profile, or reads

@@ -27,6 +27,17 @@ pub mod image {
     pub const IGNORED: u32 = 1 << 1;
 }
 
+/// Indices of the two numbers whose sum is the epoch: it changes whenever a process begins to run another image, ends, or is
+/// not followed any more. What was known of a process holds as long as it has not changed.
+pub mod epoch {
+    /// Raised by the BPF programs.
+    pub const KERNEL: u32 = 0;
+    /// Raised by user space.
+    pub const USER: u32 = 1;
+    /// Number of them.
+    pub const COUNT: u32 = 2;
+}
+
 /// Indices of the counters of what could not be recorded.
 pub mod loss {
     /// Records for which the ring buffer had no room.

@@ -1,7 +1,7 @@
 //! Lets aya read and write the wire types.
 
 use crate::{
-    key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
+    key::{CallKey, CheckCount, CheckKey, RecentChecks, SiteCount, SiteKey},
     scope::Process,
 };
 
@@ -11,4 +11,12 @@ macro_rules! plain {
         $(unsafe impl aya::Pod for $type {})*
     };
 }
-plain!(CheckKey, CheckCount, SiteKey, SiteCount, CallKey, Process);
+plain!(
+    CheckKey,
+    CheckCount,
+    RecentChecks,
+    SiteKey,
+    SiteCount,
+    CallKey,
+    Process
+);

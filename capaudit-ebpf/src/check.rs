@@ -8,16 +8,17 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag, is_walked},
+    key::{CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
     scope::{Process, loss},
     syscall::{TABLE_LEN, Treatment},
 };
 
 use crate::{
+    count::{self, Place},
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
     maps::{
-        AWAITED, CHECKS, ENTERED, EVENTS, Entered, OVERFLOW, PENDING, Pending, SENT, SITES, STACK,
-        count_atomically, increment, lose,
+        AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, count_atomically,
+        lose,
     },
     object, process,
     setting::{self, offset},
@@ -100,26 +101,32 @@ pub fn observe<const DIRECT: bool>(
     {
         return;
     }
-    let pid_tgid = bpf_get_current_pid_tgid();
-    let tgid = (pid_tgid >> 32) as u32;
     let task = kernel::current();
+    let tgid: u32 = direct(task, &offset::TASK_TGID);
+    let (mut key, treatment) = question::<DIRECT>(task, cred, target, capability, options, result);
+    let epoch = process::current_epoch();
+    // Where every check is wanted, none is only counted.
+    let place = if setting::SEND_ALL.load() == 0 {
+        Place::of(tgid, &key)
+    } else {
+        None
+    };
+    if place.is_some_and(|place| place.count(tgid, epoch, &key)) {
+        return;
+    }
     let Some(process) = process::followed(task, tgid) else {
         return;
     };
-    let (key, treatment) = key::<DIRECT>(
-        task,
-        process.image,
-        cred,
-        target,
-        capability,
-        options,
-        result,
-    );
-    let Some(count) = count(&key) else {
+    key.image = process.image;
+    if place.is_some_and(|place| place.count_again(tgid, epoch, &key)) {
+        return;
+    }
+    let Some(is_due) = count::total(place, tgid, epoch, &key) else {
         return;
     };
     let single = is_single_allowed();
-    if is_walked(count) || single {
+    if is_due || single {
+        let pid_tgid = bpf_get_current_pid_tgid();
         walk::<DIRECT>(
             ctx, task, cred, target, process, pid_tgid, &key, treatment, single,
         );
@@ -153,10 +160,10 @@ fn is_single_allowed() -> bool {
     true
 }
 
+/// The key of a check, of no image yet.
 #[inline(always)]
-fn key<const DIRECT: bool>(
+fn question<const DIRECT: bool>(
     task: Pointer,
-    image: u64,
     cred: Pointer,
     target: Pointer,
     capability: u32,
@@ -198,52 +205,21 @@ fn key<const DIRECT: bool>(
         }
     }
     let user_ns = read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer;
+    let target_ns = read::<u32, DIRECT>(target, &offset::USER_NS_INUM);
     let key = CheckKey {
-        image,
-        target_ns: read::<u32, DIRECT>(target, &offset::USER_NS_INUM),
-        cred_ns: read::<u32, DIRECT>(user_ns, &offset::USER_NS_INUM),
+        image: 0,
+        target_ns,
+        cred_ns: if user_ns == target {
+            target_ns
+        } else {
+            read::<u32, DIRECT>(user_ns, &offset::USER_NS_INUM)
+        },
         operation,
         syscall,
         capability: capability as u8,
         flags,
     };
     (key, treatment)
-}
-
-/// Adds one to the key's total and returns roughly (other CPUs may count meanwhile) what it is now.
-#[inline(always)]
-fn count(key: &CheckKey) -> Option<u64> {
-    let counter = match CHECKS.get_ptr_mut(key) {
-        Some(counter) => counter,
-        None => {
-            // SAFETY: no preconditions.
-            let now = unsafe { bpf_ktime_get_ns() };
-            let fresh = CheckCount {
-                count: 0,
-                first: now,
-                last: now,
-            };
-            // BPF_NOEXIST: another CPU's count must not be overwritten. Whoever won, the entry is there now.
-            let _ = CHECKS.insert(key, &fresh, 1);
-            let Some(counter) = CHECKS.get_ptr_mut(key) else {
-                lose(loss::CHECKS);
-                let denied = (key.flags & flag::DENIED != 0) as u32;
-                increment(&OVERFLOW, (denied << 6) | (key.capability as u32 & 63));
-                return None;
-            };
-            counter
-        }
-    };
-    // SAFETY: a map value; counted atomically.
-    unsafe {
-        count_atomically(&raw mut (*counter).count);
-        let count = (*counter).count;
-        if is_walked(count) {
-            // Torn between processors without harm.
-            (*counter).last = bpf_ktime_get_ns();
-        }
-        Some(count)
-    }
 }
 
 /// Finds the call site, counts it, and sends the check if it is among its first.

@@ -1,7 +1,7 @@
 //! capaudit's BPF programs: what happens in the kernel.
 //!
-//! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted in
-//! [`maps::CHECKS`], and at its first sightings sent through [`maps::EVENTS`]. [`process`] keeps track of who
+//! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted by
+//! [`count`], and at its first sightings sent through [`maps::EVENTS`]. [`process`] keeps track of who
 //! is followed, [`call`] of what system calls returned. [`enforce`] answers checks itself, where that is wanted.
 #![no_std]
 #![no_main]
@@ -9,6 +9,7 @@
 
 mod call;
 mod check;
+mod count;
 mod enforce;
 mod kernel;
 mod maps;

@@ -6,8 +6,8 @@ use aya_ebpf::{
 };
 use capaudit_common::{
     event::STACK_LEN,
-    key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
-    scope::{Process, loss},
+    key::{CallKey, CheckCount, CheckKey, RecentChecks, SiteCount, SiteKey},
+    scope::{Process, epoch, loss},
     syscall::TABLE_LEN,
 };
 
@@ -18,6 +18,14 @@ pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
 /// Exact totals.
 #[map]
 pub static CHECKS: HashMap<CheckKey, CheckCount> = HashMap::with_max_entries(1 << 16, 0);
+
+/// Of each processor, what it has counted itself and not yet added to [`CHECKS`].
+#[map]
+pub static RECENT: PerCpuArray<RecentChecks> = PerCpuArray::with_max_entries(1, 0);
+
+/// Changes whenever what is known of a process may not hold any more: `scope::epoch`.
+#[map]
+pub static EPOCH: Array<u64> = Array::with_max_entries(epoch::COUNT, 0);
 
 /// Totals of walked checks by call site.
 #[map]

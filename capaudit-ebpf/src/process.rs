@@ -7,13 +7,13 @@ use aya_ebpf::helpers::{
 use capaudit_common::{
     event::{CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, kind},
     offset::ABSENT,
-    scope::{Process, image, loss},
+    scope::{Process, epoch, image, loss},
 };
 
 use crate::{
     call,
     kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
-    maps::{EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, lose},
+    maps::{EPOCH, EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, count_atomically, lose},
     setting::{self, offset},
 };
 
@@ -94,6 +94,22 @@ fn enter(tgid: u32, flags: u32, mount_namespace: u32) -> Option<Process> {
     Some(process)
 }
 
+/// The current epoch.
+#[inline(always)]
+pub fn current_epoch() -> u64 {
+    let of = |index| EPOCH.get(index).copied().unwrap_or_default();
+    of(epoch::KERNEL).wrapping_add(of(epoch::USER))
+}
+
+/// Begins another epoch: what was known of a process does not hold any more.
+#[inline(always)]
+fn begin_epoch() {
+    if let Some(epoch) = EPOCH.get_ptr_mut(epoch::KERNEL) {
+        // SAFETY: a map value; counted atomically.
+        unsafe { count_atomically(epoch) };
+    }
+}
+
 /// `sched_process_fork`
 #[inline(always)]
 pub fn fork(parent: Pointer, child: Pointer) {
@@ -169,7 +185,9 @@ pub fn exec(task: Pointer, bprm: Pointer) {
         known if entitled(task, tgid, known).is_some() => 0,
         _ => return,
     };
-    let Some(process) = enter(tgid, 0, kernel::mount_namespace(task)) else {
+    let entered = enter(tgid, 0, kernel::mount_namespace(task));
+    begin_epoch();
+    let Some(process) = entered else {
         return;
     };
     let Some(mut entry) = EVENTS.reserve::<Exec>(0) else {
@@ -287,6 +305,7 @@ pub fn exit(task: Pointer) {
         return;
     }
     let _ = PROCESSES.remove(&tgid);
+    begin_epoch();
     if process.flags & image::IGNORED != 0 {
         return;
     }

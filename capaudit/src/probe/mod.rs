@@ -1,9 +1,11 @@
 //! Mechanism: loads the BPF programs, chooses a hook, and hands out what they record.
 
 mod btf;
+mod counts;
 pub mod decode;
 mod enforcer;
 mod floor;
+mod followed;
 pub mod hook;
 mod offset;
 pub mod symbols;
@@ -22,7 +24,7 @@ use aya::{
 };
 use capaudit_common::{
     key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
-    scope::{Process, image, loss},
+    scope::loss,
 };
 use thiserror::Error;
 
@@ -36,6 +38,7 @@ pub use self::{
     hook::Hook,
     treatment::name as syscall_name,
 };
+use self::{counts::Counts, followed::Followed};
 use crate::capability::{CapSet, Capability};
 
 /// The compiled BPF programs.
@@ -227,10 +230,10 @@ impl std::fmt::Display for Losses {
 pub struct Tracer {
     hook: Hook,
     events: RingBuf<MapData>,
-    checks: BpfHashMap<MapData, CheckKey, CheckCount>,
+    counts: Counts,
     sites: BpfHashMap<MapData, SiteKey, SiteCount>,
     calls: BpfHashMap<MapData, CallKey, u64>,
-    processes: BpfHashMap<MapData, u32, Process>,
+    followed: Followed,
     spawning: Array<MapData, u32>,
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
@@ -265,10 +268,10 @@ impl Tracer {
         Ok(Self {
             hook,
             events: RingBuf::try_from(take(&mut bpf, "EVENTS")?)?,
-            checks: BpfHashMap::try_from(take(&mut bpf, "CHECKS")?)?,
+            counts: Counts::of(&mut bpf)?,
             sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
-            processes: BpfHashMap::try_from(take(&mut bpf, "PROCESSES")?)?,
+            followed: Followed::of(&mut bpf)?,
             spawning: Array::try_from(take(&mut bpf, "SPAWNING")?)?,
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
@@ -312,23 +315,12 @@ impl Tracer {
     ///
     /// The map of processes is full.
     pub fn ignore_process(&mut self, pid: u32, mount_namespace: u32) -> Result<(), ProbeError> {
-        let process = Process {
-            image: 0,
-            flags: image::IGNORED,
-            mount_namespace,
-        };
-        Ok(self.processes.insert(pid, process, 0)?)
+        self.followed.ignore(pid, mount_namespace)
     }
 
     /// Stops following a process that is followed, as [`Self::ignore_process`] does; nothing if it is gone.
     pub fn stop_following(&mut self, pid: u32, mount_namespace: u32) {
-        let process = Process {
-            image: 0,
-            flags: image::IGNORED,
-            mount_namespace,
-        };
-        // BPF_EXIST: it may have ended, and nobody would remove the entry.
-        let _ = self.processes.insert(pid, process, 2);
+        let _ = self.followed.ignore_known(pid, mount_namespace);
     }
 
     /// Follows a running process from now on; `image` is its number, of this side's choice, from 1 below 1 << 40.
@@ -337,17 +329,12 @@ impl Tracer {
     ///
     /// The map of processes is full.
     pub fn follow_process(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
-        let process = Process {
-            image,
-            flags: 0,
-            mount_namespace: 0,
-        };
-        Ok(self.processes.insert(pid, process, 0)?)
+        self.followed.follow(pid, image)
     }
 
     /// Takes back [`Self::follow_process`].
     pub fn forget_process(&mut self, pid: u32) {
-        let _ = self.processes.remove(&pid);
+        let _ = self.followed.remove(pid);
     }
 
     /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
@@ -371,7 +358,7 @@ impl Tracer {
     ///
     /// The map cannot be read.
     pub fn checks(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError> {
-        Ok(self.checks.iter().collect::<Result<_, _>>()?)
+        self.counts.totals()
     }
 
     /// Totals of all call sites not yet removed.
@@ -394,7 +381,7 @@ impl Tracer {
 
     /// Makes room: forgets a check whose total was taken over. Only for images that ended.
     pub fn remove_check(&mut self, key: &CheckKey) {
-        let _ = self.checks.remove(key);
+        self.counts.remove(key);
     }
 
     /// As [`Self::remove_check`], for a call site.

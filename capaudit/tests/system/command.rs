@@ -34,6 +34,10 @@ pub fn trials() -> Vec<Trial> {
             fork_storm_counts_exactly,
         ),
         Trial::test(
+            "command::many_kinds_count_exactly",
+            many_kinds_count_exactly,
+        ),
+        Trial::test(
             "command::short_lives_count_exactly",
             short_lives_count_exactly,
         ),
@@ -288,6 +292,27 @@ fn fork_storm_counts_exactly() -> Verdicts {
     ensure(audited.report.session.complete, &audited.ledger.session)?;
     let found = capability(audited.command()?, "CHOWN")?;
     ensure(found.checks.granted == 3000, found)
+}
+
+/// More kinds of checks than a processor counts by itself, moving between processors, in images that end.
+fn many_kinds_count_exactly() -> Verdicts {
+    const RUNS: u64 = 3;
+    const EACH: u64 = 50_000;
+    let files: Vec<_> = (0..4)
+        .map(|_| tempfile::NamedTempFile::new())
+        .collect::<Result<_, _>>()?;
+    let paths: Vec<String> = files
+        .iter()
+        .map(|file| file.path().to_string_lossy().into_owned())
+        .collect();
+    let (runs, each) = (RUNS.to_string(), EACH.to_string());
+    let mut words = vec!["mixed", &runs, &each];
+    words.extend(paths.iter().map(String::as_str));
+    let audited = audit_payload(&[], &words)?;
+    audited.succeeded()?;
+    ensure(audited.report.session.complete, &audited.ledger.session)?;
+    let found = capability(audited.command()?, "CHOWN")?;
+    ensure(found.checks.granted == 4 * RUNS * EACH, found)
 }
 
 fn short_lives_count_exactly() -> Verdicts {

@@ -1,6 +1,10 @@
 //! Programs that do exactly one thing.
 
-use std::{os::unix::fs::chown, path::Path, process::ExitCode};
+use std::{
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use nix::{
     sys::wait::wait,
@@ -14,6 +18,9 @@ pub fn run(words: &[String]) -> ExitCode {
         ["chown", file] => chown_once(Path::new(file)),
         ["fork-storm", count, file] => fork_storm(count.parse().unwrap_or(0), Path::new(file)),
         ["flood", count, files @ ..] => flood(count.parse().unwrap_or(0), files),
+        ["mixed", runs, count, files @ ..] => {
+            mixed(runs.parse().unwrap_or(0), count.parse().unwrap_or(0), files)
+        }
         ["threads", count, file] => threads(count.parse().unwrap_or(0), Path::new(file)),
         ["bind", port] => {
             std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
@@ -56,6 +63,50 @@ fn flood(count: usize, files: &[&str]) -> bool {
                 let done = (0..count).all(|_| chown_once(Path::new(file)));
                 std::process::exit(i32::from(!done));
             }
+            Ok(ForkResult::Parent { .. }) => {}
+            Err(_) => return false,
+        }
+    }
+    (0..files.len()).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// Owners that [`mixed`] gives in turn: more than the keys that a processor counts by itself.
+const OWNERS: u32 = 700;
+
+/// As many processes as files, each of which executes itself `runs` times, and each time makes `count` checks: some of the
+/// same kind one after the other, and some of ever other kinds.
+fn mixed(runs: usize, count: u32, files: &[&str]) -> bool {
+    let executed = |runs: usize, file: &str| {
+        let mut all_kinds = (0..count).map(|number| match number / OWNERS % 2 {
+            0 => 1 + number % OWNERS,
+            _ => 1,
+        });
+        if !all_kinds.all(|owner| chown(file, Some(owner), None).is_ok()) {
+            return false;
+        }
+        if runs <= 1 {
+            return true;
+        }
+        let words = [
+            "payload",
+            "mixed",
+            &(runs - 1).to_string(),
+            &count.to_string(),
+            file,
+        ];
+        let Ok(own) = std::env::current_exe() else {
+            return false;
+        };
+        let _error = Command::new(own).args(words).exec();
+        false
+    };
+    if let [file] = files {
+        return executed(runs, file);
+    }
+    for file in files {
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => std::process::exit(i32::from(!executed(runs, file))),
             Ok(ForkResult::Parent { .. }) => {}
             Err(_) => return false,
         }

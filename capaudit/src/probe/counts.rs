@@ -1,0 +1,178 @@
+//! How often each check was made: what the kernel's map of totals says, and what processors have not added to it yet.
+
+use std::collections::HashMap;
+
+use aya::{
+    Ebpf,
+    maps::{HashMap as BpfHashMap, MapData, PerCpuArray},
+};
+use capaudit_common::key::{CheckCount, CheckKey, Recent, RecentChecks};
+
+use super::{ProbeError, take};
+
+/// Times that everything is read again because a processor was just adding up.
+const ATTEMPTS: usize = 8;
+
+/// Every processor's own counts at a moment.
+type Tables = Vec<RecentChecks>;
+
+/// Exact totals of checks.
+pub(super) struct Counts {
+    totals: BpfHashMap<MapData, CheckKey, CheckCount>,
+    recent: PerCpuArray<MapData, RecentChecks>,
+}
+
+impl Counts {
+    /// The maps of a loaded object.
+    pub(super) fn of(bpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        Ok(Self {
+            totals: BpfHashMap::try_from(take(bpf, "CHECKS")?)?,
+            recent: PerCpuArray::try_from(take(bpf, "RECENT")?)?,
+        })
+    }
+
+    /// Totals of all checks not yet removed. Those of images that ended, and all once recording has stopped, are exact; of
+    /// what is being asked at this very moment, a processor's latest checks may be missing.
+    pub(super) fn totals(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError> {
+        let mut before = self.tables()?;
+        let mut attempt = 1;
+        loop {
+            let mut totals: HashMap<CheckKey, CheckCount> =
+                self.totals.iter().collect::<Result<_, _>>()?;
+            let after = self.tables()?;
+            let is_settled = add_pending(&mut totals, &before, &after);
+            if is_settled || attempt == ATTEMPTS {
+                return Ok(totals);
+            }
+            attempt += 1;
+            before = after;
+        }
+    }
+
+    /// Forgets a total that was taken over.
+    pub(super) fn remove(&mut self, key: &CheckKey) {
+        let _ = self.totals.remove(key);
+    }
+
+    fn tables(&self) -> Result<Tables, ProbeError> {
+        Ok(self.recent.get(&0, 0)?.iter().copied().collect())
+    }
+}
+
+/// Adds to each total what processors had not yet added to it, if they added nothing while it was read: if their tables
+/// were the same `before` and `after`. Whether that was so for all.
+fn add_pending(
+    totals: &mut HashMap<CheckKey, CheckCount>,
+    before: &[RecentChecks],
+    after: &[RecentChecks],
+) -> bool {
+    let places = |tables: &[RecentChecks]| {
+        tables
+            .iter()
+            .flat_map(|table| table.0)
+            .collect::<Vec<Recent>>()
+    };
+    let mut is_settled = true;
+    for (before, after) in places(before).into_iter().zip(places(after)) {
+        if !(is_whole(&before) && is_whole(&after) && before.head == after.head) {
+            is_settled = false;
+        } else if let Some(total) = totals.get_mut(&before.key) {
+            total.count += before.pending;
+        }
+    }
+    is_settled
+}
+
+/// Whether nobody was writing it while it was read.
+fn is_whole(recent: &Recent) -> bool {
+    recent.head == recent.tail
+}
+
+#[cfg(test)]
+mod tests {
+    use capaudit_common::key::{RECENT_LEN, next_walk};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(image: u64) -> CheckKey {
+        CheckKey {
+            image,
+            target_ns: 1,
+            cred_ns: 1,
+            operation: 0,
+            syscall: 62,
+            capability: 5,
+            flags: 0,
+        }
+    }
+
+    fn total(count: u64) -> CheckCount {
+        CheckCount {
+            count,
+            ..CheckCount::default()
+        }
+    }
+
+    fn table(first: Recent) -> RecentChecks {
+        let mut all = [Recent::default(); RECENT_LEN];
+        all[0] = first;
+        RecentChecks(all)
+    }
+
+    fn recent(image: u64, pending: u64, change: u32) -> Recent {
+        Recent {
+            head: change,
+            tail: change,
+            key: key(image),
+            pending,
+            ..Recent::default()
+        }
+    }
+
+    #[test]
+    fn every_processor_s_own_counts_belong_to_the_total() {
+        let mut totals = HashMap::from([(key(1), total(64)), (key(2), total(1))]);
+        let tables = [table(recent(1, 5, 3)), table(recent(1, 7, 9))];
+        assert!(add_pending(&mut totals, &tables, &tables));
+        assert_eq!(totals[&key(1)].count, 76);
+        assert_eq!(totals[&key(2)].count, 1);
+    }
+
+    #[test]
+    fn what_was_added_meanwhile_is_not_added_twice() {
+        let mut totals = HashMap::from([(key(1), total(69))]);
+        let (before, after) = ([table(recent(1, 5, 3))], [table(recent(2, 0, 4))]);
+        assert!(!add_pending(&mut totals, &before, &after));
+        assert_eq!(totals[&key(1)].count, 69);
+    }
+
+    #[test]
+    fn what_is_half_written_is_read_again() {
+        let mut totals = HashMap::from([(key(1), total(64))]);
+        let half = [table(Recent {
+            tail: 4,
+            ..recent(1, 5, 3)
+        })];
+        assert!(!add_pending(&mut totals, &half, &half));
+        assert_eq!(totals[&key(1)].count, 64);
+    }
+
+    #[test]
+    fn a_total_that_was_taken_over_does_not_come_back() {
+        let mut totals = HashMap::new();
+        let tables = [table(recent(1, 5, 3))];
+        assert!(add_pending(&mut totals, &tables, &tables));
+        assert!(totals.is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn call_sites_are_looked_for_again_and_again(count in 0u64..1 << 40) {
+            let next = next_walk(count);
+            prop_assert!(next > count);
+            prop_assert!(next - count <= 4096);
+            prop_assert!(count >= 64 || next == count + 1);
+        }
+    }
+}

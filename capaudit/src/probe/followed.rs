@@ -1,0 +1,79 @@
+//! The kernel's list of processes, as user space changes it.
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap as BpfHashMap, MapData},
+};
+use capaudit_common::scope::{Process, epoch, image};
+
+use super::{ProbeError, take};
+
+/// Which processes are followed, by pid in the initial namespace.
+pub(super) struct Followed {
+    processes: BpfHashMap<MapData, u32, Process>,
+    epoch: Array<MapData, u64>,
+    changes: u64,
+}
+
+impl Followed {
+    /// The list of a loaded object.
+    pub(super) fn of(bpf: &mut Ebpf) -> Result<Self, ProbeError> {
+        Ok(Self {
+            processes: BpfHashMap::try_from(take(bpf, "PROCESSES")?)?,
+            epoch: Array::try_from(take(bpf, "EPOCH")?)?,
+            changes: 0,
+        })
+    }
+
+    /// Leaves a process out as long as it stays in a mount namespace.
+    pub(super) fn ignore(&mut self, pid: u32, mount_namespace: u32) -> Result<(), ProbeError> {
+        self.processes.insert(pid, ignored(mount_namespace), 0)?;
+        self.change()
+    }
+
+    /// As [`Self::ignore`], but nothing if it is not in the list.
+    pub(super) fn ignore_known(
+        &mut self,
+        pid: u32,
+        mount_namespace: u32,
+    ) -> Result<(), ProbeError> {
+        // BPF_EXIST: it may have ended, and nobody would remove the entry.
+        match self.processes.insert(pid, ignored(mount_namespace), 2) {
+            Ok(()) => self.change(),
+            Err(_gone) => Ok(()),
+        }
+    }
+
+    /// Follows a process, under an image number.
+    pub(super) fn follow(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
+        let process = Process {
+            image,
+            flags: 0,
+            mount_namespace: 0,
+        };
+        self.processes.insert(pid, process, 0)?;
+        self.change()
+    }
+
+    /// Takes a process out of the list.
+    pub(super) fn remove(&mut self, pid: u32) -> Result<(), ProbeError> {
+        match self.processes.remove(&pid) {
+            Ok(()) => self.change(),
+            Err(_gone) => Ok(()),
+        }
+    }
+
+    /// Has the BPF programs look processes up again.
+    fn change(&mut self) -> Result<(), ProbeError> {
+        self.changes += 1;
+        Ok(self.epoch.set(epoch::USER, self.changes, 0)?)
+    }
+}
+
+fn ignored(mount_namespace: u32) -> Process {
+    Process {
+        image: 0,
+        flags: image::IGNORED,
+        mount_namespace,
+    }
+}
