@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
-    probe::{Hook, Losses, ProbeError, Settings, Tracer, symbols::Symbols},
+    probe::{Hook, Losses, ProbeError, Settings, Tracer, mount_namespace_of, symbols::Symbols},
     session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
         Identity, SubjectId, Tracker,
@@ -116,6 +116,10 @@ impl Observation {
         };
         for (process, mount_namespace) in existing.processes() {
             tracer.ignore_process(*process, *mount_namespace)?;
+            // Gone meanwhile, nobody would remove the entry, and the pid may become another's.
+            if mount_namespace_of(&process.to_string()) != Some(*mount_namespace) {
+                tracer.forget_process(*process);
+            }
         }
         while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
         collector.begin(existing);
