@@ -22,9 +22,10 @@ use crate::{
 const S_IFREG: u32 = 0o100_000;
 const SETID: u32 = 0o6000;
 
-/// Reads the attribute of executed files, once for each file.
+/// Reads the attribute of executed files.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// What was found last, for those that are gone before they can be looked at.
     known: HashMap<(u32, u64), Option<FileCapabilities>>,
     /// Root directories by mount namespace: the way to a file whose process is gone. Held no longer than the
     /// subject lives, see [`Reader::let_go`]: an engine unmounts lazily, but not without end.
@@ -47,12 +48,13 @@ impl Reader {
             // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
             return None;
         }
-        let gained = Self::gained(exec);
-        let found = match (self.known.get(&(exec.device, exec.inode)), gained) {
-            (Some(known), _) => Some(*known),
+        let known = self.known.get(&(exec.device, exec.inode)).copied();
+        let found = match (known, Self::gained(exec)) {
             // Had the file effective capabilities, the process would have them.
             (None, Some(None)) => Some(None),
-            (None, gained) => self.read(exec).or(gained),
+            // Looked at again each time: it may have got capabilities since, or be another with the number of one that
+            // was removed.
+            (known, gained) => self.read(exec).or(known).or(gained),
         };
         let setid =
             (exec.mode & SETID != 0 && exec.mode & S_IFREG == S_IFREG).then_some(FileOwner {
