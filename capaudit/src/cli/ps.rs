@@ -194,10 +194,7 @@ fn names(tasks: &[Task]) -> Names {
         .build();
     let asked = runtime.map(|runtime| {
         runtime.block_on(async {
-            match Engine::connect().await {
-                Some(engine) => engine.ask(&ids).await,
-                None => Names::new(),
-            }
+            Engine::connect().await.ask(&ids).await
         })
     });
     asked.unwrap_or_else(|error| {

@@ -71,7 +71,7 @@ pub struct Origin {
 pub struct Observation {
     tracer: Tracer,
     collector: Collector,
-    engine: Option<Engine>,
+    engine: Engine,
     records: AsyncFd<OwnedFd>,
     tick: Interval,
     notes: Vec<String>,
@@ -157,7 +157,7 @@ impl Observation {
     ///
     /// There is no such target, or the map of processes is full.
     pub async fn attach(&mut self, target: &Target) -> Result<usize, AttachError> {
-        let attached = Attached::resolve(target, self.engine.as_ref()).await?;
+        let attached = Attached::resolve(target, self.engine.answering()).await?;
         let mut followed = std::collections::HashSet::new();
         // What a process forks after it was listed and before it is followed is found by listing again.
         for _ in 0..LISTINGS {
@@ -189,10 +189,8 @@ impl Observation {
                 followed += 1;
             }
         }
-        if let Some(engine) = &self.engine {
-            let running = self.collector.containers(&self.collector.subjects());
-            engine.ask(&running).await;
-        }
+        let running = self.collector.containers(&self.collector.subjects());
+        self.engine.ask(&running).await;
         Ok(followed)
     }
 
@@ -245,7 +243,7 @@ impl Observation {
         let session = self.session(Origin::default(), Losses::default());
         let mut taken = Vec::new();
         while taken.len() < most {
-            let (engine, named) = (self.engine.as_ref(), &self.named);
+            let (engine, named) = (self.engine.answering(), &self.named);
             let next = self.collector.next_single(last, |id, subject| {
                 named.contains_key(&id)
                     || match &subject.identity {
@@ -271,8 +269,9 @@ impl Observation {
             return Some(Arc::clone(known));
         }
         let identity = &self.collector.tracker().get(id).identity;
-        let described = match (identity, &self.engine) {
-            (Identity::Container(container), Some(engine)) => engine
+        let described = match identity {
+            Identity::Container(container) => self
+                .engine
                 .known(container)
                 .map(|description| (container.clone(), description)),
             _ => None,
@@ -375,9 +374,7 @@ impl Observation {
         ledger.session.duration_ms = 0;
         ledger.session.losses = Losses::default();
         ledger.session.notes.clear();
-        if let Some(engine) = &self.engine {
-            engine.forget(&self.collector.containers(&subjects));
-        }
+        self.engine.forget(&self.collector.containers(&subjects));
         Ok(Some(ledger))
     }
 
@@ -393,10 +390,7 @@ impl Observation {
             ..self.tracer.losses()?
         };
         let containers = self.collector.containers(subjects);
-        let described = match &self.engine {
-            Some(engine) if !containers.is_empty() => engine.describe(&containers, patience).await,
-            _ => HashMap::new(),
-        };
+        let described = self.engine.describe(&containers, patience).await;
         let (subjects, unattributed) =
             self.collector
                 .records(facts, subjects, &origin.command, &described);
