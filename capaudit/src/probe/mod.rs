@@ -10,14 +10,14 @@ pub mod symbols;
 mod treatment;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
 
 use aya::{
     Btf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap as BpfHashMap, MapData, PerCpuArray, RingBuf},
+    maps::{Array, HashMap as BpfHashMap, MapData, MapError, PerCpuArray, RingBuf},
     programs::{BtfTracePoint, ProgramError},
 };
 use capaudit_common::{
@@ -58,7 +58,7 @@ pub enum ProbeError {
     Load(#[from] aya::EbpfError),
     /// A map could not be used.
     #[error("cannot use a BPF map: {}", one_line(.0))]
-    Map(#[from] aya::maps::MapError),
+    Map(#[from] MapError),
     /// A program that follows processes was refused.
     #[error("cannot attach {program}: {}", one_line(.error))]
     Attach {
@@ -70,6 +70,9 @@ pub enum ProbeError {
     /// The kernel does not let BPF programs refuse anything.
     #[error("BPF LSM cannot be used here: {0}")]
     NoLsm(String),
+    /// More processes run than there is room for.
+    #[error("more processes run than capaudit has room for: give it more with --map-entries")]
+    TooManyProcesses,
     /// No hook on capability checks could be attached.
     #[error("no hook on capability checks works here: {}", refusals(.0))]
     NoHook(Vec<(Hook, ProgramError)>),
@@ -133,8 +136,10 @@ pub struct Settings {
     pub singles: Option<u32>,
     /// Size of the ring buffer in bytes; a power of two, at least a page.
     pub ring_bytes: u32,
-    /// Distinct checks that can be told apart at a time.
+    /// Distinct checks that can be told apart at a time; as many call sites, and system calls that matter without any check.
     pub max_checks: u32,
+    /// Processes that can be followed at a time, or known as not to be.
+    pub max_processes: u32,
 }
 
 impl Default for Settings {
@@ -148,6 +153,7 @@ impl Default for Settings {
             singles: None,
             ring_bytes: 8 << 20,
             max_checks: 1 << 16,
+            max_processes: 1 << 16,
         }
     }
 }
@@ -182,6 +188,22 @@ impl Losses {
     /// Whether nothing was lost.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What may keep them from being lost again, to follow "run again with".
+    pub fn remedy(&self) -> &'static str {
+        let records = self.events > 0;
+        let full = [self.checks, self.sites, self.processes, self.calls]
+            .iter()
+            .any(|lost| *lost > 0);
+        match (records, full) {
+            (true, false) => "a larger --ring-buffer, or fewer processes at a time",
+            (false, true) => "more --map-entries, or fewer processes at a time",
+            (true, true) => {
+                "a larger --ring-buffer and more --map-entries, or fewer processes at a time"
+            }
+            (false, false) => "fewer processes at a time",
+        }
     }
 
     /// All losses together.
@@ -235,6 +257,8 @@ pub struct Tracer {
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
+    max_checks: u32,
+    max_processes: u32,
     /// Runs that the kernel had left out when recording stopped.
     left_out: u64,
     /// Owns the programs and their links.
@@ -273,6 +297,8 @@ impl Tracer {
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
+            max_checks: settings.max_checks,
+            max_processes: settings.max_processes,
             left_out: 0,
             programs: Some(bpf),
         })
@@ -317,7 +343,20 @@ impl Tracer {
             flags: image::IGNORED,
             mount_namespace,
         };
-        Ok(self.processes.insert(pid, process, 0)?)
+        self.enter(pid, process)
+    }
+
+    fn enter(&mut self, pid: u32, process: Process) -> Result<(), ProbeError> {
+        self.processes
+            .insert(pid, process, 0)
+            .map_err(|error| match &error {
+                MapError::SyscallError(call)
+                    if call.io_error.raw_os_error() == Some(nix::libc::E2BIG) =>
+                {
+                    ProbeError::TooManyProcesses
+                }
+                _ => error.into(),
+            })
     }
 
     /// Stops following a process that is followed, as [`Self::ignore_process`] does; nothing if it is gone.
@@ -342,7 +381,7 @@ impl Tracer {
             flags: 0,
             mount_namespace: 0,
         };
-        Ok(self.processes.insert(pid, process, 0)?)
+        self.enter(pid, process)
     }
 
     /// Takes back [`Self::follow_process`].
@@ -363,6 +402,38 @@ impl Tracer {
             }
         }
         most
+    }
+
+    /// The images of all followed processes that live. `None` if so many come and go meanwhile that they cannot be listed:
+    /// the kernel begins anew when the entry that it is asked for the next of is gone (`htab_map_get_next_key`).
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+        let most = 4 * self.max_processes as usize;
+        let mut images = HashSet::new();
+        for (steps, entry) in self.processes.iter().enumerate() {
+            if steps == most {
+                return Ok(None);
+            }
+            images.insert(entry?.1.image);
+        }
+        Ok(Some(images))
+    }
+
+    /// Records that were lost so far.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn lost_records(&self) -> Result<u64, ProbeError> {
+        Ok(self.losses.get(&loss::RING, 0)?.iter().sum())
+    }
+
+    /// Distinct checks that there is room for.
+    pub fn max_checks(&self) -> u32 {
+        self.max_checks
     }
 
     /// Totals of all checks not yet removed.
@@ -506,6 +577,8 @@ fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CHECKS", settings.max_checks)
         .map_max_entries("SITES", settings.max_checks)
+        .map_max_entries("PROCESSES", settings.max_processes)
+        .map_max_entries("CALLS", settings.max_checks)
         .override_global("TREATMENTS", &table, true);
     for (name, value) in &sets {
         loader.override_global(name, value, true);

@@ -231,6 +231,7 @@ impl Observation {
             _ = self.tick.tick() => {
                 if self.tracer.drain(BATCH, |event| self.collector.record(event)) < BATCH {
                     self.collector.rest();
+                    self.collector.look_for_missed(&self.tracer)?;
                 }
             }
         }

@@ -1,6 +1,11 @@
 //! Programs that do exactly one thing.
 
-use std::{os::unix::fs::chown, path::Path, process::ExitCode};
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::fs::chown,
+    path::Path,
+    process::ExitCode,
+};
 
 use nix::{
     sys::wait::wait,
@@ -13,6 +18,7 @@ pub fn run(words: &[String]) -> ExitCode {
     let done = match words.as_slice() {
         ["chown", file] => chown_once(Path::new(file)),
         ["fork-storm", count, file] => fork_storm(count.parse().unwrap_or(0), Path::new(file)),
+        ["alive", count, file] => alive(count.parse().unwrap_or(0), Path::new(file)),
         ["flood", count, files @ ..] => flood(count.parse().unwrap_or(0), files),
         ["threads", count, file] => threads(count.parse().unwrap_or(0), Path::new(file)),
         ["bind", port] => {
@@ -45,6 +51,33 @@ fn fork_storm(count: usize, file: &Path) -> bool {
         }
     }
     (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// `count` processes that live at the same time, each of which makes one check; then they all end.
+fn alive(count: usize, file: &Path) -> bool {
+    let Ok((mut ready, done)) = std::io::pipe() else {
+        return false;
+    };
+    let Ok((end, hold)) = std::io::pipe() else {
+        return false;
+    };
+    for _ in 0..count {
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                drop(hold);
+                let checked = chown_once(file) && (&done).write_all(b".").is_ok();
+                // Ends with the parent's end of the pipe.
+                let _ = (&end).read(&mut [0]);
+                std::process::exit(i32::from(!checked));
+            }
+            Ok(ForkResult::Parent { .. }) => {}
+            Err(_) => return false,
+        }
+    }
+    let checked = ready.read_exact(&mut vec![0; count]).is_ok();
+    drop(hold);
+    checked && (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
 }
 
 /// As many processes as files, each of which makes `count` checks as fast as it can.
