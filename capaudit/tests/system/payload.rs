@@ -55,7 +55,7 @@ fn fork_storm(count: usize, file: &Path) -> bool {
     (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
 }
 
-/// `count` processes that live at the same time, each of which makes one check; then they all end.
+/// `count` processes that live at the same time, each of which makes two checks, for CHOWN and SETUID; then they all end.
 fn alive(count: usize, file: &Path) -> bool {
     let Ok((mut ready, done)) = std::io::pipe() else {
         return false;
@@ -68,7 +68,9 @@ fn alive(count: usize, file: &Path) -> bool {
         match unsafe { fork() } {
             Ok(ForkResult::Child) => {
                 drop(hold);
-                let checked = chown_once(file) && (&done).write_all(b".").is_ok();
+                let checked = chown_once(file)
+                    && nix::unistd::setuid(nix::unistd::getuid()).is_ok()
+                    && (&done).write_all(b".").is_ok();
                 // Ends with the parent's end of the pipe.
                 let _ = (&end).read(&mut [0]);
                 std::process::exit(i32::from(!checked));

@@ -60,7 +60,11 @@ impl Group {
     /// A capaudit in it.
     fn capaudit(&self) -> Command {
         let mut command = Command::new("sh");
-        let enter = format!("echo 0 > {}; exec \"$@\"", self.procs(&self.place));
+        // Should one in the group have to go, it is this one.
+        let enter = format!(
+            "echo 1000 > /proc/self/oom_score_adj; echo 0 > {}; exec \"$@\"",
+            self.procs(&self.place)
+        );
         command.args(["-c", &enter, "sh", CAPAUDIT]);
         command
     }
@@ -145,9 +149,9 @@ fn out_of_memory() -> Verdicts {
     let mut run = Run::start_with(group.capaudit(), &[], &script)?;
     run.go()?;
     until("outside", || Ok(std::fs::read(mark.path())? == b"left\n"))?;
-    // Somebody takes all the memory, and must not be taken for it.
+    // Somebody takes all the memory.
     let hog = format!(
-        "echo -1000 > /proc/self/oom_score_adj; echo 0 > {}; exec dd if=/dev/zero of=/dev/null bs=1G count=1",
+        "echo 0 > {}; exec dd if=/dev/zero of=/dev/null bs=1G count=1",
         group.procs(&group.place)
     );
     let mut hog = Command::new("sh")

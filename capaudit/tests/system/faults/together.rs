@@ -53,7 +53,7 @@ fn all_at_once() -> Verdicts {
     let mut watch = Command::new(CAPAUDIT)
         .args(["watch", "--json", "--save"])
         .arg(&watched)
-        .args(["--", "sh", "-c", "read end"])
+        .args(["--", "sh", "-c", "read end; true"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()?;
