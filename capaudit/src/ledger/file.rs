@@ -172,7 +172,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         named.make_in(directory, |name| {
             linkat(CWD, &link, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
-            Ok(file.try_clone()?)
+            file.try_clone()
         })
     };
     let temporary = match unnamed() {

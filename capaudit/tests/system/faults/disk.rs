@@ -42,7 +42,7 @@ impl Disk {
     /// Over a directory that is in use already.
     fn over(directory: &Path) -> Result<Self, Failed> {
         let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=256k", "none"])
+            .args(["-t", "tmpfs", "-o", "size=8m", "none"])
             .arg(directory)
             .status()?;
         ensure(mounted.success(), mounted)?;
@@ -58,7 +58,7 @@ impl Disk {
 
     /// Until there is no room left.
     fn fill(&self) -> Verdicts {
-        let full = std::fs::write(self.place("filler"), vec![b'x'; 1 << 20]);
+        let full = std::fs::write(self.place("filler"), vec![b'x'; 16 << 20]);
         ensure(full.is_err(), "it is not small at all")
     }
 
@@ -220,6 +220,7 @@ fn daemon() -> Verdicts {
     )?;
     ensure(std::fs::read(&session)? == before, "it was touched")?;
     std::fs::remove_file(disk.place("filler"))?;
+    // Others may run containers meanwhile: the file grows.
     until("saved again", || Ok(std::fs::read(&session)? != before))?;
     disk.fill()?;
     // In the end there is no other time.
