@@ -58,7 +58,10 @@ impl Engine {
 
     fn start(&mut self) -> Verdicts {
         let log = std::fs::File::create(self.place("log"))?;
-        let child = Command::new("dockerd")
+        // In a network namespace of its own: told to do without a bridge, a dockerd removes the machine's docker0
+        // (`removeDefaultBridgeInterface`, daemon/daemon_unix.go), which is another engine's.
+        let child = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .arg("--data-root")
             .arg(self.place("data"))
             .arg("--exec-root")
@@ -120,10 +123,10 @@ impl Drop for Engine {
             }
         }
         let _ = self.stop();
-        // What a killed engine may have left mounted would keep the directory.
+        // What an engine leaves mounted for containers that outlive it would keep the directory.
         let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.place("exec/netns/default"))
+            .args(["-l", "--recursive"])
+            .arg(self.place("data"))
             .stderr(Stdio::null())
             .status();
     }
