@@ -4,6 +4,7 @@
 //! (`cap_bprm_creds_from_file`, security/commoncap.c), before anything is asked.
 
 use std::{
+    cell::LazyCell,
     collections::HashMap,
     fs::File,
     io::Read as _,
@@ -117,15 +118,18 @@ impl Reader {
         let is_it = |file: &OwnedFd| fstat(file).is_ok_and(|found| found.st_ino == exec.inode);
         let held = self.roots.get(&exec.namespaces.mnt);
         // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
-        let machine = open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok();
+        let machine = LazyCell::new(|| open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok());
         // The process may have gone on to execute something else, in the same directory.
-        let directory = open(
-            format!("/proc/{}/cwd", exec.header.tgid),
-            flags | OFlags::DIRECTORY,
-            Mode::empty(),
-        );
+        let directory = LazyCell::new(|| {
+            open(
+                format!("/proc/{}/cwd", exec.header.tgid),
+                flags | OFlags::DIRECTORY,
+                Mode::empty(),
+            )
+            .ok()
+        });
         let by_path = |path: &str| {
-            let roots = held.into_iter().chain(&machine);
+            let roots = held.into_iter().chain(&*machine);
             roots
                 .filter(|_root| path.starts_with('/'))
                 .find_map(|root| below(root.as_fd(), path, flags).filter(is_it))
@@ -133,9 +137,9 @@ impl Reader {
         // Of a script, what is executed is the interpreter that its first line names (`load_script`, fs/binfmt_script.c).
         let by_script = || {
             let places = if path.starts_with('/') {
-                [held, machine.as_ref()]
+                [held, (*machine).as_ref()]
             } else {
-                [directory.as_ref().ok(), None]
+                [(*directory).as_ref(), None]
             };
             let script = places
                 .into_iter()
