@@ -161,7 +161,7 @@ fn about_record(report: &Report) -> Vec<Finding> {
                 "the record is incomplete ({} things were not seen): what seems not to be used may be",
                 session.lost_events
             ),
-            "audit again with a larger --ring-buffer, or fewer processes at a time",
+            &format!("audit again with {}", session.losses.remedy()),
         ));
     }
     if let Some(status) = session.exit_status.filter(|status| *status != 0) {

@@ -60,7 +60,7 @@ pub fn run(arguments: Arguments) -> Exit {
         save_every: arguments.save_every,
         metrics: arguments.metrics,
     };
-    let ended = with_signals(|signals| daemon::run(&plan, signals));
+    let ended = with_signals(|signals| daemon::run(&plan, signals, complain));
     match ended {
         Ok(Ok(())) => Exit::Success,
         Ok(Err(error)) => {
@@ -72,7 +72,9 @@ pub fn run(arguments: Arguments) -> Exit {
                     Exit::CannotTrace
                 }
                 DaemonError::Observation(_) | DaemonError::Attach(_) => Exit::CannotTrace,
-                DaemonError::Load(_) | DaemonError::System { .. } => Exit::Usage,
+                DaemonError::Load(_) | DaemonError::Elsewhere(..) | DaemonError::System { .. } => {
+                    Exit::Usage
+                }
             }
         }
         Err(error) => {

@@ -192,14 +192,8 @@ fn names(tasks: &[Task]) -> Names {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
-    let asked = runtime.map(|runtime| {
-        runtime.block_on(async {
-            match Engine::connect().await {
-                Some(engine) => engine.ask(&ids).await,
-                None => Names::new(),
-            }
-        })
-    });
+    let asked =
+        runtime.map(|runtime| runtime.block_on(async { Engine::connect().await.ask(&ids).await }));
     asked.unwrap_or_else(|error| {
         complain(&format!("containers go without names: {error}"));
         Names::new()

@@ -41,16 +41,25 @@ impl Presentation {
         ledger: &Ledger,
         otherwise: impl Write + AsFd + IsTerminal,
     ) -> io::Result<()> {
+        let text = self.rendered(ledger, &otherwise)?;
+        deliver(&text, self.output.as_deref(), otherwise)
+    }
+
+    fn rendered(
+        &self,
+        ledger: &Ledger,
+        otherwise: &(impl Write + AsFd + IsTerminal),
+    ) -> io::Result<String> {
         let style = match &self.output {
             Some(_) => Style::PLAIN,
-            None => Style::of(&otherwise),
+            None => Style::of(otherwise),
         };
         let report = Report::of(ledger);
         let mut rendered = self.format.render(&report, style, self.all)?;
         if self.format == Format::Text && self.output.is_none() && otherwise.is_terminal() {
             rendered.push_str(&hint(&report, style));
         }
-        deliver(&rendered, self.output.as_deref(), otherwise)
+        Ok(rendered)
     }
 
     /// Whether what is to be written at the end could be: better known before a long test suite has run. Complains.
@@ -68,30 +77,51 @@ impl Presentation {
         Ok(())
     }
 
-    /// Saves a ledger and shows its report: both are tried, whatever becomes of the other. Complains.
+    /// Saves a ledger and shows its report: both are tried, whatever becomes of the other, and a report that cannot be
+    /// written to its file is shown on `otherwise`. Complains.
     ///
     /// # Errors
     ///
-    /// One of them cannot be written.
+    /// One of them cannot be written where it was to be.
     pub fn keep(
         &self,
         ledger: &Ledger,
-        save: Option<&Path>,
-        otherwise: impl Write + AsFd + IsTerminal,
+        file: Option<&Path>,
+        mut otherwise: impl Write + AsFd + IsTerminal,
     ) -> Result<(), Exit> {
-        let mut result = Ok(());
-        if let Some(file) = save
-            && let Err(error) = ledger::save(ledger, file)
-        {
-            complain(&format!("cannot save the record to {file:?}: {error}"));
-            result = Err(Exit::Usage);
-        }
-        if let Err(error) = self.show(ledger, otherwise) {
+        let saved = file.map_or(Ok(()), |file| save(ledger, file));
+        let shown = self.rendered(ledger, &otherwise).and_then(|text| {
+            deliver(&text, self.output.as_deref(), &mut otherwise).or_else(|error| {
+                if self.output.is_some() {
+                    deliver(&text, None, &mut otherwise)?;
+                }
+                Err(error)
+            })
+        });
+        shown.map_err(|error| {
             complain(&error);
-            result = Err(Exit::Usage);
-        }
-        result
+            Exit::Usage
+        })?;
+        saved
     }
+}
+
+/// Saves a session where it is to be; if that cannot be, elsewhere, as it cannot be made again so easily. Complains.
+///
+/// # Errors
+///
+/// It is not where it was to be.
+pub(super) fn save(ledger: &Ledger, file: &Path) -> Result<(), Exit> {
+    ledger::save(ledger, file).map_err(|error| {
+        let rescued = match ledger::save_elsewhere(ledger) {
+            Ok(other) => format!("it was saved to {other:?} instead"),
+            Err(error) => format!("nor is there room elsewhere: {error}"),
+        };
+        complain(&format!(
+            "cannot save the record to {file:?}: {error}; {rescued}"
+        ));
+        Exit::Usage
+    })
 }
 
 /// Writes text to a file, or to `otherwise` if none is given.

@@ -86,13 +86,23 @@ pub fn run(arguments: Arguments) -> Exit {
     end_like(outcome.status)
 }
 
+fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::OutOfMemory)
+}
+
 /// What an audit's error means to whoever started it; complains.
 pub(super) fn of_error(error: &AuditError) -> Exit {
     complain(error);
     match error {
         AuditError::Observation(ObservationError::Probe(_))
         | AuditError::Attach(AttachError::Probe(_)) => {
-            complain("`capaudit doctor` tells what is missing and how to mend it");
+            complain(if is_out_of_memory(error) {
+                "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries"
+            } else {
+                "`capaudit doctor` tells what is missing and how to mend it"
+            });
             Exit::CannotTrace
         }
         AuditError::Observation(ObservationError::System { .. }) => Exit::CannotTrace,

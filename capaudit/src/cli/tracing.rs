@@ -17,6 +17,10 @@ pub struct Tracing {
     /// Size of the buffer between kernel and capaudit, in KiB (a power of two)
     #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
     ring_buffer: u32,
+
+    /// Room for so many distinct checks, call sites and processes at a time (200 bytes each)
+    #[arg(long, value_name = "N", default_value_t = Settings::default().max_checks, value_parser = map_entries)]
+    map_entries: u32,
 }
 
 impl Tracing {
@@ -25,6 +29,8 @@ impl Tracing {
         Settings {
             hook: self.hook,
             ring_bytes: self.ring_buffer * 1024,
+            max_checks: self.map_entries,
+            max_processes: self.map_entries,
             ..Settings::default()
         }
     }
@@ -41,6 +47,17 @@ pub fn with_signals<F: Future>(work: impl FnOnce(Signals) -> F) -> io::Result<F:
         .enable_all()
         .build()?;
     Ok(runtime.block_on(work(signals)))
+}
+
+/// Fewer are of no use, and the kernel sets the room for all of them aside at once.
+fn map_entries(text: &str) -> Result<u32, String> {
+    let entries: u32 = text
+        .parse()
+        .map_err(|_error| format!("{text:?} is not a number"))?;
+    if !(1024..=1 << 22).contains(&entries) {
+        return Err(format!("{entries} is not from 1024 to {}", 1 << 22));
+    }
+    Ok(entries)
 }
 
 /// The kernel wants a power of two and at least a page.

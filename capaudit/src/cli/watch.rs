@@ -11,14 +11,13 @@ use super::{
     Exit,
     attach::{Targets, duration},
     complain,
-    report::writable,
+    report::{save, writable},
     run::of_error,
     tracing::{Tracing, with_signals},
 };
 use crate::{
     capability::CapSet,
     launch::{Streams, end_like},
-    ledger,
     probe::Settings,
     session::audit::AuditError,
     subject::attached::Target,
@@ -177,10 +176,10 @@ pub fn run(arguments: Arguments) -> Exit {
         }
     };
     if let Some(file) = &plan.save
-        && let Err(error) = ledger::save(&finished.ledger, file)
+        && let Err(exit) = save(&finished.ledger, file)
+        && finished.status.is_none_or(|status| status.success())
     {
-        complain(&format!("cannot save the session to {file:?}: {error}"));
-        return Exit::Usage;
+        return exit;
     }
     match finished.status {
         Some(status) => end_like(status),

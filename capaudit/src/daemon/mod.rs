@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     capability::{CapSet, Capability, own},
     launch::{Arrived, Signals},
-    ledger::{Ledger, LoadError},
+    ledger::{self, Ledger, LoadError},
     probe::Settings,
     session::{
         audit::hurry,
@@ -74,6 +74,9 @@ pub enum DaemonError {
     /// The totals of before cannot be used. They are left as they are.
     #[error("the totals of before cannot be used: {0}; move the file away to begin anew")]
     Load(#[from] LoadError),
+    /// The totals could not be saved where they were to be.
+    #[error("{0}; they were saved to {1:?} instead: move that there before the next start")]
+    Elsewhere(String, PathBuf),
     /// Something of the system failed.
     #[error("{what}: {error}")]
     System {
@@ -99,12 +102,17 @@ enum Question {
     Ledger(oneshot::Sender<Ledger>),
 }
 
-/// Runs until a signal asks to stop.
+/// Runs until a signal asks to stop. That totals cannot be saved for the time being (a full disk, say) is no reason to
+/// lose them: `complain` is told, and they are saved when that is possible again.
 ///
 /// # Errors
 ///
 /// It cannot begin, or cannot go on. What was totalled by then is saved.
-pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
+pub async fn run(
+    plan: &Plan,
+    signals: Signals,
+    complain: impl Fn(&str),
+) -> Result<(), DaemonError> {
     let mut state = State::load(&plan.state)?;
     let (ask, mut questions) = mpsc::channel(QUESTIONS);
     let listener = socket::Listener::bind(&plan.socket, plan.group.as_deref())?;
@@ -126,6 +134,7 @@ pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
     let arrivals = readable(&signals).map_err(DaemonError::system("cannot wait for signals"))?;
     notify(&[NotifyState::Ready]);
     let mut save = tokio::time::interval(plan.save_every);
+    let mut is_saved = true;
     let mut retire = tokio::time::interval(RETIRE);
     let result = loop {
         let stepped = tokio::select! {
@@ -144,7 +153,15 @@ pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
             },
             Some(question) = questions.recv() => answer(question, &mut observation, &state).await,
             _ = retire.tick() => put_with_past(&mut observation, &mut state).await,
-            _ = save.tick() => keep(&mut observation, &state).await,
+            _ = save.tick() => keep(&mut observation, &state).await.map(|saved| match saved {
+                Ok(()) => is_saved = true,
+                // Once is enough; it is tried again each time.
+                Err(error) if is_saved => {
+                    complain(&error.to_string());
+                    is_saved = false;
+                }
+                Err(_again) => {}
+            }),
             advanced = observation.advance() => advanced.map_err(DaemonError::from),
         };
         if let Err(error) = stepped {
@@ -158,7 +175,13 @@ pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
     // Nobody can ask any more; that it cannot be removed is no reason to lose totals.
     let _ = std::fs::remove_file(&plan.socket);
     let ended = observation.finish(Origin::default()).await?;
-    state.save(&state.with(ended))?;
+    let all = state.with(ended);
+    if let Err(error) = state.save(&all) {
+        return Err(match ledger::save_elsewhere(&all) {
+            Ok(other) => DaemonError::Elsewhere(error.to_string(), other),
+            Err(_no_room) => error,
+        });
+    }
     result
 }
 
@@ -187,16 +210,20 @@ async fn put_with_past(
     Ok(())
 }
 
-async fn keep(observation: &mut Observation, state: &State) -> Result<(), DaemonError> {
+/// Saves all totals. What is wrong with the file is told inside.
+async fn keep(
+    observation: &mut Observation,
+    state: &State,
+) -> Result<Result<(), DaemonError>, DaemonError> {
     let ledger = state.with(observation.snapshot(Origin::default()).await?);
     let status = format!(
         "{} workloads, {} things lost",
         ledger.subjects.len(),
         ledger.session.losses.total()
     );
-    state.save(&ledger)?;
+    let saved = state.save(&ledger);
     notify(&[NotifyState::Status(&status), NotifyState::Watchdog]);
-    Ok(())
+    Ok(saved)
 }
 
 /// Tells systemd, if it started this process.

@@ -13,7 +13,10 @@ use std::{
 };
 
 use nix::{
-    sys::signal::{self, Signal},
+    sys::{
+        signal::{self, Signal},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid},
+    },
     unistd::Pid,
 };
 
@@ -99,6 +102,30 @@ impl Launched {
     /// It cannot be waited for.
     pub fn ended(&mut self) -> io::Result<Option<ExitStatus>> {
         self.child.try_wait()
+    }
+
+    /// Whether job control has stopped it: Ctrl-Z, or the terminal was not its to use.
+    pub fn is_suspended(&self) -> bool {
+        let Ok(pid) = i32::try_from(self.child.id()) else {
+            return false;
+        };
+        let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        matches!(
+            waitid(Id::Pid(Pid::from_raw(pid)), flags),
+            // Not SIGSTOP: whoever stops the command alone means the command alone.
+            Ok(WaitStatus::Stopped(
+                _,
+                Signal::SIGTSTP | Signal::SIGTTIN | Signal::SIGTTOU
+            ))
+        )
+    }
+
+    /// Stops this process as the command is stopped, so that the shell takes the terminal; returns when somebody lets
+    /// us go on, and the command with us.
+    pub fn suspend(&self) {
+        // Where no shell is there to let us go on, the kernel ignores it (an orphaned process group, setpgid(2)).
+        let _ = signal::raise(Signal::SIGTSTP);
+        self.forward(Signal::SIGCONT);
     }
 
     /// Waits for its end.

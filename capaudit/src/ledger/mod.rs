@@ -7,7 +7,7 @@ mod file;
 mod merge;
 mod record;
 
-pub use file::{LoadError, from_bytes, load, save, to_bytes, write_whole};
+pub use file::{LoadError, from_bytes, load, save, save_elsewhere, to_bytes, write_whole};
 pub use merge::{merge, unite, unite_by_image};
 pub use record::{
     Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord, FileOwner,

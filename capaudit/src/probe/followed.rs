@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap as BpfHashMap, MapData},
+    maps::{Array, HashMap as BpfHashMap, MapData, MapError},
 };
 use capaudit_common::scope::{Process, epoch, image};
 
@@ -27,8 +27,7 @@ impl Followed {
 
     /// Leaves a process out as long as it stays in a mount namespace.
     pub(super) fn ignore(&mut self, pid: u32, mount_namespace: u32) -> Result<(), ProbeError> {
-        self.processes.insert(pid, ignored(mount_namespace), 0)?;
-        self.change()
+        self.enter(pid, ignored(mount_namespace))
     }
 
     /// As [`Self::ignore`], but nothing if it is not in the list.
@@ -51,7 +50,20 @@ impl Followed {
             flags: 0,
             mount_namespace: 0,
         };
-        self.processes.insert(pid, process, 0)?;
+        self.enter(pid, process)
+    }
+
+    fn enter(&mut self, pid: u32, process: Process) -> Result<(), ProbeError> {
+        self.processes
+            .insert(pid, process, 0)
+            .map_err(|error| match &error {
+                MapError::SyscallError(call)
+                    if call.io_error.raw_os_error() == Some(nix::libc::E2BIG) =>
+                {
+                    ProbeError::TooManyProcesses
+                }
+                _ => error.into(),
+            })?;
         self.change()
     }
 

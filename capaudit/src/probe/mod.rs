@@ -12,7 +12,7 @@ pub mod symbols;
 mod treatment;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd},
 };
@@ -73,6 +73,9 @@ pub enum ProbeError {
     /// The kernel does not let BPF programs refuse anything.
     #[error("BPF LSM cannot be used here: {0}")]
     NoLsm(String),
+    /// More processes run than there is room for.
+    #[error("more processes run than capaudit has room for: give it more with --map-entries")]
+    TooManyProcesses,
     /// No hook on capability checks could be attached.
     #[error("no hook on capability checks works here: {}", refusals(.0))]
     NoHook(Vec<(Hook, ProgramError)>),
@@ -136,8 +139,10 @@ pub struct Settings {
     pub singles: Option<u32>,
     /// Size of the ring buffer in bytes; a power of two, at least a page.
     pub ring_bytes: u32,
-    /// Distinct checks that can be told apart at a time.
+    /// Distinct checks that can be told apart at a time; as many call sites, and system calls that matter without any check.
     pub max_checks: u32,
+    /// Processes that can be followed at a time, or known as not to be.
+    pub max_processes: u32,
 }
 
 impl Default for Settings {
@@ -151,6 +156,7 @@ impl Default for Settings {
             singles: None,
             ring_bytes: 8 << 20,
             max_checks: 1 << 16,
+            max_processes: 1 << 16,
         }
     }
 }
@@ -185,6 +191,22 @@ impl Losses {
     /// Whether nothing was lost.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// What may keep them from being lost again, to follow "run again with".
+    pub fn remedy(&self) -> &'static str {
+        let records = self.events > 0;
+        let full = [self.checks, self.sites, self.processes, self.calls]
+            .iter()
+            .any(|lost| *lost > 0);
+        match (records, full) {
+            (true, false) => "a larger --ring-buffer, or fewer processes at a time",
+            (false, true) => "more --map-entries, or fewer processes at a time",
+            (true, true) => {
+                "a larger --ring-buffer and more --map-entries, or fewer processes at a time"
+            }
+            (false, false) => "fewer processes at a time",
+        }
     }
 
     /// All losses together.
@@ -238,6 +260,8 @@ pub struct Tracer {
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
+    max_checks: u32,
+    max_processes: u32,
     /// Runs that the kernel had left out when recording stopped.
     left_out: u64,
     /// Owns the programs and their links.
@@ -276,6 +300,8 @@ impl Tracer {
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
+            max_checks: settings.max_checks,
+            max_processes: settings.max_processes,
             left_out: 0,
             programs: Some(bpf),
         })
@@ -350,6 +376,38 @@ impl Tracer {
             }
         }
         most
+    }
+
+    /// The images of all followed processes that live. `None` if so many come and go meanwhile that they cannot be listed:
+    /// the kernel begins anew when the entry that it is asked for the next of is gone (`htab_map_get_next_key`).
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+        let most = 4 * self.max_processes as usize;
+        let mut images = HashSet::new();
+        for (steps, entry) in self.processes.iter().enumerate() {
+            if steps == most {
+                return Ok(None);
+            }
+            images.insert(entry?.1.image);
+        }
+        Ok(Some(images))
+    }
+
+    /// Records that were lost so far.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn lost_records(&self) -> Result<u64, ProbeError> {
+        Ok(self.losses.get(&loss::RING, 0)?.iter().sum())
+    }
+
+    /// Distinct checks that there is room for.
+    pub fn max_checks(&self) -> u32 {
+        self.max_checks
     }
 
     /// Totals of all checks not yet removed.
@@ -493,6 +551,8 @@ fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError
         .map_max_entries("EVENTS", settings.ring_bytes)
         .map_max_entries("CHECKS", settings.max_checks)
         .map_max_entries("SITES", settings.max_checks)
+        .map_max_entries("PROCESSES", settings.max_processes)
+        .map_max_entries("CALLS", settings.max_checks)
         .override_global("TREATMENTS", &table, true);
     for (name, value) in &sets {
         loader.override_global(name, value, true);

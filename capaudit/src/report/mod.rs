@@ -14,7 +14,7 @@ pub use text::{hint, paragraph, text};
 use crate::{
     advise::{self, Evidence, Verdict},
     capability::CapSet,
-    ledger::{Kind, Ledger, SubjectRecord},
+    ledger::{Kind, Ledger, Session, SubjectRecord},
     probe::{Hook, Losses},
 };
 
@@ -202,7 +202,10 @@ impl Report {
                     .fold(session.losses.total(), u64::saturating_add),
                 losses: session.losses.clone(),
                 complete: ledger.is_complete(),
-                notes: session.notes.clone(),
+                notes: unattributed(session)
+                    .into_iter()
+                    .chain(session.notes.iter().cloned())
+                    .collect(),
             },
             subjects: ledger
                 .subjects
@@ -211,6 +214,21 @@ impl Report {
                 .collect(),
         }
     }
+}
+
+/// What was asked for by nobody knows whom: counted all the same, and any of the subjects may need it.
+fn unattributed(session: &Session) -> Option<String> {
+    let each: Vec<String> = session
+        .unattributed
+        .iter()
+        .map(|(capability, count)| format!("{capability} ({count}×)"))
+        .collect();
+    (!each.is_empty()).then(|| {
+        format!(
+            "asked for by processes that it could not be recorded who they are: {}",
+            each.join(", ")
+        )
+    })
 }
 
 impl SubjectReport {

@@ -68,9 +68,10 @@ fn heading(out: &mut String, report: &Report, style: Style) {
         line(
             out,
             &style.alarm(&format!(
-                "INCOMPLETE: {} things were not seen ({}), so a needed capability may be missing below. Run again with a larger --ring-buffer, or fewer processes at a time.",
+                "INCOMPLETE: {} things were not seen ({}), so a needed capability may be missing below. Run again with {}.",
                 session.lost_events,
-                session.losses
+                session.losses,
+                session.losses.remedy()
             )),
         );
     }

@@ -15,6 +15,9 @@ use crate::{
 /// Our nice value while something is observed.
 const PRIORITY: i32 = -10;
 
+/// How long processes that are let go on together take to do so.
+const CONTINUE_TOGETHER: Duration = Duration::from_millis(20);
+
 /// Why an audit could not be made.
 #[derive(Debug, Error)]
 pub enum AuditError {
@@ -84,6 +87,13 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
                 }
                 if status.is_none() {
                     status = launched.ended().map_err(system("cannot wait for the command"))?;
+                    if launched.is_suspended() {
+                        // Ctrl-Z stops us as well as the command, and what goes on again goes on one after the other.
+                        tokio::time::sleep(CONTINUE_TOGETHER).await;
+                        if launched.is_suspended() {
+                            launched.suspend();
+                        }
+                    }
                 }
             }
             advanced = observation.advance() => advanced?,

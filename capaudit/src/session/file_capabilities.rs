@@ -4,6 +4,7 @@
 //! (`cap_bprm_creds_from_file`, security/commoncap.c), before anything is asked.
 
 use std::{
+    cell::LazyCell,
     collections::HashMap,
     fs::File,
     io::Read as _,
@@ -22,9 +23,10 @@ use crate::{
 const S_IFREG: u32 = 0o100_000;
 const SETID: u32 = 0o6000;
 
-/// Reads the attribute of executed files, once for each file.
+/// Reads the attribute of executed files.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// What was found last, for those that are gone before they can be looked at.
     known: HashMap<(u32, u64), Option<FileCapabilities>>,
     /// Root directories by mount namespace: the way to a file whose process is gone. Held no longer than the
     /// subject lives, see [`Reader::let_go`]: an engine unmounts lazily, but not without end.
@@ -47,12 +49,13 @@ impl Reader {
             // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
             return None;
         }
-        let gained = Self::gained(exec);
-        let found = match (self.known.get(&(exec.device, exec.inode)), gained) {
-            (Some(known), _) => Some(*known),
+        let known = self.known.get(&(exec.device, exec.inode)).copied();
+        let found = match (known, Self::gained(exec)) {
             // Had the file effective capabilities, the process would have them.
             (None, Some(None)) => Some(None),
-            (None, gained) => self.read(exec).or(gained),
+            // Looked at again each time: it may have got capabilities since, or be another with the number of one that
+            // was removed.
+            (known, gained) => self.read(exec).or(known).or(gained),
         };
         let setid =
             (exec.mode & SETID != 0 && exec.mode & S_IFREG == S_IFREG).then_some(FileOwner {
@@ -115,15 +118,18 @@ impl Reader {
         let is_it = |file: &OwnedFd| fstat(file).is_ok_and(|found| found.st_ino == exec.inode);
         let held = self.roots.get(&exec.namespaces.mnt);
         // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
-        let machine = open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok();
+        let machine = LazyCell::new(|| open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok());
         // The process may have gone on to execute something else, in the same directory.
-        let directory = open(
-            format!("/proc/{}/cwd", exec.header.tgid),
-            flags | OFlags::DIRECTORY,
-            Mode::empty(),
-        );
+        let directory = LazyCell::new(|| {
+            open(
+                format!("/proc/{}/cwd", exec.header.tgid),
+                flags | OFlags::DIRECTORY,
+                Mode::empty(),
+            )
+            .ok()
+        });
         let by_path = |path: &str| {
-            let roots = held.into_iter().chain(&machine);
+            let roots = held.into_iter().chain(&*machine);
             roots
                 .filter(|_root| path.starts_with('/'))
                 .find_map(|root| below(root.as_fd(), path, flags).filter(is_it))
@@ -131,9 +137,9 @@ impl Reader {
         // Of a script, what is executed is the interpreter that its first line names (`load_script`, fs/binfmt_script.c).
         let by_script = || {
             let places = if path.starts_with('/') {
-                [held, machine.as_ref()]
+                [held, (*machine).as_ref()]
             } else {
-                [directory.as_ref().ok(), None]
+                [(*directory).as_ref(), None]
             };
             let script = places
                 .into_iter()

@@ -12,8 +12,8 @@ pub mod single;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
-    time::Instant,
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
 };
 
 use capaudit_common::{
@@ -44,6 +44,12 @@ use crate::{
 
 /// Images that may have ended before their totals are taken over: a sweep reads the whole map.
 const SWEEP_AT: usize = 512;
+/// Entries of a map that an image may fill, roughly: with less room, sweeps come earlier.
+const ROOM_OF_IMAGE: usize = 64;
+/// How often, at most, it is looked for what was missed because records were lost.
+const LOOK_FOR_MISSED: Duration = Duration::from_secs(1);
+/// The part of our time that goes into that at most.
+const LOOK_SHARE: u32 = 10;
 /// System calls under way whose outcome is awaited.
 const MAX_AWAITED: usize = 1 << 14;
 
@@ -118,6 +124,17 @@ impl Counted {
     }
 }
 
+/// What was missed because records were lost.
+#[derive(Debug, Default)]
+struct Missed {
+    /// Lost records that it was looked for what they told of.
+    lost: u64,
+    /// Images that are gone, as the kernel knows them no more.
+    gone: Vec<u64>,
+    /// When to look again.
+    next: Option<Instant>,
+}
+
 /// Gathers an audit's facts.
 #[derive(Debug)]
 pub struct Collector {
@@ -131,6 +148,7 @@ pub struct Collector {
     /// Checks one by one, if anybody wants them.
     singles: Option<Singles>,
     symbols: Symbols,
+    missed: Missed,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
     /// Subjects whose facts were handed out for good.
@@ -152,6 +170,7 @@ impl Collector {
             facts: Facts::default(),
             singles: None,
             symbols,
+            missed: Missed::default(),
             services: Vec::new(),
             retired: HashSet::new(),
             started: monotonic_now(),
@@ -358,7 +377,7 @@ impl Collector {
                     .next(last, |waiting| match owner_of(tracker, waiting) {
                         Some(Owner::Subject(id)) => is_named(id, tracker.get(id)),
                         Some(Owner::Undecided) | None => false,
-                        Some(Owner::Unrelated) => true,
+                        Some(Owner::Unrelated | Owner::Lost) => true,
                     })?;
             // Those of nobody are not of interest, as for totals.
             if let Some((id, record)) = self.single(&waiting) {
@@ -413,10 +432,38 @@ impl Collector {
         for (process, mount_namespace) in self.tracker.take_unrelated() {
             tracer.stop_following(process, mount_namespace);
         }
-        if self.tracker.ended() < SWEEP_AT {
+        if self.tracker.ended() < SWEEP_AT.min(tracer.max_checks() as usize / ROOM_OF_IMAGE) {
             return Ok(());
         }
         self.sweep_all(tracer)
+    }
+
+    /// Finds out what was missed because records were lost: without the record of its end, an image would live for ever,
+    /// and what waits for that, or for the room it takes, would wait for ever. To be called with no record outstanding.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub fn look_for_missed(&mut self, tracer: &Tracer) -> Result<(), ProbeError> {
+        // Gone since the last look at least; had there been a record of it, it would have come by now.
+        for image in self.missed.gone.drain(..) {
+            self.tracker.missed_end(image);
+        }
+        let began = Instant::now();
+        let lost = tracer.lost_records()?;
+        if lost == self.missed.lost || self.missed.next.is_some_and(|next| began < next) {
+            return Ok(());
+        }
+        // First what there is, then what lives of it: what begins meanwhile must not seem to be gone.
+        let mut images: HashSet<u64> = self.tracker.live_images().collect();
+        let counted = tracer.checks()?.into_keys().map(|key| key.image);
+        images.extend(counted.filter(|image| self.tracker.image(*image).is_none()));
+        if let Some(live) = tracer.live_images()? {
+            self.missed.gone = images.difference(&live).copied().collect();
+            self.missed.lost = lost;
+        }
+        self.missed.next = Some(Instant::now() + LOOK_FOR_MISSED.max(began.elapsed() * LOOK_SHARE));
+        Ok(())
     }
 
     fn sweep_all(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
@@ -529,8 +576,13 @@ impl Collector {
                 return;
             }
         };
-        let Owner::Subject(subject) = image.owner_of_check(is_execve(key)) else {
-            return;
+        let subject = match image.owner_of_check(is_execve(key)) {
+            Owner::Subject(subject) => subject,
+            Owner::Lost => {
+                *facts.unattributed.entry(capability).or_default() += count.count;
+                return;
+            }
+            Owner::Undecided | Owner::Unrelated => return,
         };
         let milliseconds = |time: u64| time.saturating_sub(self.started) / 1_000_000;
         let (first_ms, last_ms) = (milliseconds(count.first), milliseconds(count.last));
@@ -859,11 +911,31 @@ fn divide(total: u64, sites: &[(SiteKey, SiteCount)]) -> Vec<(Option<SiteKey>, (
     shares
 }
 
-/// `CLOCK_MONOTONIC` in nanoseconds, as the BPF programs read it.
+/// `CLOCK_MONOTONIC` in nanoseconds, as the BPF programs read it: the machine's own, in whatever time namespace we are.
 fn monotonic_now() -> u64 {
+    static OFFSET: OnceLock<i128> = OnceLock::new();
+    let offset = OFFSET.get_or_init(|| {
+        // None before Linux 5.6, and without CONFIG_TIME_NS.
+        let offsets = std::fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
+        monotonic_offset(&offsets).unwrap_or(0)
+    });
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
+    let ours = i128::from(time.tv_sec) * NANOSECONDS + i128::from(time.tv_nsec);
+    u64::try_from(ours - offset).unwrap_or(0)
+}
+
+const NANOSECONDS: i128 = 1_000_000_000;
+
+/// How far our monotonic clock is ahead of the machine's, in nanoseconds, out of /proc/PID/timens_offsets
+/// (time_namespaces(7)).
+fn monotonic_offset(offsets: &str) -> Option<i128> {
+    let line = offsets
+        .lines()
+        .find_map(|line| line.strip_prefix("monotonic"))?;
+    let mut numbers = line.split_ascii_whitespace();
+    let seconds: i128 = numbers.next()?.parse().ok()?;
+    let nanoseconds: i128 = numbers.next()?.parse().ok()?;
+    Some(seconds * NANOSECONDS + nanoseconds)
 }
 
 /// How long ago `since` was, in milliseconds.
@@ -905,6 +977,25 @@ mod tests {
             let sites: Vec<_> = walked.iter().enumerate().map(|(n, w)| site(*w, n as u32)).collect();
             let sum: u64 = divide(total, &sites).iter().map(|(_, (_, share))| share).sum();
             prop_assert_eq!(sum, total);
+        }
+    }
+
+    #[test]
+    fn the_offset_of_a_time_namespace_is_read() {
+        let offsets = "monotonic        100000         7\nboottime              0         0\n";
+        assert_eq!(monotonic_offset(offsets), Some(100_000_000_000_007));
+        assert_eq!(
+            monotonic_offset("monotonic -5 250000000\n"),
+            Some(-4_750_000_000)
+        );
+        for garbage in [
+            "",
+            "monotonic",
+            "monotonic 1",
+            "boottime 1 1",
+            "monotonic x 1",
+        ] {
+            assert_eq!(monotonic_offset(garbage), None, "{garbage:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
-    probe::{Hook, Losses, ProbeError, Settings, Tracer, symbols::Symbols},
+    probe::{Hook, Losses, ProbeError, Settings, Tracer, mount_namespace_of, symbols::Symbols},
     session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
         Identity, SubjectId, Tracker,
@@ -71,7 +71,7 @@ pub struct Origin {
 pub struct Observation {
     tracer: Tracer,
     collector: Collector,
-    engine: Option<Engine>,
+    engine: Engine,
     records: AsyncFd<OwnedFd>,
     tick: Interval,
     notes: Vec<String>,
@@ -116,6 +116,10 @@ impl Observation {
         };
         for (process, mount_namespace) in existing.processes() {
             tracer.ignore_process(*process, *mount_namespace)?;
+            // Gone meanwhile, nobody would remove the entry, and the pid may become another's.
+            if mount_namespace_of(&process.to_string()) != Some(*mount_namespace) {
+                tracer.forget_process(*process);
+            }
         }
         while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
         collector.begin(existing);
@@ -153,7 +157,7 @@ impl Observation {
     ///
     /// There is no such target, or the map of processes is full.
     pub async fn attach(&mut self, target: &Target) -> Result<usize, AttachError> {
-        let attached = Attached::resolve(target, self.engine.as_ref()).await?;
+        let attached = Attached::resolve(target, self.engine.answering()).await?;
         let mut followed = std::collections::HashSet::new();
         // What a process forks after it was listed and before it is followed is found by listing again.
         for _ in 0..LISTINGS {
@@ -185,10 +189,8 @@ impl Observation {
                 followed += 1;
             }
         }
-        if let Some(engine) = &self.engine {
-            let running = self.collector.containers(&self.collector.subjects());
-            engine.ask(&running).await;
-        }
+        let running = self.collector.containers(&self.collector.subjects());
+        self.engine.ask(&running).await;
         Ok(followed)
     }
 
@@ -229,6 +231,7 @@ impl Observation {
             _ = self.tick.tick() => {
                 if self.tracer.drain(BATCH, |event| self.collector.record(event)) < BATCH {
                     self.collector.rest();
+                    self.collector.look_for_missed(&self.tracer)?;
                 }
             }
         }
@@ -241,7 +244,7 @@ impl Observation {
         let session = self.session(Origin::default(), Losses::default());
         let mut taken = Vec::new();
         while taken.len() < most {
-            let (engine, named) = (self.engine.as_ref(), &self.named);
+            let (engine, named) = (self.engine.answering(), &self.named);
             let next = self.collector.next_single(last, |id, subject| {
                 named.contains_key(&id)
                     || match &subject.identity {
@@ -267,8 +270,9 @@ impl Observation {
             return Some(Arc::clone(known));
         }
         let identity = &self.collector.tracker().get(id).identity;
-        let described = match (identity, &self.engine) {
-            (Identity::Container(container), Some(engine)) => engine
+        let described = match identity {
+            Identity::Container(container) => self
+                .engine
                 .known(container)
                 .map(|description| (container.clone(), description)),
             _ => None,
@@ -371,9 +375,7 @@ impl Observation {
         ledger.session.duration_ms = 0;
         ledger.session.losses = Losses::default();
         ledger.session.notes.clear();
-        if let Some(engine) = &self.engine {
-            engine.forget(&self.collector.containers(&subjects));
-        }
+        self.engine.forget(&self.collector.containers(&subjects));
         Ok(Some(ledger))
     }
 
@@ -389,10 +391,7 @@ impl Observation {
             ..self.tracer.losses()?
         };
         let containers = self.collector.containers(subjects);
-        let described = match &self.engine {
-            Some(engine) if !containers.is_empty() => engine.describe(&containers, patience).await,
-            _ => HashMap::new(),
-        };
+        let described = self.engine.describe(&containers, patience).await;
         let (subjects, unattributed) =
             self.collector
                 .records(facts, subjects, &origin.command, &described);

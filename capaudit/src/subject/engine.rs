@@ -7,7 +7,7 @@ use std::{
     collections::{HashMap, HashSet},
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,12 +17,17 @@ use bollard::{
     query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
 };
 use futures_util::StreamExt as _;
-use tokio::task::JoinHandle;
+use tokio::{
+    task::{JoinHandle, JoinSet},
+    time::MissedTickBehavior,
+};
 
 use crate::{ledger::Pod, subject::container::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether an engine has come that was not there.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What an engine tells about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,38 +46,47 @@ pub struct Description {
 
 type Known = Arc<Mutex<HashMap<ContainerId, Description>>>;
 
-/// The container engines that answer.
+/// The engines that answer at the moment, by where they listen.
+type Connections = Arc<Mutex<HashMap<String, Docker>>>;
+
+/// The container engines that answer: by now, and from later on, as an engine may be started, or started again.
 #[derive(Debug)]
 pub struct Engine {
-    connections: Vec<Connection>,
+    connections: Connections,
     known: Known,
-}
-
-/// One engine.
-#[derive(Debug)]
-struct Connection {
-    docker: Docker,
-    listener: JoinHandle<()>,
+    keeper: JoinHandle<()>,
 }
 
 impl Engine {
     /// Connects to the engine of `DOCKER_HOST`, or without it to every engine that answers at a usual socket:
-    /// Docker's and Podman's, the system's and those of users. `None` if none answers.
-    pub async fn connect() -> Option<Self> {
-        let since = jiff::Timestamp::now();
-        let known = Known::default();
-        let mut answering = tokio::task::JoinSet::new();
-        for docker in candidates() {
-            answering.spawn(tokio::time::timeout(PATIENCE, docker.negotiate_version()));
+    /// Docker's and Podman's, the system's and those of users.
+    ///
+    /// Returns when each that is there has answered, or has taken too long. Those that come later are connected to when
+    /// they do.
+    pub async fn connect() -> Self {
+        let since = jiff::Timestamp::now().as_second();
+        let (connections, known) = (Connections::default(), Known::default());
+        let mut listeners = JoinSet::new();
+        for (place, docker) in answering(candidates()).await {
+            lock(&connections).insert(place.clone(), docker.clone());
+            listeners.spawn(listen(docker, place, Arc::clone(&known), since));
         }
-        let mut connections = Vec::new();
-        while let Some(answer) = answering.join_next().await {
-            if let Ok(Ok(Ok(docker))) = answer {
-                let listener = tokio::spawn(listen(docker.clone(), Arc::clone(&known), since));
-                connections.push(Connection { docker, listener });
-            }
+        let keeper = tokio::spawn(keep(
+            listeners,
+            Arc::clone(&connections),
+            Arc::clone(&known),
+            since,
+        ));
+        Self {
+            connections,
+            known,
+            keeper,
         }
-        (!connections.is_empty()).then_some(Self { connections, known })
+    }
+
+    /// This, if any engine answers at the moment.
+    pub fn answering(&self) -> Option<&Self> {
+        (!lock(&self.connections).is_empty()).then_some(self)
     }
 
     /// Descriptions of these containers, as far as the engines know them. Events that are still under way are waited for
@@ -83,7 +97,10 @@ impl Engine {
         patience: Duration,
     ) -> HashMap<ContainerId, Description> {
         let deadline = tokio::time::Instant::now() + patience;
-        while self.missing(wanted).next().is_some() && tokio::time::Instant::now() < deadline {
+        while self.answering().is_some()
+            && self.missing(wanted).next().is_some()
+            && tokio::time::Instant::now() < deadline
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.ask(wanted).await
@@ -92,8 +109,9 @@ impl Engine {
     /// The same of containers that run already: no event is waited for.
     pub async fn ask(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
         let missing: Vec<ContainerId> = self.missing(wanted).cloned().collect();
+        let mut engines = self.engines();
         for container in missing {
-            if let Some((_id, description)) = self.inspect(container.as_str()).await {
+            if let Some((_id, description)) = inspect(&mut engines, container.as_str()).await {
                 lock(&self.known).insert(container, description);
             }
         }
@@ -119,7 +137,7 @@ impl Engine {
 
     /// The container with this name, id or unambiguous beginning of an id.
     pub async fn find(&self, name: &str) -> Option<ContainerId> {
-        let (id, description) = self.inspect(name).await?;
+        let (id, description) = inspect(&mut self.engines(), name).await?;
         lock(&self.known).insert(id.clone(), description);
         Some(id)
     }
@@ -131,8 +149,8 @@ impl Engine {
             .filters(&HashMap::from([("label", vec![label.as_str()])]))
             .build();
         let mut found = HashSet::new();
-        for connection in &self.connections {
-            let listed = connection.docker.list_containers(Some(options.clone()));
+        for docker in self.engines() {
+            let listed = docker.list_containers(Some(options.clone()));
             if let Ok(Ok(containers)) = tokio::time::timeout(PATIENCE, listed).await {
                 found.extend(
                     containers
@@ -144,10 +162,30 @@ impl Engine {
         found
     }
 
-    async fn inspect(&self, name: &str) -> Option<(ContainerId, Description)> {
-        for connection in &self.connections {
-            let inspected = connection.docker.inspect_container(name, None);
-            if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, inspected).await {
+    fn engines(&self) -> Vec<Docker> {
+        lock(&self.connections).values().cloned().collect()
+    }
+
+    fn missing<'a>(&self, wanted: &'a [ContainerId]) -> impl Iterator<Item = &'a ContainerId> {
+        let known = lock(&self.known).clone();
+        wanted.iter().filter(move |id| !known.contains_key(*id))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // With it go the listeners.
+        self.keeper.abort();
+    }
+}
+
+/// Asks the engines for a container. One that takes too long is not asked any more: there may be a thousand containers
+/// to ask for.
+async fn inspect(engines: &mut Vec<Docker>, name: &str) -> Option<(ContainerId, Description)> {
+    let mut index = 0;
+    while let Some(docker) = engines.get(index) {
+        match tokio::time::timeout(PATIENCE, docker.inspect_container(name, None)).await {
+            Ok(Ok(answer)) => {
                 let config = answer.config.unwrap_or_default();
                 let name = answer.name.unwrap_or_default();
                 let described = Description {
@@ -157,32 +195,97 @@ impl Engine {
                 };
                 return Some((ContainerId::new(&answer.id?)?, described));
             }
+            Ok(Err(_unknown)) => index += 1,
+            Err(_elapsed) => {
+                engines.swap_remove(index);
+            }
         }
-        None
     }
+    None
+}
 
-    fn missing<'a>(&self, wanted: &'a [ContainerId]) -> impl Iterator<Item = &'a ContainerId> {
-        let known = lock(&self.known).clone();
-        wanted.iter().filter(move |id| !known.contains_key(*id))
+/// Those of the engines that answer.
+async fn answering(candidates: Vec<(String, Docker)>) -> Vec<(String, Docker)> {
+    let mut asked = JoinSet::new();
+    for (place, docker) in candidates {
+        asked.spawn(async move {
+            let answer = tokio::time::timeout(PATIENCE, docker.negotiate_version()).await;
+            Some((place, answer.ok()?.ok()?))
+        });
+    }
+    let answers = asked.join_all().await;
+    answers.into_iter().flatten().collect()
+}
+
+/// Connects to engines as they come, again and again. The listeners end when this does.
+async fn keep(
+    mut listeners: JoinSet<(String, i64)>,
+    connections: Connections,
+    known: Known,
+    mut since: i64,
+) {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // At once, which has been done.
+    look.tick().await;
+    loop {
+        tokio::select! {
+            Some(ended) = listeners.join_next() => if let Ok((place, last)) = ended {
+                lock(&connections).remove(&place);
+                since = since.max(last);
+            },
+            _ = look.tick() => {
+                let mut absent = candidates();
+                absent.retain(|(place, _)| !lock(&connections).contains_key(place));
+                for (place, docker) in answering(absent).await {
+                    lock(&connections).insert(place.clone(), docker.clone());
+                    let known = Arc::clone(&known);
+                    listeners.spawn(async move {
+                        // What was started before it could be listened to; an engine forgets its events when it ends.
+                        list(&docker, &known).await;
+                        listen(docker, place, known, since).await
+                    });
+                }
+            }
+        }
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.listener.abort();
+/// Takes the names of all containers that an engine has.
+async fn list(docker: &Docker, known: &Known) {
+    let options = ListContainersOptionsBuilder::default().all(true).build();
+    let listed = tokio::time::timeout(PATIENCE, docker.list_containers(Some(options))).await;
+    let Ok(Ok(containers)) = listed else {
+        return; // they are asked for one by one in the end
+    };
+    let mut known = lock(known);
+    for container in containers {
+        if let Some(id) = container.id.as_deref().and_then(ContainerId::new) {
+            let names = container.names.unwrap_or_default();
+            let name = names.first().map_or("", String::as_str);
+            known.entry(id).or_insert_with(|| Description {
+                name: name.trim_start_matches('/').to_owned(),
+                image: container.image.unwrap_or_default(),
+                ..of_labels(&container.labels.unwrap_or_default())
+            });
+        }
     }
 }
 
-/// Engines that may be there.
-fn candidates() -> Vec<Docker> {
-    if std::env::var_os("DOCKER_HOST").is_some() {
-        return Docker::connect_with_defaults().into_iter().collect();
+/// Engines that may be there, each with where it listens.
+fn candidates() -> Vec<(String, Docker)> {
+    if let Some(host) = std::env::var_os("DOCKER_HOST") {
+        let docker = Docker::connect_with_defaults().ok();
+        let place = host.to_string_lossy().into_owned();
+        return docker.map(|docker| (place, docker)).into_iter().collect();
     }
     let seconds = PATIENCE.as_secs();
     sockets(Path::new("/run"))
         .iter()
         .filter_map(|socket| {
-            Docker::connect_with_unix(socket.to_str()?, seconds, API_DEFAULT_VERSION).ok()
+            let place = socket.to_str()?;
+            let docker = Docker::connect_with_unix(place, seconds, API_DEFAULT_VERSION).ok()?;
+            Some((place.to_owned(), docker))
         })
         .collect()
 }
@@ -202,17 +305,22 @@ fn sockets(run: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-async fn listen(docker: Docker, known: Known, since: jiff::Timestamp) {
+/// Takes what an engine tells, until it ends. Returns where it listened, and when, by its own clock, the last came that
+/// it told.
+async fn listen(docker: Docker, place: String, known: Known, since: i64) -> (String, i64) {
     let options = EventsOptionsBuilder::default()
-        .since(&since.as_second().to_string())
+        .since(&since.to_string())
         .filters(&HashMap::from([("type", vec!["container"])]))
         .build();
+    let mut last = since;
     let mut events = std::pin::pin!(docker.events(Some(options)));
     while let Some(Ok(event)) = events.next().await {
+        last = event.time.unwrap_or(last);
         if let Some((id, description)) = described(event) {
             lock(&known).insert(id, description);
         }
     }
+    (place, last)
 }
 
 fn described(event: EventMessage) -> Option<(ContainerId, Description)> {
@@ -244,9 +352,9 @@ fn of_labels(labels: &HashMap<String, String>) -> Description {
     }
 }
 
-fn lock(known: &Known) -> std::sync::MutexGuard<'_, HashMap<ContainerId, Description>> {
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while it was held leaves the map as good as it was.
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -114,6 +114,8 @@ pub enum Owner {
     Undecided,
     /// None of ours: another service with private mounts, a container that was there before.
     Unrelated,
+    /// Nobody can tell any more: the record of what it came from was lost.
+    Lost,
 }
 
 /// Follows images and subjects through the kernel's records.
@@ -251,7 +253,8 @@ impl Tracker {
         } else {
             self.images
                 .get(&fork.parent)
-                .map_or((Owner::Undecided, "".into()), |parent| {
+                // A parent's records come before its children's.
+                .map_or((Owner::Lost, "".into()), |parent| {
                     (parent.owner, Arc::clone(&parent.exe))
                 })
         };
@@ -314,8 +317,11 @@ impl Tracker {
 
     /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it.
     pub fn exec(&mut self, exec: &Exec) {
-        let previous = self.images.get(&exec.previous);
-        let known = previous.map_or(Owner::Undecided, |previous| previous.owner);
+        let known = match self.images.get(&exec.previous) {
+            Some(previous) => previous.owner,
+            None if exec.previous == 0 => Owner::Undecided,
+            None => Owner::Lost,
+        };
         let owner = self.decide(exec, known);
         if owner == Owner::Unrelated {
             self.unrelated.push((exec.header.tgid, exec.namespaces.mnt));
@@ -478,7 +484,9 @@ impl Tracker {
     }
 
     fn end(&mut self, image: u64) {
-        if let Some(known) = self.images.get_mut(&image) {
+        if let Some(known) = self.images.get_mut(&image)
+            && !known.over
+        {
             known.over = true;
             if let Owner::Subject(id) = known.owner {
                 let live = &mut self.subjects[id.0].live;
@@ -516,6 +524,23 @@ impl Tracker {
         self.images
             .values()
             .any(|image| !image.over && image.mount_namespace == mount_namespace)
+    }
+
+    /// Images that have not ended, as far as is known.
+    pub fn live_images(&self) -> impl Iterator<Item = u64> {
+        self.images
+            .iter()
+            .filter(|(_image, known)| !known.over)
+            .map(|(image, _known)| *image)
+    }
+
+    /// An image has ended, though the record of that was lost; or it was never known.
+    pub fn missed_end(&mut self, image: u64) {
+        if self.images.contains_key(&image) {
+            self.end(image);
+        } else {
+            self.ended.push(image);
+        }
     }
 
     /// Number of ended images whose totals can be taken over.

@@ -181,7 +181,7 @@ fn what_was_there_before_is_none_of_ours() {
             Some(Owner::Unrelated)
         );
     }
-    // The same container, stopped and started again, has another pid namespace: it is new.
+    // The same container, stopped and started again: it is new.
     tracker.exec(&exec(3, 0, 71, "/init", ID));
     assert!(identity(&tracker, 3).is_some());
 }
@@ -193,6 +193,49 @@ fn a_reused_namespace_of_an_unknown_engine_is_a_new_subject() {
     tracker.exit(&exit(1));
     tracker.exec(&exec(2, 0, 70, "/init", "lxc"));
     assert_eq!(tracker.subjects().count(), 2);
+}
+
+#[test]
+fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
+    let mut tracker = tracker();
+    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    // Image 2 was never heard of.
+    tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
+    tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""));
+    tracker.exec(&exec(6, 5, HOST_PID_NS, "/bin/chown", ""));
+    for image in [3, 4, 6] {
+        assert_eq!(
+            tracker.image(image).map(|image| image.owner),
+            Some(Owner::Lost)
+        );
+    }
+    tracker.exec(&exec(7, 5, 70, "/init", ID));
+    assert!(matches!(
+        identity(&tracker, 7),
+        Some(Identity::Container(_))
+    ));
+}
+
+#[test]
+fn an_end_found_out_and_its_late_record_are_one_end() {
+    let mut tracker = tracker();
+    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""));
+    tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
+    let live = |tracker: &Tracker| {
+        let mut live: Vec<u64> = tracker.live_images().collect();
+        live.sort_unstable();
+        live
+    };
+    assert_eq!(live(&tracker), [2, 3]);
+    tracker.missed_end(3);
+    tracker.exit(&exit(3));
+    assert!(tracker.is_live(&Identity::Command), "image 2 lives");
+    tracker.missed_end(2);
+    assert!(!tracker.is_any_live() && live(&tracker).is_empty());
+    // One that was never known takes room in the kernel's maps all the same.
+    tracker.missed_end(9);
+    assert_eq!(tracker.take_ended(), [1, 3, 2, 9]);
 }
 
 #[test]

@@ -32,13 +32,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A daemon of a test's own.
-struct Daemon {
+pub struct Daemon {
     directory: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl Daemon {
-    fn start(options: &[&str]) -> Result<Self, Failed> {
+    pub fn start(options: &[&str]) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
         let mut daemon = Self {
             directory,
@@ -49,7 +49,7 @@ impl Daemon {
     }
 
     /// Starts it, and returns when it says that it is ready, as to systemd.
-    fn begin(&mut self, options: &[&str]) -> Verdicts {
+    pub fn begin(&mut self, options: &[&str]) -> Verdicts {
         let place = self.directory.path().join("notify");
         let _ = std::fs::remove_file(&place);
         let notified = UnixDatagram::bind(&place)?;
@@ -84,17 +84,30 @@ impl Daemon {
         command
     }
 
-    fn pid(&self) -> Result<Pid, Failed> {
+    pub fn pid(&self) -> Result<Pid, Failed> {
         let child = self.child.as_ref().ok_or("no daemon")?;
         Ok(Pid::from_raw(i32::try_from(child.id())?))
     }
 
-    fn end(&mut self) -> Result<ExitStatus, Failed> {
+    pub fn end(&mut self) -> Result<ExitStatus, Failed> {
         signal::kill(self.pid()?, signal::Signal::SIGTERM)?;
         Ok(self.child.take().ok_or("no daemon")?.wait()?)
     }
 
-    fn live(&self) -> Result<Report, Failed> {
+    /// The same, with all that it said.
+    pub fn end_with_words(&mut self) -> Result<(ExitStatus, String), Failed> {
+        signal::kill(self.pid()?, signal::Signal::SIGTERM)?;
+        let output = self.child.take().ok_or("no daemon")?.wait_with_output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status, text))
+    }
+
+    /// Directory of its totals.
+    pub fn state(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    pub fn live(&self) -> Result<Report, Failed> {
         let output = self
             .command(&["report", "--live", "--format", "json"])
             .output()?;

@@ -13,6 +13,7 @@ mod container;
 mod daemon;
 mod enforcement;
 mod exports;
+mod faults;
 mod payload;
 mod podman;
 mod project;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         check::trials(),
         watch::trials(),
         tools::trials(),
+        faults::trials(),
     ]
     .into_iter()
     .flatten()

@@ -1,6 +1,7 @@
 //! Programs that do exactly one thing.
 
 use std::{
+    io::{Read as _, Write as _},
     os::unix::{fs::chown, process::CommandExt as _},
     path::Path,
     process::{Command, ExitCode},
@@ -17,6 +18,9 @@ pub fn run(words: &[String]) -> ExitCode {
     let done = match words.as_slice() {
         ["chown", file] => chown_once(Path::new(file)),
         ["fork-storm", count, file] => fork_storm(count.parse().unwrap_or(0), Path::new(file)),
+        ["alive", count, file] => alive(count.parse().unwrap_or(0), Path::new(file)),
+        ["same-pid", count, file] => same_pid(count.parse().unwrap_or(0), file),
+        ["containers", count, file] => containers(count.parse().unwrap_or(0), file),
         ["flood", count, files @ ..] => flood(count.parse().unwrap_or(0), files),
         ["mixed", runs, count, files @ ..] => {
             mixed(runs.parse().unwrap_or(0), count.parse().unwrap_or(0), files)
@@ -52,6 +56,122 @@ fn fork_storm(count: usize, file: &Path) -> bool {
         }
     }
     (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// `count` processes that live at the same time, each of which makes two checks, for CHOWN and SETUID; then they all end.
+fn alive(count: usize, file: &Path) -> bool {
+    let Ok((mut ready, done)) = std::io::pipe() else {
+        return false;
+    };
+    let Ok((end, hold)) = std::io::pipe() else {
+        return false;
+    };
+    for _ in 0..count {
+        // SAFETY: this process has one thread.
+        match unsafe { fork() } {
+            Ok(ForkResult::Child) => {
+                drop(hold);
+                let checked = chown_once(file)
+                    && nix::unistd::setuid(nix::unistd::getuid()).is_ok()
+                    && (&done).write_all(b".").is_ok();
+                // Ends with the parent's end of the pipe.
+                let _ = (&end).read(&mut [0]);
+                std::process::exit(i32::from(!checked));
+            }
+            Ok(ForkResult::Parent { .. }) => {}
+            Err(_) => return false,
+        }
+    }
+    let checked = ready.read_exact(&mut vec![0; count]).is_ok();
+    drop(hold);
+    checked && (0..count).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// `count` times each, one after the other and all with the same pid: chown(1) and chroot(8).
+fn same_pid(count: usize, file: &str) -> bool {
+    let mut same = None;
+    (0..2 * count).all(|number| {
+        let words: &[&str] = if number % 2 == 0 {
+            &["/bin/chown", "1", file]
+        } else {
+            &["/usr/sbin/chroot", "/", "/bin/true"]
+        };
+        let Ok(pid) = fork_as(same) else {
+            return false;
+        };
+        if pid == 0 {
+            let failed = std::process::Command::new(words[0])
+                .args(&words[1..])
+                .exec();
+            eprintln!("{failed}");
+            std::process::exit(1);
+        }
+        same.get_or_insert(pid);
+        let ended = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(pid), None);
+        same == Some(pid) && matches!(ended, Ok(nix::sys::wait::WaitStatus::Exited(_, 0)))
+    })
+}
+
+/// fork(2), with this pid for the child: `set_tid` of clone3(2).
+fn fork_as(pid: Option<i32>) -> nix::Result<i32> {
+    use nix::libc;
+    // SAFETY: a structure of numbers.
+    let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
+    arguments.exit_signal = libc::SIGCHLD as u64;
+    if let Some(pid) = &pid {
+        arguments.set_tid = std::ptr::from_ref(pid) as u64;
+        arguments.set_tid_size = 1;
+    }
+    // SAFETY: without CLONE_VM this is a fork, and this process has one thread.
+    let child = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
+    Ok(nix::errno::Errno::result(child)? as i32)
+}
+
+/// `count` containers, two at a time, each in a cgroup with a container's name, in a pid and a mount namespace of its
+/// own, for one chown(1).
+fn containers(count: usize, file: &str) -> bool {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let unified = mounts.lines().find_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        (*words.get(2)? == "cgroup2").then(|| Path::new(words[1]).to_owned())
+    });
+    let Some(unified) = unified else {
+        return false;
+    };
+    let container = |number: usize| {
+        let group = unified.join(format!("docker-faded{number:059x}.scope"));
+        if std::fs::create_dir(&group).is_err() {
+            return false;
+        }
+        let enter = format!(
+            "echo 0 > {}; exec \"$@\"",
+            group.join("cgroup.procs").display()
+        );
+        let done = std::process::Command::new("sh")
+            .args(["-c", &enter, "sh", "unshare", "--mount", "--pid", "--fork"])
+            .args(["chown", "1", file])
+            .status()
+            .is_ok_and(|status| status.success());
+        // The kernel may take a moment to see that it is empty.
+        let removed = (0..200).any(|_| {
+            std::fs::remove_dir(&group).is_ok() || {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                false
+            }
+        });
+        done && removed
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| (0..count).step_by(2).all(container));
+        let one = (1..count).step_by(2).all(container);
+        one && other.join().unwrap_or(false)
+    })
 }
 
 /// As many processes as files, each of which makes `count` checks as fast as it can.

@@ -87,14 +87,14 @@ fn end(lines: &[Line]) -> Result<(u64, u64, u64), Failed> {
     }
 }
 
-fn payload(words: &[&str]) -> Result<Vec<String>, Failed> {
+pub fn payload(words: &[&str]) -> Result<Vec<String>, Failed> {
     let own = std::env::current_exe()?.to_string_lossy().into_owned();
     let mut command = vec![own, "payload".to_owned()];
     command.extend(words.iter().map(|word| (*word).to_owned()));
     Ok(command)
 }
 
-fn temporary() -> Result<(tempfile::NamedTempFile, String), Failed> {
+pub fn temporary() -> Result<(tempfile::NamedTempFile, String), Failed> {
     let file = tempfile::NamedTempFile::new()?;
     let path = file.path().to_string_lossy().into_owned();
     Ok((file, path))

@@ -12,7 +12,7 @@ struct Tool {
     packages: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
     // With, for a machine whose init does not, the program that mounts control groups.
     Tool {
         name: "docker",
@@ -73,6 +73,11 @@ const TOOLS: [Tool; 12] = [
         name: "tmux",
         find: || all(&["tmux"]),
         packages: &["tmux"],
+    },
+    Tool {
+        name: "strace",
+        find: || all(&["strace"]),
+        packages: &["strace"],
     },
     Tool {
         name: "groff",
