@@ -17,7 +17,7 @@ use crate::{
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
     maps::{
         AWAITED, CHECKS, ENTERED, EVENTS, Entered, OVERFLOW, PENDING, Pending, SENT, SITES, STACK,
-        count_atomically, increment, lose,
+        WATCHED, count_atomically, increment, lose,
     },
     object, process,
     setting::{self, offset},
@@ -131,7 +131,7 @@ pub fn observe<const DIRECT: bool>(
 #[inline(always)]
 fn is_single_allowed() -> bool {
     let allowed = u64::from(setting::SEND_ALL.load());
-    if allowed == 0 {
+    if allowed == 0 || WATCHED.get(0).is_none_or(|watched| *watched == 0) {
         return false;
     }
     let Some(sent) = SENT.get_ptr_mut(0) else {

@@ -128,8 +128,8 @@ pub struct Settings {
     pub capabilities: CapSet,
     /// Leave out checks that were granted.
     pub denied_only: bool,
-    /// Hand checks out one by one: all of them, up to this many a second of each processor; with 0 only the first
-    /// sightings, which are sent anyhow.
+    /// Checks can be asked for one by one ([`Tracer::send_singles`]): all of them, up to this many a second of each
+    /// processor; with 0 only the first sightings, which are sent anyhow.
     pub singles: Option<u32>,
     /// Size of the ring buffer in bytes; a power of two, at least a page.
     pub ring_bytes: u32,
@@ -184,6 +184,21 @@ impl Losses {
         *self == Self::default()
     }
 
+    /// Those of them that came after `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(before.events),
+            checks: self.checks.saturating_sub(before.checks),
+            sites: self.sites.saturating_sub(before.sites),
+            processes: self.processes.saturating_sub(before.processes),
+            calls: self.calls.saturating_sub(before.calls),
+            stacks: self.stacks.saturating_sub(before.stacks),
+            returns: self.returns.saturating_sub(before.returns),
+            files: self.files.saturating_sub(before.files),
+            runs: self.runs.saturating_sub(before.runs),
+        }
+    }
+
     /// All losses together.
     pub fn total(&self) -> u64 {
         [
@@ -232,6 +247,7 @@ pub struct Tracer {
     calls: BpfHashMap<MapData, CallKey, u64>,
     processes: BpfHashMap<MapData, u32, Process>,
     spawning: Array<MapData, u32>,
+    watched: Array<MapData, u32>,
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
@@ -270,6 +286,7 @@ impl Tracer {
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
             processes: BpfHashMap::try_from(take(&mut bpf, "PROCESSES")?)?,
             spawning: Array::try_from(take(&mut bpf, "SPAWNING")?)?,
+            watched: Array::try_from(take(&mut bpf, "WATCHED")?)?,
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
@@ -296,6 +313,15 @@ impl Tracer {
         let spawned = spawn();
         self.spawning.set(0, 0, 0).map_err(io::Error::other)?;
         spawned
+    }
+
+    /// From now on single checks are sent, or are not any more, if [`Settings::singles`] provides for it.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be written.
+    pub fn send_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        Ok(self.watched.set(0, u32::from(wanted), 0)?)
     }
 
     /// Stops recording. What is recorded already can still be taken.

@@ -160,7 +160,8 @@ pub async fn attach(
     Ok(observation.finish(Origin::default()).await?)
 }
 
-async fn after(duration: Option<Duration>) {
+/// Waits for that long; without a time, for ever.
+pub(crate) async fn after(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,

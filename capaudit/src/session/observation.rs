@@ -119,9 +119,6 @@ impl Observation {
         }
         while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
         collector.begin(existing);
-        if settings.singles.is_some() {
-            collector.keep_singles();
-        }
         return_memory();
         Ok(Self {
             tracer,
@@ -233,6 +230,16 @@ impl Observation {
             }
         }
         Ok(self.collector.sweep(&mut self.tracer)?)
+    }
+
+    /// From now on [`Self::singles`] has checks one by one, or not any more: they cost the machine more than counting.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's map cannot be written.
+    pub fn keep_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        self.collector.keep_singles(wanted);
+        self.tracer.send_singles(wanted)
     }
 
     /// Single checks that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
