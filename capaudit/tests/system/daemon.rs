@@ -1,9 +1,10 @@
 //! The daemon: totals that outlive it, and who may ask for them.
 
 use std::{
+    fs::Permissions,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -32,13 +33,13 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A daemon of a test's own.
-struct Daemon {
-    directory: tempfile::TempDir,
+pub struct Daemon {
+    pub directory: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl Daemon {
-    fn start(options: &[&str]) -> Result<Self, Failed> {
+    pub fn start(options: &[&str]) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
         let mut daemon = Self {
             directory,
@@ -70,11 +71,11 @@ impl Daemon {
         )
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.directory.path().join("run/capaudit.sock")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(CAPAUDIT);
         command
             .args(words.first())
@@ -84,17 +85,35 @@ impl Daemon {
         command
     }
 
-    fn pid(&self) -> Result<Pid, Failed> {
+    /// capaudit as nobody, in this group.
+    pub fn asked_by(&self, group: &str, words: &[&str]) -> Result<Command, Failed> {
+        // The binary's own directory may be root's alone.
+        let program = self.directory.path().join("capaudit");
+        if !program.exists() {
+            std::fs::copy(CAPAUDIT, &program)?;
+            std::fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755))?;
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", group, "--clear-groups"])
+            .arg(&program)
+            .args(words)
+            .arg("--socket")
+            .arg(self.socket());
+        Ok(command)
+    }
+
+    pub fn pid(&self) -> Result<Pid, Failed> {
         let child = self.child.as_ref().ok_or("no daemon")?;
         Ok(Pid::from_raw(i32::try_from(child.id())?))
     }
 
-    fn end(&mut self) -> Result<ExitStatus, Failed> {
+    pub fn end(&mut self) -> Result<ExitStatus, Failed> {
         signal::kill(self.pid()?, signal::Signal::SIGTERM)?;
         Ok(self.child.take().ok_or("no daemon")?.wait()?)
     }
 
-    fn live(&self) -> Result<Report, Failed> {
+    pub fn live(&self) -> Result<Report, Failed> {
         let output = self
             .command(&["report", "--live", "--format", "json"])
             .output()?;
@@ -224,21 +243,11 @@ fn metrics() -> Verdicts {
 
 fn peers() -> Verdicts {
     let daemon = Daemon::start(&["--group", "daemon"])?;
-    // The binary's own directory may be root's alone.
-    let program = daemon.directory.path().join("capaudit");
-    std::fs::copy(CAPAUDIT, &program)?;
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(
-        daemon.directory.path(),
-        std::fs::Permissions::from_mode(0o755),
-    )?;
     let ask = |group: &str| {
-        Command::new("setpriv")
-            .args(["--reuid", "65534", "--regid", group, "--clear-groups"])
-            .arg(&program)
-            .args(["report", "--live", "--socket"])
-            .arg(daemon.socket())
+        daemon
+            .asked_by(group, &["report", "--live"])?
             .output()
+            .map_err(Failed::from)
     };
     let member = ask("daemon")?;
     ensure(
@@ -253,7 +262,7 @@ fn peers() -> Verdicts {
         &text,
     )?;
     // Credentials count even where the mode lets somebody in.
-    std::fs::set_permissions(daemon.socket(), std::fs::Permissions::from_mode(0o666))?;
+    std::fs::set_permissions(daemon.socket(), Permissions::from_mode(0o666))?;
     let stranger = ask("nogroup")?;
     let text = String::from_utf8_lossy(&stranger.stderr);
     ensure(

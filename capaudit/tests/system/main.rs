@@ -13,6 +13,7 @@ mod container;
 mod daemon;
 mod enforcement;
 mod exports;
+mod live;
 mod payload;
 mod podman;
 mod project;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         runner::trials(),
         attach::trials(),
         daemon::trials(),
+        live::trials(),
         container::trials(),
         enforcement::trials(),
         exports::trials(),

@@ -38,14 +38,16 @@ pub enum Line {
     Check(Box<CheckLine>),
     /// More has gone missing since the last such line: at most one a second.
     Missing {
-        /// Checks so far that were counted but not sent one by one, because there were too many at once.
+        /// Checks so far that were counted but not sent one by one, because there were too many at once, or because the
+        /// reader of a daemon's lines was too slow.
         unsent: u64,
         /// What could not even be recorded so far.
         losses: Losses,
     },
     /// The last line.
     End {
-        /// All checks that were made, exact.
+        /// All checks that were made, exact. Through a daemon: those that came and pass the filters, and all that
+        /// did not come (`unsent`).
         checks: u64,
         /// How many of them have a line.
         shown: u64,
