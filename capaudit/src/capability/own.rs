@@ -70,6 +70,42 @@ pub fn give_up_all_but(set: CapSet) -> io::Result<()> {
     Ok(())
 }
 
+/// Capabilities that are out of effect for a while. To be dropped in the thread that made it.
+#[derive(Debug)]
+pub struct Lowered {
+    before: CapabilitySet,
+    /// Of one thread.
+    _thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Lowered {
+    /// Leaves only `set`, of what it has, in the calling thread's effective set.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn to(set: CapSet) -> io::Result<Self> {
+        let mut sets = capabilities(None)?;
+        let before = sets.effective;
+        sets.effective &= CapabilitySet::from_bits_retain(set.bits());
+        set_capabilities(None, sets)?;
+        Ok(Self {
+            before,
+            _thread: std::marker::PhantomData,
+        })
+    }
+}
+
+impl Drop for Lowered {
+    fn drop(&mut self) {
+        // What is permitted may be put into effect again (`cap_capset`), and nothing has left the permitted set.
+        if let Ok(mut sets) = capabilities(None) {
+            sets.effective = self.before;
+            let _ = set_capabilities(None, sets);
+        }
+    }
+}
+
 fn all() -> impl Iterator<Item = Capability> {
     (0..64).filter_map(Capability::from_number)
 }

@@ -108,6 +108,7 @@ pub fn run(arguments: &Arguments) -> Exit {
             &settings,
             &targets,
             arguments.duration,
+            arguments.presentation.takes(arguments.save.as_deref()),
             signals,
             |processes| {
                 complain(&format!(

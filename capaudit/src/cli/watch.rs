@@ -19,7 +19,7 @@ use crate::{
     capability::CapSet,
     daemon::SOCKET,
     launch::{Streams, end_like},
-    ledger,
+    ledger, privilege,
     probe::Settings,
     subject::attached::Target,
     watch::{
@@ -158,6 +158,12 @@ impl Arguments {
             },
             scope,
             duration: self.duration,
+            // On the screen, keys save and write.
+            kept: if self.save.is_some() || form.is_none() {
+                privilege::TO_WRITE
+            } else {
+                CapSet::EMPTY
+            },
             save: self.save,
         }
     }

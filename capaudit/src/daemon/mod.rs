@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    capability::{CapSet, Capability, own},
+    capability::CapSet,
     launch::{Arrived, Signals},
     ledger::{Ledger, LoadError},
     probe::Settings,
@@ -39,14 +39,6 @@ pub const STATE: &str = "/var/lib/capaudit";
 const RETIRE: Duration = Duration::from_secs(10);
 /// Questions that may wait.
 const QUESTIONS: usize = 16;
-
-/// What stays of capaudit's own capabilities once everything is loaded: reading the kernel's maps (BPF: on kernels
-/// before 5.19 every bpf(2) takes it), and other processes' links, roots and files.
-pub const KEPT: [Capability; 3] = [
-    Capability::BPF,
-    Capability::SYS_PTRACE,
-    Capability::DAC_READ_SEARCH,
-];
 
 /// How the daemon runs.
 #[derive(Clone, Debug)]
@@ -126,9 +118,8 @@ pub async fn run(plan: &Plan, signals: Signals) -> Result<(), DaemonError> {
     let mut observation = Observation::start(&settings).await?;
     observation.attach(&Target::EveryContainer).await?;
     hurry();
-    let kept: CapSet = KEPT.into_iter().collect();
-    // Nothing is executed from here on.
-    own::give_up_all_but(kept).map_err(DaemonError::system("cannot drop capabilities"))?;
+    // Its files are its own user's.
+    observation.give_up_all_but(CapSet::EMPTY)?;
 
     let tasks = [
         Some(tokio::spawn(listener.serve(ask.clone()))),

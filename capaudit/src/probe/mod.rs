@@ -36,7 +36,10 @@ pub use self::{
     hook::Hook,
     treatment::name as syscall_name,
 };
-use crate::capability::{CapSet, Capability};
+use crate::{
+    capability::{CapSet, Capability},
+    privilege,
+};
 
 /// The compiled BPF programs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
@@ -70,6 +73,9 @@ pub enum ProbeError {
     /// The kernel does not let BPF programs refuse anything.
     #[error("BPF LSM cannot be used here: {0}")]
     NoLsm(String),
+    /// Our own capabilities cannot be changed.
+    #[error("cannot change capaudit's own capabilities: {0}")]
+    Privilege(io::Error),
     /// No hook on capability checks could be attached.
     #[error("no hook on capability checks works here: {}", refusals(.0))]
     NoHook(Vec<(Hook, ProgramError)>),
@@ -264,6 +270,7 @@ impl Tracer {
     ///
     /// The kernel lacks something or forbids it; see [`ProbeError`].
     pub fn start(settings: &Settings) -> Result<Self, ProbeError> {
+        let _lowered = privilege::while_loading().map_err(ProbeError::Privilege)?;
         let (mut bpf, btf) = load(settings, Allowed::EVERYTHING)?;
         // Processes first, so that no check is seen of a process that is not followed yet.
         attach_all(

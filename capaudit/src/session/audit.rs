@@ -5,8 +5,10 @@ use std::{ffi::OsString, io, pin::pin, process::ExitStatus, time::Duration};
 use thiserror::Error;
 
 use crate::{
+    capability::CapSet,
     launch::{Arrived, Launched, Signals, shell_status},
     ledger::Ledger,
+    privilege,
     probe::Settings,
     session::observation::{AttachError, Observation, ObservationError, Origin, readable},
     subject::{Identity, attached::Target},
@@ -43,6 +45,8 @@ pub struct Plan {
     pub command: Vec<OsString>,
     /// Go on until the last of the command's descendants has ended.
     pub wait_children: bool,
+    /// What is kept of capaudit's own capabilities for what follows the audit.
+    pub kept: CapSet,
 }
 
 /// An audit's end.
@@ -69,6 +73,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
             error,
         })?;
     hurry();
+    observation.give_up_all_but(privilege::TO_SIGNAL.union(plan.kept))?;
     let mut status: Option<ExitStatus> = None;
     loop {
         tokio::select! {
@@ -117,7 +122,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
 
 /// Audits what runs already, until all of it has ended, a signal comes, or the time is over.
 ///
-/// `began` is told how many processes are observed.
+/// `began` is told how many processes are observed. `kept` is what is kept of capaudit's own capabilities for what follows.
 ///
 /// # Errors
 ///
@@ -126,6 +131,7 @@ pub async fn attach(
     settings: &Settings,
     targets: &[Target],
     duration: Option<Duration>,
+    kept: CapSet,
     signals: Signals,
     began: impl FnOnce(usize),
 ) -> Result<Ledger, AuditError> {
@@ -137,6 +143,7 @@ pub async fn attach(
     }
     began(processes);
     hurry();
+    observation.give_up_all_but(kept)?;
     let mut over = pin!(after(duration));
     loop {
         tokio::select! {

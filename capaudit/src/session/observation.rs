@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use crate::{
+    capability::CapSet,
     ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
+    privilege,
     probe::{Hook, Losses, ProbeError, Settings, Tracer, symbols::Symbols},
     session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
@@ -302,6 +304,25 @@ impl Observation {
     /// The kernel's maps cannot be read.
     pub fn missing(&self) -> Result<(u64, Losses), ProbeError> {
         Ok((self.tracer.unsent()?, self.tracer.losses()?))
+    }
+
+    /// Gives up, for good, all capabilities but those that observing on takes, and `more`. Whatever is executed after that
+    /// has no more of them either.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn give_up_all_but(&self, more: CapSet) -> Result<(), ObservationError> {
+        let engine = match &self.engine {
+            Some(engine) if engine.is_of_others() => privilege::TO_ASK_AN_ENGINE,
+            _ => CapSet::EMPTY,
+        };
+        privilege::keep(privilege::TO_OBSERVE.union(engine).union(more)).map_err(|error| {
+            ObservationError::System {
+                what: "cannot drop capabilities",
+                error,
+            }
+        })
     }
 
     /// The hook in use.

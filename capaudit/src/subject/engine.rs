@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::unix::fs::FileTypeExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -52,6 +52,8 @@ pub struct Engine {
 #[derive(Debug)]
 struct Connection {
     docker: Docker,
+    /// Where, if it is a socket of this machine.
+    socket: Option<PathBuf>,
     listener: JoinHandle<()>,
 }
 
@@ -62,17 +64,33 @@ impl Engine {
         let since = jiff::Timestamp::now();
         let known = Known::default();
         let mut answering = tokio::task::JoinSet::new();
-        for docker in candidates() {
-            answering.spawn(tokio::time::timeout(PATIENCE, docker.negotiate_version()));
+        for (docker, socket) in candidates() {
+            answering.spawn(async move {
+                let answer = tokio::time::timeout(PATIENCE, docker.negotiate_version()).await;
+                Some((answer.ok()?.ok()?, socket))
+            });
         }
         let mut connections = Vec::new();
         while let Some(answer) = answering.join_next().await {
-            if let Ok(Ok(Ok(docker))) = answer {
+            if let Ok(Some((docker, socket))) = answer {
                 let listener = tokio::spawn(listen(docker.clone(), Arc::clone(&known), since));
-                connections.push(Connection { docker, listener });
+                connections.push(Connection {
+                    docker,
+                    socket,
+                    listener,
+                });
             }
         }
         (!connections.is_empty()).then_some(Self { connections, known })
+    }
+
+    /// Whether one of them is another user's, whose socket only a privileged process may connect to, again and again.
+    pub fn is_of_others(&self) -> bool {
+        let ours = rustix::process::geteuid().as_raw();
+        self.connections
+            .iter()
+            .filter_map(|connection| std::fs::metadata(connection.socket.as_deref()?).ok())
+            .any(|metadata| metadata.uid() != ours)
     }
 
     /// Descriptions of these containers, as far as the engines know them. Events that are still under way are waited for
@@ -174,15 +192,19 @@ impl Drop for Connection {
 }
 
 /// Engines that may be there.
-fn candidates() -> Vec<Docker> {
-    if std::env::var_os("DOCKER_HOST").is_some() {
-        return Docker::connect_with_defaults().into_iter().collect();
+fn candidates() -> Vec<(Docker, Option<PathBuf>)> {
+    if let Ok(host) = std::env::var("DOCKER_HOST") {
+        let socket = host.strip_prefix("unix://").map(PathBuf::from);
+        let docker = Docker::connect_with_defaults().ok();
+        return docker.map(|docker| (docker, socket)).into_iter().collect();
     }
     let seconds = PATIENCE.as_secs();
     sockets(Path::new("/run"))
-        .iter()
+        .into_iter()
         .filter_map(|socket| {
-            Docker::connect_with_unix(socket.to_str()?, seconds, API_DEFAULT_VERSION).ok()
+            let docker =
+                Docker::connect_with_unix(socket.to_str()?, seconds, API_DEFAULT_VERSION).ok()?;
+            Some((docker, Some(socket)))
         })
         .collect()
 }

@@ -14,6 +14,7 @@ use crate::{
     daemon::client::{self, ClientError},
     launch::{Arrived, Signals},
     ledger::{self, Ledger, Outcome, SubjectRecord},
+    privilege,
     probe::Settings,
     session::{
         audit::{AuditError, after, system},
@@ -45,6 +46,9 @@ pub(super) async fn watch(
     mut requests: UnboundedReceiver<Request>,
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, WatchError> {
+    privilege::keep(privilege::TO_WRITE)
+        .map_err(system("cannot drop capabilities"))
+        .map_err(AuditError::from)?;
     let mut lines = client::watch(&daemon.socket).await?;
     let arrivals = readable(&signals)
         .map_err(system("cannot wait for signals"))

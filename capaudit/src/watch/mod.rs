@@ -19,7 +19,7 @@ pub mod words;
 
 use std::{ffi::OsString, path::PathBuf, thread, time::Duration};
 
-use crate::{probe::Settings, subject::attached::Target};
+use crate::{capability::CapSet, probe::Settings, subject::attached::Target};
 
 /// Single checks a second that are worth sending for people: nobody reads more.
 const SINGLES: u32 = 10_000;
@@ -118,4 +118,6 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// Save the session here at the end.
     pub save: Option<PathBuf>,
+    /// What is kept of capaudit's own capabilities to write files.
+    pub kept: CapSet,
 }

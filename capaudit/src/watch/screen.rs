@@ -24,8 +24,10 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::guard::Screen;
 use crate::{
+    capability::CapSet,
     launch::{Signals, Streams},
     ledger::write_whole,
+    privilege,
     session::audit::hurry,
     watch::{
         Plan, Scope,
@@ -61,7 +63,11 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
     let streams = if has_command {
         let (reader, writer) = io::pipe()?;
         let messages = messages.clone();
-        thread::spawn(move || read_output(reader, &messages));
+        thread::spawn(move || {
+            // The kernel does not refuse this; and should it, the command's output has to be read all the same.
+            let _ = privilege::keep(CapSet::EMPTY);
+            read_output(reader, &messages);
+        });
         Streams::Detached(OwnedFd::from(writer))
     } else {
         Streams::Shared
@@ -92,6 +98,8 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
     let Ok(first) = shown.recv() else {
         return ended(source);
     };
+    // The command has been started. The source's thread has given up its own.
+    privilege::keep(plan.kept)?;
     let screen = Screen::enter()?;
     let size = screen.size()?;
     let mut model = Model::new(

@@ -13,9 +13,11 @@ use thiserror::Error;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
+    capability::CapSet,
     daemon::client::ClientError,
     launch::{Arrived, Launched, Signals, Streams, shell_status},
     ledger::{self, Ledger},
+    privilege,
     probe::{Hook, Losses},
     session::{
         audit::{AuditError, after, hurry, system},
@@ -220,6 +222,11 @@ async fn observe(
         Scope::Daemon(_) => {}
     }
     hurry();
+    let of_command = match &command {
+        Some(_) => privilege::TO_SIGNAL,
+        None => CapSet::EMPTY,
+    };
+    observation.give_up_all_but(of_command.union(plan.kept))?;
     let mut running = Running {
         name: plan.scope.command(),
         observation,

@@ -282,7 +282,7 @@ fn privileges() -> Verdicts {
             .trim()
             .parse()
             .map_err(|error| format!("{error}"))?;
-        let kept = capaudit::daemon::KEPT.into_iter().collect();
+        let kept = capaudit::privilege::TO_OBSERVE;
         ensure(set.difference(kept).is_empty(), line)?;
     }
     Ok(())
