@@ -1,12 +1,15 @@
 //! Which capabilities capaudit itself uses, and when. docs/privileges.md gives the reasons.
 //!
-//! What is not needed is given up in two steps: while the programs are loaded, nothing but what that takes is effective;
-//! and as soon as everything is loaded and the command, if there is one, has been started with what it would have had
-//! without capaudit, the rest is given up for good.
+//! While the programs are loaded, nothing but what that takes is in effect. As soon as everything is loaded, and the command,
+//! if there is one, has been started with what it would have had without capaudit, what is not needed any more is given up
+//! for good; what is needed only now and then is kept in reserve, permitted but not in effect.
 
-use std::io;
+use std::{io, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::capability::{CapSet, Capability, own};
+use crate::capability::{
+    CapSet, Capability,
+    own::{self, Effective},
+};
 
 /// To load the programs, to know what kernel addresses are called, and to look at processes and files of others.
 pub const NEEDED: CapSet = CapSet::of(&[
@@ -28,10 +31,10 @@ pub const TO_OBSERVE: CapSet = CapSet::of(&[
     Capability::DAC_READ_SEARCH,
 ]);
 
-/// Stays while there is a command, which may have become another user's: to pass signals on to it.
+/// In reserve while there is a command, which may have become another user's: to pass signals on to it.
 pub const TO_SIGNAL: CapSet = CapSet::of(&[Capability::KILL]);
 
-/// Stays if a file is to be written at the end: into another user's directory (DAC_OVERRIDE), giving it to whoever called
+/// In reserve if a file is to be written at the end: into another user's directory (DAC_OVERRIDE), giving it to whoever called
 /// sudo or to its former owner (CHOWN), with its former mode or in place of another's file in a sticky directory (FOWNER).
 pub const TO_WRITE: CapSet = CapSet::of(&[
     Capability::DAC_OVERRIDE,
@@ -39,29 +42,54 @@ pub const TO_WRITE: CapSet = CapSet::of(&[
     Capability::FOWNER,
 ]);
 
-/// Stays if the socket of a container engine belongs to another user: names and images are asked for there.
-pub const TO_ASK_AN_ENGINE: CapSet = CapSet::of(&[Capability::DAC_OVERRIDE]);
+/// What it takes to connect to a socket, again and again: another user's, such as that of a rootless container engine, only
+/// opens to DAC_OVERRIDE.
+pub fn to_connect(socket: &Path) -> CapSet {
+    let owner = std::fs::metadata(socket).map(|metadata| metadata.uid());
+    match owner {
+        Ok(uid) if uid != rustix::process::geteuid().as_raw() => Capability::DAC_OVERRIDE.into(),
+        _ => CapSet::EMPTY,
+    }
+}
 
 /// Until it is dropped, this thread has nothing in effect but what loading takes, of what it has.
 ///
 /// # Errors
 ///
 /// The kernel refuses.
-pub fn while_loading() -> io::Result<own::Lowered> {
-    own::Lowered::to(with_substitute(NEEDED, own::effective()))
+pub fn while_loading() -> io::Result<Effective> {
+    Effective::only(with_substitute(NEEDED, own::effective()))
 }
 
-/// Gives up everything but `set`, for good, in this thread and those it starts from now on: nothing that it executes gets
-/// anything back either.
+/// Until it is dropped, what is kept in reserve to write files is in effect.
 ///
 /// # Errors
 ///
 /// The kernel refuses.
-pub fn keep(set: CapSet) -> io::Result<()> {
+pub fn while_writing() -> io::Result<Effective> {
+    Effective::also(TO_WRITE)
+}
+
+/// Until it is dropped, what is kept in reserve to send signals is in effect.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn while_signalling() -> io::Result<Effective> {
+    Effective::also(TO_SIGNAL)
+}
+
+/// Gives up everything but `set` and what is in `reserve`, for good, in this thread and those it starts from now on:
+/// nothing that it executes gets anything back either.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn keep(set: CapSet, reserve: CapSet) -> io::Result<()> {
     // Root's execve(2) would permit the whole bounding set again; with this it permits no more than there is
     // (`cap_bprm_creds_from_file`, security/commoncap.c). Unlike dropping the bounding set, it takes no capability.
     rustix::thread::set_no_new_privs(true)?;
-    own::give_up_all_but(with_substitute(set, own::effective()))
+    own::give_up_all_but_reserve(with_substitute(set, own::effective()), reserve)
 }
 
 /// SYS_ADMIN serves for BPF and PERFMON (`bpf_capable`, `perfmon_capable`, include/linux/capability.h), where an engine
@@ -93,17 +121,38 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_up_is_gone_in_this_thread_only() {
+    fn what_is_given_up_is_gone_and_what_is_in_reserve_is_there_for_a_while() {
         let before = own::effective();
-        let kept = std::thread::spawn(|| {
-            let lowered = while_loading().map(|_lowered| own::effective());
+        let of_thread = std::thread::spawn(|| -> io::Result<[CapSet; 5]> {
+            let lowered = while_loading().map(|_lowered| own::effective())?;
             let restored = own::effective();
-            keep(TO_SIGNAL).map(|()| (lowered.ok(), restored, own::effective()))
+            keep(TO_OBSERVE, TO_SIGNAL)?;
+            let kept = own::effective();
+            let raised = while_signalling().map(|_raised| own::effective())?;
+            // Not in reserve.
+            let written = while_writing().map(|_raised| own::effective())?;
+            assert_eq!(own::effective(), kept);
+            Ok([lowered, restored, kept, raised, written])
         });
-        let (lowered, restored, kept) = kept.join().ok().and_then(Result::ok).unwrap_or_default();
-        assert_eq!(lowered, Some(before.intersection(NEEDED)));
-        assert_eq!(restored, before);
-        assert_eq!(kept, before.intersection(TO_SIGNAL));
-        assert_eq!(own::effective(), before);
+        let found = of_thread.join().ok().and_then(Result::ok);
+        let (observing, signalling) = (
+            before.intersection(TO_OBSERVE),
+            before.intersection(TO_OBSERVE.union(TO_SIGNAL)),
+        );
+        assert_eq!(
+            found,
+            Some([
+                before.intersection(NEEDED),
+                before,
+                observing,
+                signalling,
+                observing
+            ])
+        );
+        assert_eq!(
+            own::effective(),
+            before,
+            "other threads' sets are their own"
+        );
     }
 }

@@ -1,11 +1,11 @@
 //! The capability sets of this process.
 
-use std::io;
+use std::{io, marker::PhantomData};
 
 use rustix::{
     io::Errno,
     thread::{
-        CapabilitySet, capabilities, capability_is_in_bounding_set,
+        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
         remove_capability_from_bounding_set, set_capabilities,
     },
 };
@@ -60,47 +60,74 @@ pub fn drop_all_but(set: CapSet) -> io::Result<()> {
 ///
 /// The kernel refuses.
 pub fn give_up_all_but(set: CapSet) -> io::Result<()> {
+    give_up_all_but_reserve(set, CapSet::EMPTY)
+}
+
+/// The same, but of `reserve` what it has stays permitted: out of effect, until [`Effective::also`] has use for it.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn give_up_all_but_reserve(set: CapSet, reserve: CapSet) -> io::Result<()> {
     let kept = CapabilitySet::from_bits_retain(set.bits());
     let mut sets = capabilities(None)?;
     sets.effective &= kept;
-    sets.permitted &= kept;
+    sets.permitted &= kept | CapabilitySet::from_bits_retain(reserve.bits());
     sets.inheritable &= kept;
     // The ambient set follows: `cap_capset` intersects it with permitted and inheritable.
     set_capabilities(None, sets)?;
     Ok(())
 }
 
-/// Capabilities that are out of effect for a while. To be dropped in the thread that made it.
+/// Another effective set for a while. To be dropped in the thread that made it.
 #[derive(Debug)]
-pub struct Lowered {
+pub struct Effective {
     before: CapabilitySet,
     /// Of one thread.
-    _thread: std::marker::PhantomData<*const ()>,
+    _thread: PhantomData<*const ()>,
 }
 
-impl Lowered {
-    /// Leaves only `set`, of what it has, in the calling thread's effective set.
+impl Effective {
+    /// Only `set`, of what is in effect.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub fn to(set: CapSet) -> io::Result<Self> {
+    pub fn only(set: CapSet) -> io::Result<Self> {
+        Self::change(|sets| sets.effective & CapabilitySet::from_bits_retain(set.bits()))
+    }
+
+    /// Also `set`, of what is permitted.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn also(set: CapSet) -> io::Result<Self> {
+        let set = CapabilitySet::from_bits_retain(set.bits());
+        Self::change(|sets| sets.effective | (sets.permitted & set))
+    }
+
+    fn change(effective: impl FnOnce(&CapabilitySets) -> CapabilitySet) -> io::Result<Self> {
         let mut sets = capabilities(None)?;
         let before = sets.effective;
-        sets.effective &= CapabilitySet::from_bits_retain(set.bits());
-        set_capabilities(None, sets)?;
+        sets.effective = effective(&sets);
+        if sets.effective != before {
+            set_capabilities(None, sets)?;
+        }
         Ok(Self {
             before,
-            _thread: std::marker::PhantomData,
+            _thread: PhantomData,
         })
     }
 }
 
-impl Drop for Lowered {
+impl Drop for Effective {
     fn drop(&mut self) {
-        // What is permitted may be put into effect again (`cap_capset`), and nothing has left the permitted set.
-        if let Ok(mut sets) = capabilities(None) {
-            sets.effective = self.before;
+        // What is permitted may be put into effect (`cap_capset`), and what was in effect still is permitted.
+        if let Ok(mut sets) = capabilities(None)
+            && sets.effective != self.before
+        {
+            sets.effective = self.before & sets.permitted;
             let _ = set_capabilities(None, sets);
         }
     }

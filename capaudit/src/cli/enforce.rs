@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> Exit {
             enforcer.limiting_children(|| Launched::start(&arguments.words, &signals))
         });
     let waited = launched.and_then(|launched| {
-        privilege::keep(CapSet::EMPTY)?;
+        privilege::keep(CapSet::EMPTY, CapSet::EMPTY)?;
         launched.wait()
     });
     match waited {

@@ -159,7 +159,7 @@ impl Arguments {
             scope,
             duration: self.duration,
             // On the screen, keys save and write.
-            kept: if self.save.is_some() || form.is_none() {
+            reserve: if self.save.is_some() || form.is_none() {
                 privilege::TO_WRITE
             } else {
                 CapSet::EMPTY

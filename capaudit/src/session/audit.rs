@@ -45,8 +45,8 @@ pub struct Plan {
     pub command: Vec<OsString>,
     /// Go on until the last of the command's descendants has ended.
     pub wait_children: bool,
-    /// What is kept of capaudit's own capabilities for what follows the audit.
-    pub kept: CapSet,
+    /// What is kept in reserve of capaudit's own capabilities for what follows the audit.
+    pub reserve: CapSet,
 }
 
 /// An audit's end.
@@ -73,7 +73,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
             error,
         })?;
     hurry();
-    observation.give_up_all_but(privilege::TO_SIGNAL.union(plan.kept))?;
+    observation.give_up_all_but(privilege::TO_SIGNAL.union(plan.reserve))?;
     let mut status: Option<ExitStatus> = None;
     loop {
         tokio::select! {
@@ -122,7 +122,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
 
 /// Audits what runs already, until all of it has ended, a signal comes, or the time is over.
 ///
-/// `began` is told how many processes are observed. `kept` is what is kept of capaudit's own capabilities for what follows.
+/// `began` is told how many processes are observed. `reserve` is what is kept in reserve of capaudit's own capabilities for what follows.
 ///
 /// # Errors
 ///
@@ -131,7 +131,7 @@ pub async fn attach(
     settings: &Settings,
     targets: &[Target],
     duration: Option<Duration>,
-    kept: CapSet,
+    reserve: CapSet,
     signals: Signals,
     began: impl FnOnce(usize),
 ) -> Result<Ledger, AuditError> {
@@ -143,7 +143,7 @@ pub async fn attach(
     }
     began(processes);
     hurry();
-    observation.give_up_all_but(kept)?;
+    observation.give_up_all_but(reserve)?;
     let mut over = pin!(after(duration));
     loop {
         tokio::select! {

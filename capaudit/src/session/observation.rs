@@ -306,18 +306,15 @@ impl Observation {
         Ok((self.tracer.unsent()?, self.tracer.losses()?))
     }
 
-    /// Gives up, for good, all capabilities but those that observing on takes, and `more`. Whatever is executed after that
-    /// has no more of them either.
+    /// Gives up, for good, all capabilities but those that observing on takes, and those in `reserve`. Whatever is executed
+    /// after that has no more of them either.
     ///
     /// # Errors
     ///
     /// The kernel refuses.
-    pub fn give_up_all_but(&self, more: CapSet) -> Result<(), ObservationError> {
-        let engine = match &self.engine {
-            Some(engine) if engine.is_of_others() => privilege::TO_ASK_AN_ENGINE,
-            _ => CapSet::EMPTY,
-        };
-        privilege::keep(privilege::TO_OBSERVE.union(engine).union(more)).map_err(|error| {
+    pub fn give_up_all_but(&self, reserve: CapSet) -> Result<(), ObservationError> {
+        let engine = self.engine.as_ref().map_or(CapSet::EMPTY, Engine::takes);
+        privilege::keep(privilege::TO_OBSERVE.union(engine), reserve).map_err(|error| {
             ObservationError::System {
                 what: "cannot drop capabilities",
                 error,

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -19,7 +19,7 @@ use bollard::{
 use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
 
-use crate::{ledger::Pod, subject::container::ContainerId};
+use crate::{capability::CapSet, ledger::Pod, privilege, subject::container::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -84,13 +84,13 @@ impl Engine {
         (!connections.is_empty()).then_some(Self { connections, known })
     }
 
-    /// Whether one of them is another user's, whose socket only a privileged process may connect to, again and again.
-    pub fn is_of_others(&self) -> bool {
-        let ours = rustix::process::geteuid().as_raw();
-        self.connections
-            .iter()
-            .filter_map(|connection| std::fs::metadata(connection.socket.as_deref()?).ok())
-            .any(|metadata| metadata.uid() != ours)
+    /// What it takes of our own capabilities to go on asking.
+    pub fn takes(&self) -> CapSet {
+        let sockets = self.connections.iter();
+        sockets
+            .filter_map(|connection| connection.socket.as_deref())
+            .map(privilege::to_connect)
+            .fold(CapSet::EMPTY, CapSet::union)
     }
 
     /// Descriptions of these containers, as far as the engines know them. Events that are still under way are waited for

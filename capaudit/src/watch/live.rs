@@ -46,7 +46,7 @@ pub(super) async fn watch(
     mut requests: UnboundedReceiver<Request>,
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, WatchError> {
-    privilege::keep(privilege::TO_WRITE)
+    privilege::keep(privilege::to_connect(&daemon.socket), plan.reserve)
         .map_err(system("cannot drop capabilities"))
         .map_err(AuditError::from)?;
     let mut lines = client::watch(&daemon.socket).await?;
@@ -282,10 +282,7 @@ impl Wanted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        capability::{CapSet, Capability},
-        watch::samples,
-    };
+    use crate::{capability::Capability, watch::samples};
 
     fn daemon(containers: &[&str], services: &[&str]) -> Daemon {
         Daemon {

@@ -118,6 +118,6 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// Save the session here at the end.
     pub save: Option<PathBuf>,
-    /// What is kept of capaudit's own capabilities to write files.
-    pub kept: CapSet,
+    /// What is kept in reserve of capaudit's own capabilities to write files.
+    pub reserve: CapSet,
 }

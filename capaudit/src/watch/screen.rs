@@ -65,7 +65,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
         let messages = messages.clone();
         thread::spawn(move || {
             // The kernel does not refuse this; and should it, the command's output has to be read all the same.
-            let _ = privilege::keep(CapSet::EMPTY);
+            let _ = privilege::keep(CapSet::EMPTY, CapSet::EMPTY);
             read_output(reader, &messages);
         });
         Streams::Detached(OwnedFd::from(writer))
@@ -99,7 +99,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
         return ended(source);
     };
     // The command has been started. The source's thread has given up its own.
-    privilege::keep(plan.kept)?;
+    privilege::keep(CapSet::EMPTY, plan.reserve)?;
     let screen = Screen::enter()?;
     let size = screen.size()?;
     let mut model = Model::new(

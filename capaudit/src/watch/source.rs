@@ -226,7 +226,7 @@ async fn observe(
         Some(_) => privilege::TO_SIGNAL,
         None => CapSet::EMPTY,
     };
-    observation.give_up_all_but(of_command.union(plan.kept))?;
+    observation.give_up_all_but(of_command.union(plan.reserve))?;
     let mut running = Running {
         name: plan.scope.command(),
         observation,

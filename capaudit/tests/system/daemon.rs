@@ -40,23 +40,36 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start(options: &[&str]) -> Result<Self, Failed> {
+        Self::start_by(&[], options)
+    }
+
+    /// One that these words start.
+    pub fn start_by(by: &[&str], options: &[&str]) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
         let mut daemon = Self {
             directory,
             child: None,
         };
-        daemon.begin(options)?;
+        daemon.begin_by(by, options)?;
         Ok(daemon)
     }
 
     /// Starts it, and returns when it says that it is ready, as to systemd.
     fn begin(&mut self, options: &[&str]) -> Verdicts {
+        self.begin_by(&[], options)
+    }
+
+    fn begin_by(&mut self, by: &[&str], options: &[&str]) -> Verdicts {
         let place = self.directory.path().join("notify");
         let _ = std::fs::remove_file(&place);
         let notified = UnixDatagram::bind(&place)?;
         notified.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let child = self
-            .command(&["daemon", "--save-every", "1s", "--state"])
+        let words = [by, &[CAPAUDIT]].concat();
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .args(["daemon", "--save-every", "1s", "--socket"])
+            .arg(self.socket())
+            .arg("--state")
             .arg(self.directory.path().join("state"))
             .args(options)
             .env("NOTIFY_SOCKET", &place)

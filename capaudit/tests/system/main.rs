@@ -16,6 +16,7 @@ mod exports;
 mod live;
 mod payload;
 mod podman;
+mod privilege;
 mod project;
 mod runner;
 mod shop;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         attach::trials(),
         daemon::trials(),
         live::trials(),
+        privilege::trials(),
         container::trials(),
         enforcement::trials(),
         exports::trials(),
