@@ -282,7 +282,10 @@ impl Wanted<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{capability::Capability, watch::samples};
+    use crate::{
+        capability::{CapSet, Capability},
+        watch::samples,
+    };
 
     fn daemon(containers: &[&str], services: &[&str]) -> Daemon {
         Daemon {
