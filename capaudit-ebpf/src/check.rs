@@ -17,8 +17,8 @@ use crate::{
     count::{self, Place},
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
     maps::{
-        AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, count_atomically,
-        lose,
+        AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, WATCHED,
+        count_atomically, lose,
     },
     object, process,
     setting::{self, offset},
@@ -106,10 +106,11 @@ pub fn observe<const DIRECT: bool>(
     let (mut key, treatment) = question::<DIRECT>(task, cred, target, capability, options, result);
     let epoch = process::current_epoch();
     // Where every check is wanted, none is only counted.
-    let place = if setting::SEND_ALL.load() == 0 {
-        Place::of(tgid, &key)
-    } else {
+    let is_each_wanted = is_each_wanted();
+    let place = if is_each_wanted {
         None
+    } else {
+        Place::of(tgid, &key)
     };
     if place.is_some_and(|place| place.count(tgid, epoch, &key)) {
         return;
@@ -124,7 +125,7 @@ pub fn observe<const DIRECT: bool>(
     let Some(is_due) = count::total(place, tgid, epoch, &key) else {
         return;
     };
-    let single = is_single_allowed();
+    let single = is_each_wanted && is_single_allowed();
     if is_due || single {
         let pid_tgid = bpf_get_current_pid_tgid();
         walk::<DIRECT>(
@@ -133,14 +134,17 @@ pub fn observe<const DIRECT: bool>(
     }
 }
 
+/// Whether somebody wants every check sent.
+#[inline(always)]
+fn is_each_wanted() -> bool {
+    setting::SEND_ALL.load() != 0 && WATCHED.get(0).is_some_and(|watched| *watched != 0)
+}
+
 /// Whether this check is to be sent whatever its number, and there is room left for that: under a flood, nobody
 /// could read them all, and the records that tell who is who must not be lost for them.
 #[inline(always)]
 fn is_single_allowed() -> bool {
     let allowed = u64::from(setting::SEND_ALL.load());
-    if allowed == 0 {
-        return false;
-    }
     let Some(sent) = SENT.get_ptr_mut(0) else {
         return false;
     };

@@ -56,6 +56,10 @@ pub static AWAITED: Array<u64> = Array::with_max_entries(TABLE_LEN as u32, 0);
 #[map]
 pub static SPAWNING: Array<u32> = Array::with_max_entries(1, 0);
 
+/// Index 0: non-zero while somebody wants single checks.
+#[map]
+pub static WATCHED: Array<u32> = Array::with_max_entries(1, 0);
+
 /// What could not be recorded: `scope::loss`.
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(loss::COUNT, 0);

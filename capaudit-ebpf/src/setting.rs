@@ -27,7 +27,8 @@ pub static FOLLOW_ALL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static FOLLOW_UNKNOWN: Global<u32> = Global::new(0);
 
-/// Non-zero: every check is sent, not only the first sightings, up to this many in a period of each processor's.
+/// Non-zero: every check is sent while somebody wants that (`maps::WATCHED`), not only the first sightings, up to this
+/// many in a period of each processor's.
 #[unsafe(no_mangle)]
 pub static SEND_ALL: Global<u32> = Global::new(0);
 

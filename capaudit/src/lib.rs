@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod launch;
 pub mod ledger;
 pub mod manifest;
+pub mod privilege;
 pub mod probe;
 pub mod report;
 pub mod session;

@@ -1,11 +1,11 @@
 //! The capability sets of this process.
 
-use std::io;
+use std::{io, marker::PhantomData};
 
 use rustix::{
     io::Errno,
     thread::{
-        CapabilitySet, capabilities, capability_is_in_bounding_set,
+        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
         remove_capability_from_bounding_set, set_capabilities,
     },
 };
@@ -60,14 +60,77 @@ pub fn drop_all_but(set: CapSet) -> io::Result<()> {
 ///
 /// The kernel refuses.
 pub fn give_up_all_but(set: CapSet) -> io::Result<()> {
+    give_up_all_but_reserve(set, CapSet::EMPTY)
+}
+
+/// The same, but of `reserve` what it has stays permitted: out of effect, until [`Effective::also`] has use for it.
+///
+/// # Errors
+///
+/// The kernel refuses.
+pub fn give_up_all_but_reserve(set: CapSet, reserve: CapSet) -> io::Result<()> {
     let kept = CapabilitySet::from_bits_retain(set.bits());
     let mut sets = capabilities(None)?;
     sets.effective &= kept;
-    sets.permitted &= kept;
+    sets.permitted &= kept | CapabilitySet::from_bits_retain(reserve.bits());
     sets.inheritable &= kept;
     // The ambient set follows: `cap_capset` intersects it with permitted and inheritable.
     set_capabilities(None, sets)?;
     Ok(())
+}
+
+/// Another effective set for a while. To be dropped in the thread that made it.
+#[derive(Debug)]
+pub struct Effective {
+    before: CapabilitySet,
+    /// Of one thread.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Effective {
+    /// Only `set`, of what is in effect.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn only(set: CapSet) -> io::Result<Self> {
+        Self::change(|sets| sets.effective & CapabilitySet::from_bits_retain(set.bits()))
+    }
+
+    /// Also `set`, of what is permitted.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn also(set: CapSet) -> io::Result<Self> {
+        let set = CapabilitySet::from_bits_retain(set.bits());
+        Self::change(|sets| sets.effective | (sets.permitted & set))
+    }
+
+    fn change(effective: impl FnOnce(&CapabilitySets) -> CapabilitySet) -> io::Result<Self> {
+        let mut sets = capabilities(None)?;
+        let before = sets.effective;
+        sets.effective = effective(&sets);
+        if sets.effective != before {
+            set_capabilities(None, sets)?;
+        }
+        Ok(Self {
+            before,
+            _thread: PhantomData,
+        })
+    }
+}
+
+impl Drop for Effective {
+    fn drop(&mut self) {
+        // What is permitted may be put into effect (`cap_capset`), and what was in effect still is permitted.
+        if let Ok(mut sets) = capabilities(None)
+            && sets.effective != self.before
+        {
+            sets.effective = self.before & sets.permitted;
+            let _ = set_capabilities(None, sets);
+        }
+    }
 }
 
 fn all() -> impl Iterator<Item = Capability> {

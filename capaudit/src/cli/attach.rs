@@ -8,7 +8,7 @@ use super::{
     run::of_error,
     tracing::{Tracing, with_signals},
 };
-use crate::{probe::Settings, session::audit::attach, subject::attached::Target};
+use crate::{probe::Settings, session::audit::attach, subject::attached::Target, watch::Daemon};
 
 /// Audit what runs already: processes, containers, compose services or cgroups.
 ///
@@ -79,6 +79,15 @@ impl Targets {
             .chain(cgroups)
             .collect()
     }
+
+    /// Those that a daemon can tell apart.
+    pub fn of_daemon(self, socket: PathBuf) -> Daemon {
+        Daemon {
+            socket,
+            containers: self.container,
+            services: self.service,
+        }
+    }
 }
 
 /// Runs the subcommand.
@@ -99,6 +108,7 @@ pub fn run(arguments: &Arguments) -> Exit {
             &settings,
             &targets,
             arguments.duration,
+            arguments.presentation.takes(arguments.save.as_deref()),
             signals,
             |processes| {
                 complain(&format!(

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::Exit;
 use crate::{
-    capability::{CapSet, Capability, own},
+    capability::{Capability, own},
+    privilege,
     probe::{Allowed, Enforcer, Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
     report::{Style, sanitize},
 };
@@ -54,15 +55,8 @@ fn line(check: &Check, style: Style) -> String {
 }
 
 fn privileges() -> Check {
-    let needed = CapSet::of(&[
-        Capability::BPF,
-        Capability::PERFMON,
-        Capability::SYS_PTRACE,
-        Capability::DAC_READ_SEARCH,
-        Capability::SYSLOG,
-    ]);
     let held = own::effective();
-    let missing = needed.difference(held);
+    let missing = privilege::NEEDED.difference(held);
     let enough = missing.is_empty() || held.contains(Capability::SYS_ADMIN);
     Check {
         name: "privileges".to_owned(),

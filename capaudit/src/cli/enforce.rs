@@ -6,6 +6,7 @@ use super::{Exit, complain};
 use crate::{
     capability::CapSet,
     launch::{Launched, Signals, end_like},
+    privilege,
     probe::{Allowed, Enforcer},
 };
 
@@ -48,7 +49,11 @@ pub fn run(arguments: &Arguments) -> Exit {
         .and_then(|signals| {
             enforcer.limiting_children(|| Launched::start(&arguments.words, &signals))
         });
-    match launched.and_then(Launched::wait) {
+    let waited = launched.and_then(|launched| {
+        privilege::keep(CapSet::EMPTY, CapSet::EMPTY)?;
+        launched.wait()
+    });
+    match waited {
         // The programs stay to the end, for what the command leaves running.
         Ok(status) => end_like(status),
         Err(error) => {

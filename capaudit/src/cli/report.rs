@@ -8,9 +8,11 @@ use std::{
 
 use super::{Exit, complain};
 use crate::{
+    capability::CapSet,
     daemon::{SOCKET, client},
     export::Format,
     ledger::{self, Ledger},
+    privilege,
     report::{Report, Style, hint},
 };
 
@@ -75,6 +77,15 @@ impl Presentation {
             }
         }
         Ok(())
+    }
+
+    /// What of capaudit's own capabilities it takes to write what is to be written at the end.
+    pub fn takes(&self, save: Option<&Path>) -> CapSet {
+        if save.is_some() || self.output.is_some() {
+            privilege::TO_WRITE
+        } else {
+            CapSet::EMPTY
+        }
     }
 
     /// Saves a ledger and shows its report: both are tried, whatever becomes of the other, and a report that cannot be

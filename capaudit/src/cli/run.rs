@@ -57,6 +57,7 @@ pub fn run(arguments: Arguments) -> Exit {
         settings: arguments.tracing.settings(),
         command: arguments.command,
         wait_children: arguments.wait_children,
+        reserve: arguments.presentation.takes(arguments.save.as_deref()),
     };
     if let Err(exit) = arguments.presentation.check(arguments.save.as_deref()) {
         return exit;

@@ -17,15 +17,16 @@ use super::{
 };
 use crate::{
     capability::CapSet,
+    daemon::SOCKET,
     launch::{Streams, end_like},
+    privilege,
     probe::Settings,
-    session::audit::AuditError,
     subject::attached::Target,
     watch::{
         Plan, Scope,
         lines::{Choice, Form, Lines},
-        screen,
-        source::{Finished, Telling, watch},
+        screen, singles_a_second,
+        source::{Ending, Finished, Telling, WatchError, watch},
     },
 };
 
@@ -36,6 +37,9 @@ use crate::{
 /// out of the lines unless --all is given; totals count everything.
 ///
 /// Capabilities, --denied and what to watch are filtered in the kernel: what is left out costs the machine next to nothing.
+///
+/// With --live, what the running daemon observes, containers that is, is watched through its socket: root is not needed, only
+/// that the daemon lets your group ask.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   capaudit watch                                     the whole machine
@@ -43,12 +47,21 @@ use crate::{
   capaudit watch --plain --denied | grep nginx
   capaudit watch --json --duration 60s > checks.json
   capaudit watch -- docker run --rm my-image         a command, and the containers it starts
+  capaudit watch --live --container web              through the daemon, without being root
 
-Exit status: 0, or the command's own; 2 if a target is not there; 3 if tracing is not possible here (see
-`capaudit doctor`); 126 or 127 if the command cannot be run.")]
+Exit status: 0, or the command's own; 2 if a target is not there or no daemon answers; 3 if tracing is not possible
+here (see `capaudit doctor`) or the daemon has ended; 126 or 127 if the command cannot be run.")]
 pub struct Arguments {
     #[command(flatten)]
     targets: Targets,
+
+    /// What the running daemon observes
+    #[arg(long, conflicts_with_all = ["pid", "cgroup", "hook", "ring_buffer"])]
+    live: bool,
+
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = SOCKET, requires = "live")]
+    socket: PathBuf,
 
     /// Only these capabilities; may be given several times
     #[arg(long, value_name = "CAP[,CAP]")]
@@ -90,7 +103,7 @@ pub struct Arguments {
     tracing: Tracing,
 
     /// A command to run and to watch, and its arguments
-    #[arg(last = true, value_name = "CMD", conflicts_with = "Targets")]
+    #[arg(last = true, value_name = "CMD", conflicts_with_all = ["Targets", "live"])]
     command: Vec<OsString>,
 }
 
@@ -107,7 +120,9 @@ impl Arguments {
 
     fn plan(self, form: Option<Form>) -> Plan {
         let targets = self.targets.list();
-        let scope = if !self.command.is_empty() {
+        let scope = if self.live {
+            Scope::Daemon(self.targets.of_daemon(self.socket))
+        } else if !self.command.is_empty() {
             Scope::Command(self.command)
         } else if targets.is_empty() {
             Scope::Machine
@@ -118,7 +133,7 @@ impl Arguments {
             // First sightings are sent anyhow.
             Some(_) if self.unique => 0,
             Some(_) => u32::MAX,
-            None => screen::singles_a_second(),
+            None => singles_a_second(),
         };
         let everything = Settings::default().capabilities;
         Plan {
@@ -126,7 +141,7 @@ impl Arguments {
                 follow_all: scope == Scope::Machine,
                 // `docker exec` brings processes into a container that do not descend from it.
                 follow_new_containers: match &scope {
-                    Scope::Machine => false,
+                    Scope::Machine | Scope::Daemon(_) => false,
                     Scope::Command(_) => true,
                     Scope::Targets(targets) => targets
                         .iter()
@@ -143,6 +158,12 @@ impl Arguments {
             },
             scope,
             duration: self.duration,
+            // On the screen, keys save and write.
+            reserve: if self.save.is_some() || form.is_none() {
+                privilege::TO_WRITE
+            } else {
+                CapSet::EMPTY
+            },
             save: self.save,
         }
     }
@@ -169,25 +190,39 @@ pub fn run(arguments: Arguments) -> Exit {
     };
     let finished = match watched {
         Ok(Ok(finished)) => finished,
-        Ok(Err(error)) => return of_error(&error),
+        Ok(Err(WatchError::Audit(error))) => return of_error(&error),
+        Ok(Err(WatchError::Daemon(error))) => {
+            complain(&error);
+            return Exit::Usage;
+        }
         Err(error) => {
             complain(&error);
             return Exit::CannotTrace;
         }
     };
-    if let Some(file) = &plan.save
-        && let Err(exit) = save(&finished.ledger, file)
-        && finished.status.is_none_or(|status| status.success())
+    if let (Some(file), Some(ledger)) = (&plan.save, &finished.ledger)
+        && let Err(exit) = save(ledger, file)
+        && !matches!(&finished.ending, Some(Ending::Command(status)) if !status.success())
     {
         return exit;
     }
-    match finished.status {
-        Some(status) => end_like(status),
-        None => Exit::Success,
+    match finished.ending {
+        Some(Ending::Command(status)) => end_like(status),
+        Some(Ending::Daemon) => {
+            let unsaved = plan
+                .save
+                .map(|file| format!("; nothing is saved to {file:?}"));
+            complain(&format!(
+                "the daemon has ended{}",
+                unsaved.unwrap_or_default()
+            ));
+            Exit::CannotTrace
+        }
+        Some(Ending::Targets) | None => Exit::Success,
     }
 }
 
-fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, AuditError>> {
+fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, WatchError>> {
     let mut lines = Lines::new(form, choice, plan.scope.to_string(), io::stdout());
     let telling = Telling {
         states: false,
@@ -200,7 +235,7 @@ fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finish
         watch(plan, telling, signals, asked, |message| lines.take(message))
     })?;
     if let Ok(finished) = &watched {
-        lines.end(finished)?;
+        lines.end(&finished.summary)?;
     }
     Ok(watched)
 }

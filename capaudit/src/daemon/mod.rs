@@ -7,6 +7,7 @@ mod metrics;
 mod peer;
 mod socket;
 mod state;
+mod watchers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -15,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    capability::{CapSet, Capability, own},
+    capability::CapSet,
     launch::{Arrived, Signals},
     ledger::{self, Ledger, LoadError},
     probe::Settings,
@@ -24,8 +25,10 @@ use crate::{
         observation::{AttachError, Observation, ObservationError, Origin, readable},
     },
     subject::attached::Target,
+    watch::{singles_a_second, source::Missing},
 };
 use state::State;
+use watchers::{Subscription, Watchers, missing_now};
 
 /// Where the socket is, unless somebody says otherwise.
 pub const SOCKET: &str = "/run/capaudit/capaudit.sock";
@@ -36,14 +39,6 @@ pub const STATE: &str = "/var/lib/capaudit";
 const RETIRE: Duration = Duration::from_secs(10);
 /// Questions that may wait.
 const QUESTIONS: usize = 16;
-
-/// What stays of capaudit's own capabilities once everything is loaded: reading the kernel's maps (BPF: on kernels
-/// before 5.19 every bpf(2) takes it), and other processes' links, roots and files.
-pub const KEPT: [Capability; 3] = [
-    Capability::BPF,
-    Capability::SYS_PTRACE,
-    Capability::DAC_READ_SEARCH,
-];
 
 /// How the daemon runs.
 #[derive(Clone, Debug)]
@@ -100,6 +95,10 @@ impl DaemonError {
 enum Question {
     /// All totals.
     Ledger(oneshot::Sender<Ledger>),
+    /// Single checks from now on; `None` if too many ask for that.
+    Watch(oneshot::Sender<Option<Subscription>>),
+    /// What is missing among all single checks.
+    Missing(oneshot::Sender<Missing>),
 }
 
 /// Runs until a signal asks to stop. That totals cannot be saved for the time being (a full disk, say) is no reason to
@@ -120,12 +119,15 @@ pub async fn run(
         Some(address) => Some(metrics::Server::bind(address).await?),
         None => None,
     };
-    let mut observation = Observation::start(&plan.settings).await?;
+    let settings = Settings {
+        singles: Some(singles_a_second()),
+        ..plan.settings.clone()
+    };
+    let mut observation = Observation::start(&settings).await?;
     observation.attach(&Target::EveryContainer).await?;
     hurry();
-    let kept: CapSet = KEPT.into_iter().collect();
-    // Nothing is executed from here on.
-    own::give_up_all_but(kept).map_err(DaemonError::system("cannot drop capabilities"))?;
+    // Its files are its own user's.
+    observation.give_up_all_but(CapSet::EMPTY)?;
 
     let tasks = [
         Some(tokio::spawn(listener.serve(ask.clone()))),
@@ -136,6 +138,7 @@ pub async fn run(
     let mut save = tokio::time::interval(plan.save_every);
     let mut is_saved = true;
     let mut retire = tokio::time::interval(RETIRE);
+    let mut watchers = Watchers::new();
     let result = loop {
         let stepped = tokio::select! {
             biased;
@@ -151,7 +154,9 @@ pub async fn run(
                     Err(error) => Err(DaemonError::system("cannot read signals")(error)),
                 },
             },
-            Some(question) = questions.recv() => answer(question, &mut observation, &state).await,
+            Some(question) = questions.recv() => {
+                answer(question, &mut observation, &state, &mut watchers).await
+            }
             _ = retire.tick() => put_with_past(&mut observation, &mut state).await,
             _ = save.tick() => keep(&mut observation, &state).await.map(|saved| match saved {
                 Ok(()) => is_saved = true,
@@ -164,11 +169,17 @@ pub async fn run(
             }),
             advanced = observation.advance() => advanced.map_err(DaemonError::from),
         };
-        if let Err(error) = stepped {
+        let told = stepped.and_then(|()| {
+            let told = watchers.tell(&mut observation);
+            told.map_err(|error| AttachError::from(error).into())
+        });
+        if let Err(error) = told {
             break Err(error);
         }
     };
     notify(&[NotifyState::Stopping]);
+    // Whoever watches is told the end.
+    drop((watchers, questions));
     for task in tasks.into_iter().flatten() {
         task.abort();
     }
@@ -189,12 +200,20 @@ async fn answer(
     question: Question,
     observation: &mut Observation,
     state: &State,
+    watchers: &mut Watchers,
 ) -> Result<(), DaemonError> {
     match question {
         Question::Ledger(sender) => {
             let ledger = state.with(observation.snapshot(Origin::default()).await?);
             // Whoever asked may be gone.
             let _ = sender.send(ledger);
+        }
+        Question::Watch(sender) => {
+            let admitted = watchers.admit(observation).map_err(AttachError::from)?;
+            let _ = sender.send(admitted);
+        }
+        Question::Missing(sender) => {
+            let _ = sender.send(missing_now(observation).map_err(AttachError::from)?);
         }
     }
     Ok(())
@@ -232,9 +251,26 @@ fn notify(states: &[NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
 }
 
-/// The loop's answer to a question about everything.
+/// The loop's answer to a question about everything; `None` if the daemon is ending.
 async fn ledger(ask: &mpsc::Sender<Question>) -> Option<Ledger> {
+    answer_to(ask, Question::Ledger).await
+}
+
+/// One more who watches.
+async fn subscription(ask: &mpsc::Sender<Question>) -> Option<Option<Subscription>> {
+    answer_to(ask, Question::Watch).await
+}
+
+/// What is missing among single checks.
+async fn missing(ask: &mpsc::Sender<Question>) -> Option<Missing> {
+    answer_to(ask, Question::Missing).await
+}
+
+async fn answer_to<T>(
+    ask: &mpsc::Sender<Question>,
+    question: impl FnOnce(oneshot::Sender<T>) -> Question,
+) -> Option<T> {
     let (sender, answer) = oneshot::channel();
-    ask.send(Question::Ledger(sender)).await.ok()?;
+    ask.send(question(sender)).await.ok()?;
     answer.await.ok()
 }

@@ -1,6 +1,12 @@
 //! The socket: a line with a question, an answer, the end.
 //!
-//! The only question there is so far is `ledger`: all totals, as a saved session has them.
+//! The questions are
+//!
+//! - `ledger`: all totals, as a saved session has them;
+//! - `watch`: checks from now on, in lines as `capaudit watch --json` writes them (docs/watch.schema.json), until the peer
+//!   shuts its side of the connection down. Who reads too slowly is told how many lines it missed.
+//!
+//! A refusal is `{"error": "why"}`.
 
 use std::{io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
@@ -9,18 +15,21 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixStream},
     sync::mpsc,
+    time::timeout,
 };
 
-use super::{DaemonError, Question, ledger, peer::Allowed};
+use super::{DaemonError, Question, ledger, peer::Allowed, subscription};
 use crate::ledger::to_bytes;
 
 /// Bytes of a question at most.
 const LONGEST: u64 = 256;
-/// How long a peer may take to ask and to listen.
+/// How long a peer may take to ask, and to listen to an answer that has an end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The question for all totals.
 pub(super) const LEDGER: &str = "ledger";
+/// The question for single checks.
+pub(super) const WATCH: &str = "watch";
 
 /// A socket that nobody has been served at yet.
 pub struct Listener {
@@ -76,10 +85,8 @@ impl Listener {
                     .allows(Uid::from_raw(peer.uid()), Gid::from_raw(peer.gid()))
             });
             let ask = ask.clone();
-            tokio::spawn(async move {
-                // A peer that goes away or dawdles is its own business.
-                let _ = tokio::time::timeout(PATIENCE, answer(stream, allowed, ask)).await;
-            });
+            // A peer that goes away or dawdles is its own business.
+            tokio::spawn(async move { answer(stream, allowed, &ask).await });
         }
     }
 }
@@ -87,25 +94,35 @@ impl Listener {
 async fn answer(
     mut stream: UnixStream,
     allowed: bool,
-    ask: mpsc::Sender<Question>,
+    ask: &mpsc::Sender<Question>,
 ) -> io::Result<()> {
     let mut question = String::new();
     let (reader, mut writer) = stream.split();
-    BufReader::new(reader.take(LONGEST))
-        .read_line(&mut question)
-        .await?;
+    let mut reader = BufReader::new(reader.take(LONGEST));
+    timeout(PATIENCE, reader.read_line(&mut question)).await??;
     let answer = match (allowed, question.trim_end()) {
         (false, _) => refusal("you may not ask: be root, or in the daemon's group"),
-        (true, LEDGER) => match ledger(&ask).await {
+        (true, LEDGER) => match ledger(ask).await {
             Some(ledger) => to_bytes(&ledger)?,
+            None => refusal("the daemon is ending"),
+        },
+        (true, WATCH) => match subscription(ask).await {
+            Some(Some(subscription)) => {
+                let reader = reader.into_inner().into_inner();
+                return subscription.stream(reader, writer, ask).await;
+            }
+            Some(None) => refusal("too many watch already"),
             None => refusal("the daemon is ending"),
         },
         (true, _) => refusal("no such question"),
     };
-    writer.write_all(&answer).await?;
-    writer.shutdown().await
+    timeout(PATIENCE, async {
+        writer.write_all(&answer).await?;
+        writer.shutdown().await
+    })
+    .await?
 }
 
 fn refusal(why: &str) -> Vec<u8> {
-    serde_json::json!({ "error": why }).to_string().into_bytes()
+    format!("{}\n", serde_json::json!({ "error": why })).into_bytes()
 }

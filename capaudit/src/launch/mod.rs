@@ -20,6 +20,8 @@ use nix::{
     unistd::Pid,
 };
 
+use crate::privilege;
+
 pub use signals::{Arrived, Signals};
 
 /// What a command reads from and writes to.
@@ -139,7 +141,10 @@ impl Launched {
 
     /// Passes a signal on.
     pub fn forward(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
+        if let (Ok(pid), Ok(_signalling)) = (
+            i32::try_from(self.child.id()),
+            privilege::while_signalling(),
+        ) {
             // It may have ended meanwhile; then there is nobody to tell.
             let _ = signal::kill(Pid::from_raw(pid), signal);
         }

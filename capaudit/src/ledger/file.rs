@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use super::{Ledger, SCHEMA};
+use crate::privilege;
 
 /// Why a saved session cannot be used.
 #[derive(Debug, Error)]
@@ -150,6 +151,7 @@ const RANDOM: usize = 6;
 ///
 /// The file cannot be written; the old one, if any, is left as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let _writing = privilege::while_writing()?;
     let special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
     if special {
         return std::fs::OpenOptions::new()

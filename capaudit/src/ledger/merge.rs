@@ -179,6 +179,18 @@ impl CheckRecord {
         }
     }
 
+    /// The call of a single check returned this, if that was seen; negative is an errno.
+    pub fn returned(&mut self, result: Option<i64>) {
+        match result {
+            Some(value) if value < 0 => {
+                self.failed = 1;
+                self.errno = u32::try_from(value.unsigned_abs()).unwrap_or(0);
+            }
+            Some(_) => self.succeeded = 1,
+            None => {}
+        }
+    }
+
     /// Keeps a sample if it is a new one and there is room.
     pub fn add_sample(&mut self, sample: Sample) {
         if self.samples.len() < Self::MAX_SAMPLES && !self.samples.contains(&sample) {

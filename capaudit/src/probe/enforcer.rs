@@ -10,7 +10,7 @@ use aya::{
 use capaudit_common::scope::{Process, image};
 
 use super::{ProbeError, Settings, attach_all, hook::program, load, take};
-use crate::{capability::CapSet, subject::existing::Existing};
+use crate::{capability::CapSet, privilege, subject::existing::Existing};
 
 /// What is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,7 @@ impl Enforcer {
             max_checks: 1,
             ..Settings::default()
         };
+        let _lowered = privilege::while_loading().map_err(ProbeError::Privilege)?;
         let (mut bpf, btf) = load(&settings, allowed)?;
         attach_all(
             &mut bpf,

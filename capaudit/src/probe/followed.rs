@@ -1,5 +1,7 @@
 //! The kernel's list of processes, as user space changes it.
 
+use std::collections::HashSet;
+
 use aya::{
     Ebpf,
     maps::{Array, HashMap as BpfHashMap, MapData, MapError},
@@ -73,6 +75,19 @@ impl Followed {
             Ok(()) => self.change(),
             Err(_gone) => Ok(()),
         }
+    }
+
+    /// The images of all that live. `None` if so many come and go meanwhile that they cannot be listed: the kernel begins
+    /// anew when the entry that it is asked for the next of is gone (`htab_map_get_next_key`).
+    pub(super) fn live_images(&self, most: usize) -> Result<Option<HashSet<u64>>, ProbeError> {
+        let mut images = HashSet::new();
+        for (steps, entry) in self.processes.iter().enumerate() {
+            if steps == most {
+                return Ok(None);
+            }
+            images.insert(entry?.1.image);
+        }
+        Ok(Some(images))
     }
 
     /// Has the BPF programs look processes up again.

@@ -39,7 +39,10 @@ pub use self::{
     treatment::name as syscall_name,
 };
 use self::{counts::Counts, followed::Followed};
-use crate::capability::{CapSet, Capability};
+use crate::{
+    capability::{CapSet, Capability},
+    privilege,
+};
 
 /// The compiled BPF programs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
@@ -76,6 +79,9 @@ pub enum ProbeError {
     /// More processes run than there is room for.
     #[error("more processes run than capaudit has room for: give it more with --map-entries")]
     TooManyProcesses,
+    /// Our own capabilities cannot be changed.
+    #[error("cannot change capaudit's own capabilities: {0}")]
+    Privilege(io::Error),
     /// No hook on capability checks could be attached.
     #[error("no hook on capability checks works here: {}", refusals(.0))]
     NoHook(Vec<(Hook, ProgramError)>),
@@ -134,8 +140,8 @@ pub struct Settings {
     pub capabilities: CapSet,
     /// Leave out checks that were granted.
     pub denied_only: bool,
-    /// Hand checks out one by one: all of them, up to this many a second of each processor; with 0 only the first
-    /// sightings, which are sent anyhow.
+    /// Checks can be asked for one by one ([`Tracer::send_singles`]): all of them, up to this many a second of each
+    /// processor; with 0 only the first sightings, which are sent anyhow.
     pub singles: Option<u32>,
     /// Size of the ring buffer in bytes; a power of two, at least a page.
     pub ring_bytes: u32,
@@ -209,6 +215,21 @@ impl Losses {
         }
     }
 
+    /// Those of them that came after `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            events: self.events.saturating_sub(before.events),
+            checks: self.checks.saturating_sub(before.checks),
+            sites: self.sites.saturating_sub(before.sites),
+            processes: self.processes.saturating_sub(before.processes),
+            calls: self.calls.saturating_sub(before.calls),
+            stacks: self.stacks.saturating_sub(before.stacks),
+            returns: self.returns.saturating_sub(before.returns),
+            files: self.files.saturating_sub(before.files),
+            runs: self.runs.saturating_sub(before.runs),
+        }
+    }
+
     /// All losses together.
     pub fn total(&self) -> u64 {
         [
@@ -257,6 +278,7 @@ pub struct Tracer {
     calls: BpfHashMap<MapData, CallKey, u64>,
     followed: Followed,
     spawning: Array<MapData, u32>,
+    watched: Array<MapData, u32>,
     losses: PerCpuArray<MapData, u64>,
     overflow: PerCpuArray<MapData, u64>,
     malformed: u64,
@@ -275,6 +297,7 @@ impl Tracer {
     ///
     /// The kernel lacks something or forbids it; see [`ProbeError`].
     pub fn start(settings: &Settings) -> Result<Self, ProbeError> {
+        let _lowered = privilege::while_loading().map_err(ProbeError::Privilege)?;
         let (mut bpf, btf) = load(settings, Allowed::EVERYTHING)?;
         // Processes first, so that no check is seen of a process that is not followed yet.
         attach_all(
@@ -297,6 +320,7 @@ impl Tracer {
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
             followed: Followed::of(&mut bpf)?,
             spawning: Array::try_from(take(&mut bpf, "SPAWNING")?)?,
+            watched: Array::try_from(take(&mut bpf, "WATCHED")?)?,
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
             overflow: PerCpuArray::try_from(take(&mut bpf, "OVERFLOW")?)?,
             malformed: 0,
@@ -325,6 +349,15 @@ impl Tracer {
         let spawned = spawn();
         self.spawning.set(0, 0, 0).map_err(io::Error::other)?;
         spawned
+    }
+
+    /// From now on single checks are sent, or are not any more, if [`Settings::singles`] provides for it.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be written.
+    pub fn send_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        Ok(self.watched.set(0, u32::from(wanted), 0)?)
     }
 
     /// Stops recording. What is recorded already can still be taken.
@@ -385,15 +418,7 @@ impl Tracer {
     ///
     /// The map cannot be read.
     pub fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
-        let most = 4 * self.max_processes as usize;
-        let mut images = HashSet::new();
-        for (steps, entry) in self.processes.iter().enumerate() {
-            if steps == most {
-                return Ok(None);
-            }
-            images.insert(entry?.1.image);
-        }
-        Ok(Some(images))
+        self.followed.live_images(4 * self.max_processes as usize)
     }
 
     /// Records that were lost so far.

@@ -5,8 +5,10 @@ use std::{ffi::OsString, io, pin::pin, process::ExitStatus, time::Duration};
 use thiserror::Error;
 
 use crate::{
+    capability::CapSet,
     launch::{Arrived, Launched, Signals, shell_status},
     ledger::Ledger,
+    privilege,
     probe::Settings,
     session::observation::{AttachError, Observation, ObservationError, Origin, readable},
     subject::{Identity, attached::Target},
@@ -46,6 +48,8 @@ pub struct Plan {
     pub command: Vec<OsString>,
     /// Go on until the last of the command's descendants has ended.
     pub wait_children: bool,
+    /// What is kept in reserve of capaudit's own capabilities for what follows the audit.
+    pub reserve: CapSet,
 }
 
 /// An audit's end.
@@ -72,6 +76,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
             error,
         })?;
     hurry();
+    observation.give_up_all_but(privilege::TO_SIGNAL.union(plan.reserve))?;
     let mut status: Option<ExitStatus> = None;
     loop {
         tokio::select! {
@@ -127,7 +132,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
 
 /// Audits what runs already, until all of it has ended, a signal comes, or the time is over.
 ///
-/// `began` is told how many processes are observed.
+/// `began` is told how many processes are observed. `reserve` is what is kept in reserve of capaudit's own capabilities for what follows.
 ///
 /// # Errors
 ///
@@ -136,6 +141,7 @@ pub async fn attach(
     settings: &Settings,
     targets: &[Target],
     duration: Option<Duration>,
+    reserve: CapSet,
     signals: Signals,
     began: impl FnOnce(usize),
 ) -> Result<Ledger, AuditError> {
@@ -147,6 +153,7 @@ pub async fn attach(
     }
     began(processes);
     hurry();
+    observation.give_up_all_but(reserve)?;
     let mut over = pin!(after(duration));
     loop {
         tokio::select! {
@@ -170,7 +177,8 @@ pub async fn attach(
     Ok(observation.finish(Origin::default()).await?)
 }
 
-async fn after(duration: Option<Duration>) {
+/// Waits for that long; without a time, for ever.
+pub(crate) async fn after(duration: Option<Duration>) {
     match duration {
         Some(duration) => tokio::time::sleep(duration).await,
         None => std::future::pending().await,

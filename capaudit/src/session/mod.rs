@@ -357,9 +357,14 @@ impl Collector {
         }
     }
 
-    /// From now on checks are kept one by one, for [`Self::next_single`].
-    pub fn keep_singles(&mut self) {
-        self.singles.get_or_insert_default();
+    /// From now on checks are kept one by one, for [`Self::next_single`]; or not any more, and those that wait are
+    /// dropped.
+    pub fn keep_singles(&mut self, wanted: bool) {
+        if wanted {
+            self.singles.get_or_insert_default();
+        } else {
+            self.singles = None;
+        }
     }
 
     /// The next single check, the subject it belongs to, and its record. With `last`, without waiting any longer for
@@ -405,14 +410,7 @@ impl Collector {
         record.count = 1;
         record.first_ms = check.header.time.saturating_sub(self.started) / 1_000_000;
         record.last_ms = record.first_ms;
-        match waiting.sample.result {
-            Some(value) if value < 0 => {
-                record.failed = 1;
-                record.errno = u32::try_from(-value).unwrap_or(0);
-            }
-            Some(_) => record.succeeded = 1,
-            None => {}
-        }
+        record.returned(waiting.sample.result);
         record.add_sample(waiting.sample.clone());
         Some((id, record))
     }

@@ -15,7 +15,9 @@ use tokio::{
 };
 
 use crate::{
+    capability::CapSet,
     ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
+    privilege,
     probe::{Hook, Losses, ProbeError, Settings, Tracer, mount_namespace_of, symbols::Symbols},
     session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
@@ -123,9 +125,6 @@ impl Observation {
         }
         while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
         collector.begin(existing);
-        if settings.singles.is_some() {
-            collector.keep_singles();
-        }
         return_memory();
         Ok(Self {
             tracer,
@@ -238,6 +237,16 @@ impl Observation {
         Ok(self.collector.sweep(&mut self.tracer)?)
     }
 
+    /// From now on [`Self::singles`] has checks one by one, or not any more: they cost the machine more than counting.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's map cannot be written.
+    pub fn keep_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        self.collector.keep_singles(wanted);
+        self.tracer.send_singles(wanted)
+    }
+
     /// Single checks that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
     /// else might come to be known of them. `command` is what the audited command is called.
     pub fn singles(&mut self, command: &[String], most: usize, last: bool) -> Vec<Single> {
@@ -299,6 +308,20 @@ impl Observation {
     /// The kernel's maps cannot be read.
     pub fn missing(&self) -> Result<(u64, Losses), ProbeError> {
         Ok((self.tracer.unsent()?, self.tracer.losses()?))
+    }
+
+    /// Gives up, for good, all capabilities but those that observing on takes, and those in `reserve`. Whatever is executed
+    /// after that has no more of them either.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses.
+    pub fn give_up_all_but(&self, reserve: CapSet) -> Result<(), ObservationError> {
+        let kept = privilege::TO_OBSERVE.union(self.engine.takes());
+        privilege::keep(kept, reserve).map_err(|error| ObservationError::System {
+            what: "cannot drop capabilities",
+            error,
+        })
     }
 
     /// The hook in use.

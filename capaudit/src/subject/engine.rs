@@ -22,7 +22,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use crate::{ledger::Pod, subject::container::ContainerId};
+use crate::{capability::CapSet, ledger::Pod, privilege, subject::container::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -87,6 +87,16 @@ impl Engine {
     /// This, if any engine answers at the moment.
     pub fn answering(&self) -> Option<&Self> {
         (!lock(&self.connections).is_empty()).then_some(self)
+    }
+
+    /// What it takes of our own capabilities to go on asking.
+    pub fn takes(&self) -> CapSet {
+        lock(&self.connections)
+            .keys()
+            .map(|place| place.strip_prefix("unix://").unwrap_or(place))
+            .filter(|place| place.starts_with('/'))
+            .map(|socket| privilege::to_connect(Path::new(socket)))
+            .fold(CapSet::EMPTY, CapSet::union)
     }
 
     /// Descriptions of these containers, as far as the engines know them. Events that are still under way are waited for
@@ -281,7 +291,7 @@ fn candidates() -> Vec<(String, Docker)> {
     }
     let seconds = PATIENCE.as_secs();
     sockets(Path::new("/run"))
-        .iter()
+        .into_iter()
         .filter_map(|socket| {
             let place = socket.to_str()?;
             let docker = Docker::connect_with_unix(place, seconds, API_DEFAULT_VERSION).ok()?;

@@ -1,12 +1,13 @@
 //! Checks, live.
 //!
 //! [`source`] turns what is observed into messages: single checks as they come, and about once a second the state of
-//! all totals with what they mean so far. They are shown as lines ([`lines`]: text or JSON) or on a terminal
+//! all totals with what they mean so far; or, with [`live`], what a daemon observes. They are shown as lines ([`lines`]: text or JSON) or on a terminal
 //! ([`screen`]), where a [`model`] takes messages and keys, and a [`view`] draws it; both are pure.
 
 pub mod columns;
 pub mod filter;
 pub mod lines;
+mod live;
 pub mod model;
 #[cfg(test)]
 mod samples;
@@ -16,9 +17,18 @@ pub mod state;
 pub mod view;
 pub mod words;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, thread, time::Duration};
 
-use crate::{probe::Settings, subject::attached::Target};
+use crate::{capability::CapSet, probe::Settings, subject::attached::Target};
+
+/// Single checks a second that are worth sending for people: nobody reads more.
+const SINGLES: u32 = 10_000;
+
+/// Single checks a second that each processor may send for people.
+pub fn singles_a_second() -> u32 {
+    let processors = thread::available_parallelism().map_or(1, |count| count.get());
+    SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES)
+}
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +39,36 @@ pub enum Scope {
     Targets(Vec<Target>),
     /// A command that is started, and the containers that start meanwhile.
     Command(Vec<OsString>),
+    /// What a daemon observes, or some of that.
+    Daemon(Daemon),
+}
+
+/// A daemon, and what of it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Names or ids of containers; any if there are none here and no services.
+    pub containers: Vec<String>,
+    /// Compose services.
+    pub services: Vec<String>,
+}
+
+impl std::fmt::Display for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let containers = self.containers.iter().cloned().map(Target::Container);
+        let services = self.services.iter().cloned().map(Target::Service);
+        let mut targets: Vec<Target> = containers.chain(services).collect();
+        if targets.is_empty() {
+            targets.push(Target::EveryContainer);
+        }
+        write!(
+            f,
+            "{}, as the daemon at {} sees it",
+            Scope::Targets(targets),
+            self.socket.display()
+        )
+    }
 }
 
 impl Scope {
@@ -62,6 +102,7 @@ impl std::fmt::Display for Scope {
                 f.write_str(&each.join(", "))
             }
             Self::Command(_) => f.write_str(&self.command().join(" ")),
+            Self::Daemon(daemon) => daemon.fmt(f),
         }
     }
 }
@@ -77,4 +118,6 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// Save the session here at the end.
     pub save: Option<PathBuf>,
+    /// What is kept in reserve of capaudit's own capabilities to write files.
+    pub reserve: CapSet,
 }

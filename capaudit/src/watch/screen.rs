@@ -24,13 +24,15 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::guard::Screen;
 use crate::{
+    capability::CapSet,
     launch::{Signals, Streams},
     ledger::write_whole,
-    session::audit::{AuditError, hurry},
+    privilege,
+    session::audit::hurry,
     watch::{
         Plan, Scope,
         model::{Effect, Model},
-        source::{Finished, Message, Request, Telling, watch},
+        source::{Finished, Message, Request, Telling, WatchError, watch},
         view::{Theme, draw},
     },
 };
@@ -45,21 +47,13 @@ const AT_A_TIME: usize = 32;
 const KEYS_AT_A_TIME: usize = 64;
 /// How long we may take to end when the terminal is gone.
 const HANGUP_PATIENCE: Duration = Duration::from_secs(5);
-/// Single checks a second that are worth sending: nobody reads more.
-const SINGLES: u32 = 10_000;
-
-/// Single checks a second that each processor may send for the screen.
-pub fn singles_a_second() -> u32 {
-    let processors = thread::available_parallelism().map_or(1, |count| count.get());
-    SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES)
-}
 
 /// Watches on the screen until whoever sits there ends it.
 ///
 /// # Errors
 ///
 /// The terminal cannot be used; inside, those of [`watch`].
-pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>> {
+pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>> {
     // The source's thread inherits the mask, and reads them. SIGWINCH, too: crossterm loses keys that come at the same
     // moment as that (its epoll is edge-triggered, and it returns at the first of two descriptors that are ready).
     let signals = Signals::take_with(&[Signal::SIGTSTP, Signal::SIGCONT, Signal::SIGWINCH])?;
@@ -69,7 +63,11 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
     let streams = if has_command {
         let (reader, writer) = io::pipe()?;
         let messages = messages.clone();
-        thread::spawn(move || read_output(reader, &messages));
+        thread::spawn(move || {
+            // The kernel does not refuse this; and should it, the command's output has to be read all the same.
+            let _ = privilege::keep(CapSet::EMPTY, CapSet::EMPTY);
+            read_output(reader, &messages);
+        });
         Streams::Detached(OwnedFd::from(writer))
     } else {
         Streams::Shared
@@ -80,7 +78,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
         streams,
     };
     let owned = plan.clone();
-    let source = thread::spawn(move || -> io::Result<Result<Finished, AuditError>> {
+    let source = thread::spawn(move || -> io::Result<Result<Finished, WatchError>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -100,6 +98,8 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, AuditError>>
     let Ok(first) = shown.recv() else {
         return ended(source);
     };
+    // The command has been started. The source's thread has given up its own.
+    privilege::keep(CapSet::EMPTY, plan.reserve)?;
     let screen = Screen::enter()?;
     let size = screen.size()?;
     let mut model = Model::new(
@@ -136,8 +136,8 @@ fn end_soon() {
 }
 
 fn ended(
-    source: thread::JoinHandle<io::Result<Result<Finished, AuditError>>>,
-) -> io::Result<Result<Finished, AuditError>> {
+    source: thread::JoinHandle<io::Result<Result<Finished, WatchError>>>,
+) -> io::Result<Result<Finished, WatchError>> {
     source
         .join()
         .unwrap_or_else(|_panic| Err(io::Error::other("the watch ended unexpectedly")))

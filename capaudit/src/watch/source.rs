@@ -1,7 +1,6 @@
 //! From what is observed to messages.
 
 use std::{
-    future::pending,
     ops::ControlFlow,
     path::PathBuf,
     pin::pin,
@@ -10,28 +9,32 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use thiserror::Error;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
+    capability::CapSet,
+    daemon::client::ClientError,
     launch::{Arrived, Launched, Signals, Streams, shell_status},
     ledger::{self, Ledger},
+    privilege,
     probe::{Hook, Losses},
     session::{
-        audit::{AuditError, hurry, system},
+        audit::{AuditError, after, hurry, system},
         observation::{AttachError, Observation, Origin, readable},
         single::Single,
     },
-    watch::{Plan, Scope, state::State},
+    watch::{Plan, Scope, live, state::State},
 };
 
 /// Single checks in one message.
-const BATCH: usize = 512;
+pub(crate) const BATCH: usize = 512;
 /// How often it is looked after what waits.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 /// How often the state of all totals is told.
-const STATE_EVERY: Duration = Duration::from_secs(1);
+pub(super) const STATE_EVERY: Duration = Duration::from_secs(1);
 /// The part of our time that goes into that at most: where there is very much to tell, it is told less often.
-const STATE_SHARE: u32 = 10;
+pub(super) const STATE_SHARE: u32 = 10;
 /// How long a command may take to end when nobody watches any more.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -55,8 +58,8 @@ pub enum Message {
     Output(Vec<u8>),
     /// A signal for whoever shows.
     Signal(Signal),
-    /// What was watched has ended; a command with this status.
-    Ended(Option<ExitStatus>),
+    /// What was watched has ended.
+    Ended(Ending),
     /// What became of [`Request::Save`].
     Saved(Result<PathBuf, String>),
     /// Nothing: that time passes.
@@ -70,6 +73,27 @@ pub struct Missing {
     pub unsent: u64,
     /// What could not be recorded at all.
     pub losses: Losses,
+}
+
+impl Missing {
+    /// What of it came after `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            unsent: self.unsent.saturating_sub(before.unsent),
+            losses: self.losses.since(&before.losses),
+        }
+    }
+}
+
+/// What has ended by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The command, with this status.
+    Command(ExitStatus),
+    /// All that was attached to.
+    Targets,
+    /// The daemon.
+    Daemon,
 }
 
 /// What whoever shows can ask for.
@@ -95,20 +119,73 @@ pub struct Telling {
 /// The end.
 #[derive(Debug)]
 pub struct Finished {
-    /// What was found.
-    pub ledger: Ledger,
-    /// What was missing among the single checks.
+    /// What it comes to.
+    pub summary: Summary,
+    /// What was found; `None` if it is the daemon's, and nobody wants it.
+    pub ledger: Option<Ledger>,
+    /// What has ended; `None` if whoever watches had enough.
+    pub ending: Option<Ending>,
+}
+
+/// What a watch comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// All checks that were made.
+    pub checks: u64,
+    /// What is not among the single checks.
     pub missing: Missing,
-    /// How the command ended; `None` if there was none, or it did not end by itself.
-    pub status: Option<ExitStatus>,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+impl Summary {
+    /// That of a watch in which so many checks were not sent one by one.
+    fn of(ledger: &Ledger, unsent: u64) -> Self {
+        let known = ledger.subjects.iter().flat_map(|subject| &subject.checks);
+        let unattributed = ledger.session.unattributed.iter();
+        Self {
+            checks: known.map(|check| check.count).sum::<u64>()
+                + unattributed.map(|(_, count)| count).sum::<u64>(),
+            missing: Missing {
+                unsent,
+                losses: ledger.session.losses.clone(),
+            },
+            duration_ms: ledger.session.duration_ms,
+        }
+    }
+}
+
+/// Why there is nothing to watch.
+#[derive(Debug, Error)]
+pub enum WatchError {
+    /// By ourselves we cannot.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The daemon does not let us.
+    #[error(transparent)]
+    Daemon(#[from] ClientError),
 }
 
 /// Watches, and tells `sink`, until that has enough, a signal or a request comes, or what is watched has ended.
 ///
 /// # Errors
 ///
-/// Tracing is not possible, a target is not there, or the command cannot be executed.
+/// Tracing is not possible, a target is not there, the command cannot be executed, or no daemon answers.
 pub async fn watch(
+    plan: &Plan,
+    telling: Telling,
+    signals: Signals,
+    requests: UnboundedReceiver<Request>,
+    sink: impl FnMut(Message) -> ControlFlow<()>,
+) -> Result<Finished, WatchError> {
+    match &plan.scope {
+        Scope::Daemon(daemon) => live::watch(plan, daemon, &telling, signals, requests, sink).await,
+        _ => Ok(observe(plan, telling, signals, requests, sink).await?),
+    }
+}
+
+/// Watches with programs of our own.
+async fn observe(
     plan: &Plan,
     telling: Telling,
     signals: Signals,
@@ -116,6 +193,7 @@ pub async fn watch(
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, AuditError> {
     let mut observation = Observation::start(&plan.settings).await?;
+    observation.keep_singles(true).map_err(AttachError::from)?;
     let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
     let mut processes = 0;
     let mut command = None;
@@ -140,14 +218,21 @@ pub async fn watch(
                 })?;
             command = Some(launched);
         }
+        // Not by ourselves.
+        Scope::Daemon(_) => {}
     }
     hurry();
+    let of_command = match &command {
+        Some(_) => privilege::TO_SIGNAL,
+        None => CapSet::EMPTY,
+    };
+    observation.give_up_all_but(of_command.union(plan.reserve))?;
     let mut running = Running {
         name: plan.scope.command(),
         observation,
         command,
         status: None,
-        has_ended: false,
+        ending: None,
         next_state: Instant::now(),
         next_missing: Instant::now() + STATE_EVERY,
     };
@@ -155,12 +240,7 @@ pub async fn watch(
         hook: running.observation.hook(),
         processes,
     };
-    let mut over = pin!(async {
-        match plan.duration {
-            Some(duration) => tokio::time::sleep(duration).await,
-            None => pending().await,
-        }
-    });
+    let mut over = pin!(after(plan.duration));
     let mut tick = tokio::time::interval(TICK);
     let mut flow = sink(began);
     while flow.is_continue() {
@@ -188,8 +268,10 @@ pub async fn watch(
         if flow.is_continue() && !checks.is_empty() {
             flow = sink(Message::Checks(checks));
         }
-        if flow.is_continue() && running.is_over(plan) {
-            flow = sink(Message::Ended(running.status));
+        if flow.is_continue()
+            && let Some(ending) = running.has_ended(plan)
+        {
+            flow = sink(Message::Ended(ending));
             if !telling.linger {
                 break;
             }
@@ -205,7 +287,7 @@ struct Running {
     observation: Observation,
     command: Option<Launched>,
     status: Option<ExitStatus>,
-    has_ended: bool,
+    ending: Option<Ending>,
     next_state: Instant,
     next_missing: Instant,
 }
@@ -239,20 +321,21 @@ impl Running {
         })
     }
 
-    /// Whether what is watched has ended just now.
-    fn is_over(&mut self, plan: &Plan) -> bool {
-        if self.has_ended {
-            return false;
+    /// What has ended just now, if anything has.
+    fn has_ended(&mut self, plan: &Plan) -> Option<Ending> {
+        if self.ending.is_some() {
+            return None;
         }
-        self.has_ended = match plan.scope {
-            Scope::Machine => false,
-            Scope::Command(_) => self.status.is_some(),
+        self.ending = match plan.scope {
+            Scope::Machine | Scope::Daemon(_) => None,
+            Scope::Command(_) => self.status.map(Ending::Command),
             // With a time given, a container may still be started again.
             Scope::Targets(_) => {
-                plan.duration.is_none() && !self.observation.tracker().is_any_live()
+                let is_over = plan.duration.is_none() && !self.observation.tracker().is_any_live();
+                is_over.then_some(Ending::Targets)
             }
         };
-        self.has_ended
+        self.ending
     }
 
     fn origin(&self) -> Origin {
@@ -313,12 +396,15 @@ impl Running {
             }
             flow = sink(Message::Checks(checks));
         }
-        let missing = self.missing()?;
-        let (origin, status) = (self.origin(), self.status);
+        let unsent = self.missing()?.unsent;
+        // A command's end counts even if it came just now.
+        let ending = self.status.map(Ending::Command).or(self.ending);
+        let origin = self.origin();
+        let ledger = self.observation.finish(origin).await?;
         Ok(Finished {
-            ledger: self.observation.finish(origin).await?,
-            missing,
-            status,
+            summary: Summary::of(&ledger, unsent),
+            ledger: Some(ledger),
+            ending,
         })
     }
 

@@ -1,9 +1,10 @@
 //! The daemon: totals that outlive it, and who may ask for them.
 
 use std::{
+    fs::Permissions,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -33,29 +34,42 @@ pub fn trials() -> Vec<Trial> {
 
 /// A daemon of a test's own.
 pub struct Daemon {
-    directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl Daemon {
     pub fn start(options: &[&str]) -> Result<Self, Failed> {
+        Self::start_by(&[], options)
+    }
+
+    /// One that these words start.
+    pub fn start_by(by: &[&str], options: &[&str]) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
         let mut daemon = Self {
             directory,
             child: None,
         };
-        daemon.begin(options)?;
+        daemon.begin_by(by, options)?;
         Ok(daemon)
     }
 
     /// Starts it, and returns when it says that it is ready, as to systemd.
     pub fn begin(&mut self, options: &[&str]) -> Verdicts {
+        self.begin_by(&[], options)
+    }
+
+    fn begin_by(&mut self, by: &[&str], options: &[&str]) -> Verdicts {
         let place = self.directory.path().join("notify");
         let _ = std::fs::remove_file(&place);
         let notified = UnixDatagram::bind(&place)?;
         notified.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let child = self
-            .command(&["daemon", "--save-every", "1s", "--state"])
+        let words = [by, &[CAPAUDIT]].concat();
+        let child = Command::new(words[0])
+            .args(&words[1..])
+            .args(["daemon", "--save-every", "1s", "--socket"])
+            .arg(self.socket())
+            .arg("--state")
             .arg(self.directory.path().join("state"))
             .args(options)
             .env("NOTIFY_SOCKET", &place)
@@ -70,11 +84,11 @@ impl Daemon {
         )
     }
 
-    fn socket(&self) -> PathBuf {
+    pub fn socket(&self) -> PathBuf {
         self.directory.path().join("run/capaudit.sock")
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(CAPAUDIT);
         command
             .args(words.first())
@@ -82,6 +96,24 @@ impl Daemon {
             .arg(self.socket())
             .args(words.get(1..).unwrap_or_default());
         command
+    }
+
+    /// capaudit as nobody, in this group.
+    pub fn asked_by(&self, group: &str, words: &[&str]) -> Result<Command, Failed> {
+        // The binary's own directory may be root's alone.
+        let program = self.directory.path().join("capaudit");
+        if !program.exists() {
+            std::fs::copy(CAPAUDIT, &program)?;
+            std::fs::set_permissions(self.directory.path(), Permissions::from_mode(0o755))?;
+        }
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", "65534", "--regid", group, "--clear-groups"])
+            .arg(&program)
+            .args(words)
+            .arg("--socket")
+            .arg(self.socket());
+        Ok(command)
     }
 
     pub fn pid(&self) -> Result<Pid, Failed> {
@@ -237,21 +269,11 @@ fn metrics() -> Verdicts {
 
 fn peers() -> Verdicts {
     let daemon = Daemon::start(&["--group", "daemon"])?;
-    // The binary's own directory may be root's alone.
-    let program = daemon.directory.path().join("capaudit");
-    std::fs::copy(CAPAUDIT, &program)?;
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(
-        daemon.directory.path(),
-        std::fs::Permissions::from_mode(0o755),
-    )?;
     let ask = |group: &str| {
-        Command::new("setpriv")
-            .args(["--reuid", "65534", "--regid", group, "--clear-groups"])
-            .arg(&program)
-            .args(["report", "--live", "--socket"])
-            .arg(daemon.socket())
+        daemon
+            .asked_by(group, &["report", "--live"])?
             .output()
+            .map_err(Failed::from)
     };
     let member = ask("daemon")?;
     ensure(
@@ -266,7 +288,7 @@ fn peers() -> Verdicts {
         &text,
     )?;
     // Credentials count even where the mode lets somebody in.
-    std::fs::set_permissions(daemon.socket(), std::fs::Permissions::from_mode(0o666))?;
+    std::fs::set_permissions(daemon.socket(), Permissions::from_mode(0o666))?;
     let stranger = ask("nogroup")?;
     let text = String::from_utf8_lossy(&stranger.stderr);
     ensure(
@@ -286,7 +308,7 @@ fn privileges() -> Verdicts {
             .trim()
             .parse()
             .map_err(|error| format!("{error}"))?;
-        let kept = capaudit::daemon::KEPT.into_iter().collect();
+        let kept = capaudit::privilege::TO_OBSERVE;
         ensure(set.difference(kept).is_empty(), line)?;
     }
     Ok(())

@@ -14,8 +14,10 @@ mod daemon;
 mod enforcement;
 mod exports;
 mod faults;
+mod live;
 mod payload;
 mod podman;
+mod privilege;
 mod project;
 mod runner;
 mod shop;
@@ -42,6 +44,8 @@ fn main() -> ExitCode {
         runner::trials(),
         attach::trials(),
         daemon::trials(),
+        live::trials(),
+        privilege::trials(),
         container::trials(),
         enforcement::trials(),
         exports::trials(),

@@ -100,9 +100,7 @@ fn same_pid(count: usize, file: &str) -> bool {
             return false;
         };
         if pid == 0 {
-            let failed = std::process::Command::new(words[0])
-                .args(&words[1..])
-                .exec();
+            let failed = Command::new(words[0]).args(&words[1..]).exec();
             eprintln!("{failed}");
             std::process::exit(1);
         }
@@ -153,7 +151,7 @@ fn containers(count: usize, file: &str) -> bool {
             "echo 0 > {}; exec \"$@\"",
             group.join("cgroup.procs").display()
         );
-        let done = std::process::Command::new("sh")
+        let done = Command::new("sh")
             .args(["-c", &enter, "sh", "unshare", "--mount", "--pid", "--fork"])
             .args(["chown", "1", file])
             .status()

@@ -1,17 +1,21 @@
 //! The contract `capaudit.watch/1`: one JSON object a line.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    advise::{Evidence, Verdict},
-    ledger::{Credentials, Kind, Outcome, Place, Pod, UserIds},
+    advise::{Evidence, Judgement, Verdict},
+    capability::Capability,
+    ledger::{
+        Asker, CheckIdentity, CheckRecord, Credentials, Kind, Outcome, Place, Pod, Sample,
+        SubjectRecord, UserIds,
+    },
     probe::{Hook, Losses},
     report::{Seconds, is_unsafe},
     session::single::Single,
-    watch::source::{Finished, Missing},
+    watch::source::{Missing, Summary},
 };
 
 /// Names the format of the lines.
@@ -34,14 +38,16 @@ pub enum Line {
     Check(Box<CheckLine>),
     /// More has gone missing since the last such line: at most one a second.
     Missing {
-        /// Checks so far that were counted but not sent one by one, because there were too many at once.
+        /// Checks so far that were counted but not sent one by one, because there were too many at once, or because the
+        /// reader of a daemon's lines was too slow.
         unsent: u64,
         /// What could not even be recorded so far.
         losses: Losses,
     },
     /// The last line.
     End {
-        /// All checks that were made, exact.
+        /// All checks that were made, exact. Through a daemon: those that came and pass the filters, and all that
+        /// did not come (`unsent`).
         checks: u64,
         /// How many of them have a line.
         shown: u64,
@@ -133,6 +139,71 @@ pub struct NamespaceLine {
     pub level: u32,
 }
 
+impl CheckLine {
+    /// The check that the line tells, as far as it does. `None` if no check could have it.
+    pub fn single(self) -> Option<Single> {
+        let optional = |text: String| (!text.is_empty()).then_some(text);
+        let subject = SubjectRecord {
+            name: self.subject.name,
+            id: self.subject.id,
+            image: self.subject.image,
+            compose_project: optional(self.subject.compose_project),
+            compose_service: optional(self.subject.compose_service),
+            pod: self.subject.pod,
+            ..SubjectRecord::new(self.subject.kind)
+        };
+        let mut arguments = [0; 6];
+        for (argument, text) in arguments.iter_mut().zip(&self.arguments) {
+            *argument = u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()?;
+        }
+        let capability: Capability = self.capability.parse().ok()?;
+        let mut record = CheckRecord::new(CheckIdentity {
+            capability,
+            outcome: self.outcome,
+            asker: Asker {
+                exe: self.exe,
+                comm: self.comm,
+                setup: self.setup,
+            },
+            place: self.place,
+            inner_credentials: false,
+            credentials: self.credentials,
+            options: None,
+            syscall: self.syscall,
+            operation: 0,
+            callers: self.callers,
+        });
+        record.count = 1;
+        record.returned(self.result);
+        record.add_sample(Sample {
+            arguments,
+            object: None,
+            second: self.second,
+            owner: None,
+            ids: self.ids,
+            result: self.result,
+        });
+        Some(Single {
+            time: self.time.parse().ok()?,
+            subject: Arc::new(subject),
+            pid: self.pid,
+            tid: self.tid,
+            record,
+            object: self.object,
+            judgement: Judgement {
+                verdict: self.verdict,
+                evidence: self.evidence,
+                satisfied_by: capability.into(),
+                reason: self.reason,
+            },
+            target_namespace: self.asked_in.inode,
+            target_level: self.asked_in.level,
+            credentials_namespace: self.credentials_of.inode,
+            credentials_level: self.credentials_of.level,
+        })
+    }
+}
+
 impl Line {
     /// The first line.
     pub fn begin(hook: Hook, watching: &str) -> Self {
@@ -200,13 +271,13 @@ impl Line {
     }
 
     /// The last line.
-    pub fn end(checks: u64, shown: u64, finished: &Finished) -> Self {
+    pub fn end(shown: u64, summary: &Summary) -> Self {
         Self::End {
-            checks,
+            checks: summary.checks,
             shown,
-            unsent: finished.missing.unsent,
-            losses: finished.ledger.session.losses.clone(),
-            duration_s: Seconds::from_millis(finished.ledger.session.duration_ms),
+            unsent: summary.missing.unsent,
+            losses: summary.missing.losses.clone(),
+            duration_s: Seconds::from_millis(summary.duration_ms),
         }
     }
 

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::{
     advise::Verdict,
     session::single::Single,
-    watch::source::{Finished, Message, Missing},
+    watch::source::{Message, Missing, Summary},
 };
 
 /// Distinct checks that are remembered for [`Choice::unique`].
@@ -132,7 +132,7 @@ impl<W: Write + AsFd> Lines<W> {
         if missing == self.missing {
             return ControlFlow::Continue(());
         }
-        let more = missing.unsent - self.missing.unsent;
+        let more = missing.unsent.saturating_sub(self.missing.unsent);
         let is_new_loss = missing.losses != self.missing.losses;
         self.missing = missing;
         if self.form == Form::Json {
@@ -176,24 +176,10 @@ impl<W: Write + AsFd> Lines<W> {
     /// # Errors
     ///
     /// Something could not be written, now or before; nobody to read it is no error.
-    pub fn end(mut self, finished: &Finished) -> io::Result<()> {
-        let checks = finished
-            .ledger
-            .subjects
-            .iter()
-            .flat_map(|subject| &subject.checks)
-            .map(|check| check.count)
-            .sum::<u64>()
-            + finished
-                .ledger
-                .session
-                .unattributed
-                .iter()
-                .map(|(_, count)| count)
-                .sum::<u64>();
+    pub fn end(mut self, summary: &Summary) -> io::Result<()> {
         match self.form {
             Form::Json => {
-                let line = json::Line::end(checks, self.written, finished);
+                let line = json::Line::end(self.written, summary);
                 let _ = self.line(&line.text());
             }
             Form::Plain => {
@@ -203,15 +189,16 @@ impl<W: Write + AsFd> Lines<W> {
                     hidden => format!(", {hidden} without consequence hidden (--all)"),
                 };
                 tell(&format!(
-                    "{checks} checks in {:.1} s: {} shown{hidden}{}",
-                    finished.ledger.session.duration_ms as f64 / 1000.0,
+                    "{} checks in {:.1} s: {} shown{hidden}{}",
+                    summary.checks,
+                    summary.duration_ms as f64 / 1000.0,
                     self.written,
-                    match finished.missing.unsent {
+                    match summary.missing.unsent {
                         0 => String::new(),
                         unsent => format!(", {unsent} too many to be shown"),
                     }
                 ));
-                let losses = &finished.ledger.session.losses;
+                let losses = &summary.missing.losses;
                 if !losses.is_none() {
                     tell(&format!("INCOMPLETE: lost {losses}"));
                 }

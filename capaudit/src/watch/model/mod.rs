@@ -29,7 +29,7 @@ use crate::{
             stream::Stream,
             table::{Choice, Grouping, Row, Sorting, leaf_key, rows},
         },
-        source::{Message, Missing},
+        source::{Ending, Message, Missing},
         state::{Leaf, State},
     },
 };
@@ -220,11 +220,16 @@ impl Model {
             Message::State(state) => self.show(*state),
             Message::Missing(missing) => self.missing = missing,
             Message::Output(bytes) => self.wrote(&bytes),
-            Message::Ended(status) => {
-                self.ended = Some(match status.map(shell_status) {
-                    Some(0) => "the command succeeded".to_owned(),
-                    Some(status) => format!("the command failed with status {status}"),
-                    None => "all of it has ended".to_owned(),
+            Message::Ended(ending) => {
+                self.ended = Some(match ending {
+                    Ending::Command(status) if status.success() => {
+                        "the command succeeded".to_owned()
+                    }
+                    Ending::Command(status) => {
+                        format!("the command failed with status {}", shell_status(status))
+                    }
+                    Ending::Targets => "all of it has ended".to_owned(),
+                    Ending::Daemon => "the daemon has ended".to_owned(),
                 });
             }
             Message::Saved(saved) => {
