@@ -18,7 +18,7 @@ pub struct Tracing {
     #[arg(long, value_name = "KIB", default_value_t = 8192, value_parser = ring_size)]
     ring_buffer: u32,
 
-    /// Room for so many distinct checks, call sites and processes at a time (200 bytes each)
+    /// Room for so many distinct checks, call sites and processes at a time (400 bytes each)
     #[arg(long, value_name = "N", default_value_t = Settings::default().max_checks, value_parser = map_entries)]
     map_entries: u32,
 }

@@ -52,6 +52,9 @@ pub fn trials() -> Vec<Trial> {
 /// How long something may take to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a whole run may take.
+const LONGEST: Duration = Duration::from_secs(90);
+
 /// `capaudit run`, under way.
 struct Run {
     child: Child,
@@ -107,7 +110,14 @@ impl Run {
     /// Lets the command go on, if that was not done, and waits for the end.
     fn end(mut self) -> Result<Ended, Failed> {
         drop(self.input.take());
-        let status = self.child.wait()?;
+        let deadline = Instant::now() + LONGEST;
+        let status = loop {
+            match self.child.try_wait()? {
+                Some(status) => break status,
+                None => ensure(Instant::now() < deadline, "it does not end")?,
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
         Ok(Ended {
             status,
             report: report(&self.directory.path().join("report.json"))?,
