@@ -95,9 +95,7 @@ pub fn save(ledger: &Ledger, path: &Path) -> io::Result<()> {
 ///
 /// None that is known; serialisation might have one.
 pub fn to_bytes(ledger: &Ledger) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(ledger)?;
-    text.push(b'\n');
-    Ok(text)
+    Ok(crate::report::json(ledger)?.into_bytes())
 }
 
 /// Writes a file through a temporary one beside it, so that nobody ever sees half of it. It keeps owner and mode; a new

@@ -276,7 +276,7 @@ pub fn place_of(pid: u32, program: &str) -> Option<Identity> {
 
 /// The innermost systemd service in a line of /proc/PID/cgroup. Scopes are none: a login session holds whatever its
 /// user starts.
-fn unit_in(line: &str) -> Option<&str> {
+pub fn unit_in(line: &str) -> Option<&str> {
     line.trim_end()
         .rsplit('/')
         .find(|name| name.len() > ".service".len() && name.ends_with(".service"))
