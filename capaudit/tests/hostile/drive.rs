@@ -15,7 +15,7 @@ use proptest::{
 };
 
 /// Inputs of each target, if `PROPTEST_CASES` does not say.
-const INPUTS: u32 = 2000;
+const INPUTS: u32 = 256;
 /// What no input may take, however it is made: the targets' inputs are a few kilobytes.
 const PATIENCE: Duration = Duration::from_secs(5);
 

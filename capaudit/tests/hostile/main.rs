@@ -1,7 +1,7 @@
 //! Input that comes from outside, as somebody hostile would write it: nothing may panic, take long or be lost, and nothing
 //! that is shown may reach a terminal, a shell or a parser unescaped.
 //!
-//! Each target takes as many inputs as `PROPTEST_CASES` says, 2000 without it; `cargo xtask fuzz` is the long run
+//! Each target takes as many inputs as `PROPTEST_CASES` says, 256 without it; `cargo xtask fuzz` is the long run
 //! (docs/fuzzing.md).
 
 mod drive;
