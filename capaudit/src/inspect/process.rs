@@ -151,6 +151,13 @@ pub fn of_process(pid: u32) -> io::Result<Vec<Task>> {
     Ok(tasks)
 }
 
+/// What a process's status tells; `None` if it is gone.
+pub fn status_of(pid: u32) -> Option<Status> {
+    // Names are bytes.
+    let bytes = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    Status::parse(&String::from_utf8_lossy(&bytes)).ok()
+}
+
 /// Whether a process of /proc could not be read because it has ended: ENOENT, or ESRCH from a file that was open.
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
