@@ -2,9 +2,11 @@
 
 use std::io;
 
+use super::{Exit, complain};
 use crate::{
     launch::Signals,
     probe::{Hook, Settings},
+    session::observation::{AttachError, ObservationError},
 };
 
 /// How the kernel is watched.
@@ -41,6 +43,27 @@ pub fn with_signals<F: Future>(work: impl FnOnce(Signals) -> F) -> io::Result<F:
         .enable_all()
         .build()?;
     Ok(runtime.block_on(work(signals)))
+}
+
+/// How capaudit ends if nothing can be observed, for which the reason was told already; tells what to do.
+pub fn of_observation(error: &ObservationError) -> Exit {
+    match error {
+        ObservationError::Probe(_) => see_doctor(),
+        ObservationError::System { .. } => Exit::CannotTrace,
+    }
+}
+
+/// The same if what runs already cannot be observed.
+pub fn of_attach(error: &AttachError) -> Exit {
+    match error {
+        AttachError::Probe(_) => see_doctor(),
+        AttachError::Target(_) => Exit::Usage,
+    }
+}
+
+fn see_doctor() -> Exit {
+    complain("`capaudit doctor` tells what is missing and how to mend it");
+    Exit::CannotTrace
 }
 
 /// The kernel wants a power of two and at least a page.
