@@ -1,4 +1,4 @@
-//! `cargo xtask lint`: formatting and clippy, warnings being errors.
+//! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{command, project};
 
-/// Check formatting and lints of the workspace and the formatting of the BPF crate
+/// Check formatting, lints and documentation of the workspace and the formatting of the BPF crate
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -29,7 +29,7 @@ pub fn run(_: &Args) -> Result<()> {
     Ok(())
 }
 
-fn checks() -> [(&'static str, Command); 3] {
+fn checks() -> [(&'static str, Command); 4] {
     let cargo = |arguments: &[&str]| {
         let mut cargo = project::cargo();
         cargo.args(arguments);
@@ -37,6 +37,8 @@ fn checks() -> [(&'static str, Command); 3] {
     };
     let mut bpf = cargo(&["fmt", "--check"]);
     bpf.current_dir(project::root().join("capaudit-ebpf"));
+    let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
     [
         ("format", cargo(&["fmt", "--all", "--check"])),
         ("format of the BPF crate", bpf),
@@ -52,5 +54,6 @@ fn checks() -> [(&'static str, Command); 3] {
                 "warnings",
             ]),
         ),
+        ("documentation", doc),
     ]
 }

@@ -5,6 +5,7 @@ mod capability;
 mod command;
 mod corpus;
 mod docker;
+mod fuzz;
 mod grantable;
 mod images;
 mod kernels;
@@ -34,6 +35,7 @@ enum Chore {
     Images(images::Args),
     Test(test::Args),
     Lint(lint::Args),
+    Fuzz(fuzz::Args),
     Corpus(corpus::Args),
     Verify(corpus::verified::Args),
     Kernels(kernels::Args),
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Chore::Images(args) => images::run(&args).map(success),
         Chore::Test(args) => test::run(&args),
         Chore::Lint(args) => lint::run(&args).map(success),
+        Chore::Fuzz(args) => fuzz::run(&args).map(success),
         Chore::Corpus(args) => corpus::run(&args).map(success),
         Chore::Verify(args) => corpus::verified::run(&args).map(success),
         Chore::Bench(args) => bench::run(&args).map(success),
@@ -65,4 +68,16 @@ fn main() -> ExitCode {
 
 fn success((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

@@ -1,7 +1,7 @@
 //! Policy: what the facts of a ledger mean. Pure functions of facts; no kernel, no clock, no files.
 //!
 //! [`judge`] says of each single fact whether it is a need, and which capabilities would satisfy it;
-//! [`cover`] finds the least powerful set that satisfies all of them; [`subject`] tells it per capability.
+//! `cover` finds the least powerful set that satisfies all of them; `subject` tells it per capability.
 
 mod cover;
 mod judge;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     check::{self, Level, Outcome},
     manifest,
-    report::{Report, Style},
+    report::{self, Report, Style},
 };
 
 /// How findings are shown.
@@ -99,15 +99,11 @@ fn show(arguments: &Arguments, outcome: &Outcome) -> io::Result<()> {
             };
             check::text(outcome, style)
         }
-        Format::Sarif => pretty(&check::sarif(outcome))?,
+        Format::Sarif => report::json(&check::sarif(outcome))?,
         Format::Junit => check::junit(outcome, arguments.level).map_err(io::Error::other)?,
-        Format::Json => pretty(&for_programs(outcome))?,
+        Format::Json => report::json(&for_programs(outcome))?,
     };
     deliver(&rendered, arguments.output.as_deref(), io::stdout())
-}
-
-fn pretty(value: &serde_json::Value) -> io::Result<String> {
-    Ok(format!("{}\n", serde_json::to_string_pretty(value)?))
 }
 
 /// Contract `capaudit.check/1`.

@@ -6,12 +6,9 @@ use super::{
     Exit,
     attach::duration,
     complain,
-    tracing::{Tracing, with_signals},
+    tracing::{Tracing, of_attach, of_observation, with_signals},
 };
-use crate::{
-    daemon::{self, DaemonError, Plan, SOCKET, STATE},
-    session::observation::{AttachError, ObservationError},
-};
+use crate::daemon::{self, DaemonError, Plan, SOCKET, STATE};
 
 /// Observe every container, for days: those that run and those that start.
 ///
@@ -66,12 +63,8 @@ pub fn run(arguments: Arguments) -> Exit {
         Ok(Err(error)) => {
             complain(&error);
             match error {
-                DaemonError::Observation(ObservationError::Probe(_))
-                | DaemonError::Attach(AttachError::Probe(_)) => {
-                    complain("`capaudit doctor` tells what is missing and how to mend it");
-                    Exit::CannotTrace
-                }
-                DaemonError::Observation(_) | DaemonError::Attach(_) => Exit::CannotTrace,
+                DaemonError::Observation(error) => of_observation(&error),
+                DaemonError::Attach(error) => of_attach(&error),
                 DaemonError::Load(_) | DaemonError::Elsewhere(..) | DaemonError::System { .. } => {
                     Exit::Usage
                 }

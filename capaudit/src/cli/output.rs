@@ -39,8 +39,8 @@ pub fn print(text: &str, otherwise: Exit) -> Exit {
 
 /// Prints a value as JSON on standard output.
 pub fn print_json(value: &impl Serialize, otherwise: Exit) -> Exit {
-    match serde_json::to_string_pretty(value) {
-        Ok(json) => print(&format!("{json}\n"), otherwise),
+    match crate::report::json(value) {
+        Ok(json) => print(&json, otherwise),
         Err(error) => {
             complain(&error);
             Exit::Usage

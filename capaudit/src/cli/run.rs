@@ -5,14 +5,11 @@ use std::{ffi::OsString, io, path::PathBuf};
 use super::{
     Exit, complain,
     report::Presentation,
-    tracing::{Tracing, with_signals},
+    tracing::{Tracing, of_attach, of_observation, with_signals},
 };
 use crate::{
     launch::end_like,
-    session::{
-        audit::{AuditError, Plan, audit},
-        observation::{AttachError, ObservationError},
-    },
+    session::audit::{AuditError, Plan, audit},
 };
 
 /// Run a command and audit it, all its descendants, and every container that starts meanwhile.
@@ -87,27 +84,12 @@ pub fn run(arguments: Arguments) -> Exit {
     end_like(outcome.status)
 }
 
-fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .any(|error| error.kind() == io::ErrorKind::OutOfMemory)
-}
-
 /// What an audit's error means to whoever started it; complains.
 pub(super) fn of_error(error: &AuditError) -> Exit {
     complain(error);
     match error {
-        AuditError::Observation(ObservationError::Probe(_))
-        | AuditError::Attach(AttachError::Probe(_)) => {
-            complain(if is_out_of_memory(error) {
-                "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries"
-            } else {
-                "`capaudit doctor` tells what is missing and how to mend it"
-            });
-            Exit::CannotTrace
-        }
-        AuditError::Observation(ObservationError::System { .. }) => Exit::CannotTrace,
-        AuditError::Attach(AttachError::Target(_)) => Exit::Usage,
+        AuditError::Observation(error) => of_observation(error),
+        AuditError::Attach(error) => of_attach(error),
         AuditError::Command { error, .. } if error.kind() == io::ErrorKind::NotFound => {
             Exit::NotFound
         }

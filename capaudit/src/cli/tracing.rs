@@ -2,9 +2,11 @@
 
 use std::io;
 
+use super::{Exit, complain};
 use crate::{
     launch::Signals,
-    probe::{Hook, Settings},
+    probe::{Hook, ProbeError, Settings},
+    session::observation::{AttachError, ObservationError},
 };
 
 /// How the kernel is watched.
@@ -58,6 +60,37 @@ fn map_entries(text: &str) -> Result<u32, String> {
         return Err(format!("{entries} is not from 1024 to {}", 1 << 22));
     }
     Ok(entries)
+}
+
+/// How capaudit ends if nothing can be observed, for which the reason was told already; tells what to do.
+pub fn of_observation(error: &ObservationError) -> Exit {
+    match error {
+        ObservationError::Probe(error) => of_probe(error),
+        ObservationError::System { .. } => Exit::CannotTrace,
+    }
+}
+
+/// The same if what runs already cannot be observed.
+pub fn of_attach(error: &AttachError) -> Exit {
+    match error {
+        AttachError::Probe(error) => of_probe(error),
+        AttachError::Target(_) => Exit::Usage,
+    }
+}
+
+fn of_probe(error: &ProbeError) -> Exit {
+    complain(if is_out_of_memory(error) {
+        "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries"
+    } else {
+        "`capaudit doctor` tells what is missing and how to mend it"
+    });
+    Exit::CannotTrace
+}
+
+fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| error.kind() == io::ErrorKind::OutOfMemory)
 }
 
 /// The kernel wants a power of two and at least a page.

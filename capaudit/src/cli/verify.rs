@@ -7,7 +7,7 @@ use crate::{
     capability::CapSet,
     launch::{Signals, end_like},
     ledger,
-    report::Style,
+    report::{self, Style},
     verify::{self, ExecuteError, Plan, Source, Verified, VerifyError, Via, progress::Terminal},
 };
 
@@ -146,11 +146,7 @@ fn show(arguments: &Arguments, verified: &Verified) -> io::Result<()> {
     let rendered = |style| -> io::Result<String> {
         Ok(match arguments.format {
             Format::Text => verify::text(verified, style, arguments.all),
-            Format::Json => {
-                let mut json = serde_json::to_string_pretty(verified)?;
-                json.push('\n');
-                json
-            }
+            Format::Json => report::json(verified)?,
         })
     };
     match &arguments.output {

@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use super::{DaemonError, Question, ledger};
 use crate::{
     ledger::{Kind, Ledger},
-    report::Report,
+    report::{Report, sanitize},
 };
 
 /// How long a connection may take.
@@ -120,8 +120,9 @@ struct Answered {
     outcome: &'static str,
 }
 
-/// The metrics of a ledger in OpenMetrics' text format.
-fn text(ledger: &Ledger) -> String {
+/// The metrics of a ledger in OpenMetrics' text format. Its own escapes are for quotes and line breaks only: names are made
+/// safe for a terminal before.
+pub fn text(ledger: &Ledger) -> String {
     let report = Report::of(ledger);
     let checks = Family::<Answered, Counter<u64, AtomicU64>>::default();
     let needed = Family::<OfCapability, Gauge>::default();
@@ -138,10 +139,10 @@ fn text(ledger: &Ledger) -> String {
                     Kind::Container => "container",
                     Kind::Process => "process",
                 },
-                name: subject.name.clone(),
-                image: subject.image.clone(),
-                project: subject.compose_project.clone(),
-                service: subject.compose_service.clone(),
+                name: sanitize(&subject.name),
+                image: sanitize(&subject.image),
+                project: sanitize(&subject.compose_project),
+                service: sanitize(&subject.compose_service),
             },
             capability: capability.to_owned(),
         };
@@ -222,7 +223,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains(r#"capaudit_granted{kind="container",name="a\"} 1\nevil{x=\"","#),
+            text.contains(r#"capaudit_granted{kind="container",name="a\"} 1\\u{a}evil{x=\"","#),
             "{text}"
         );
         assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");

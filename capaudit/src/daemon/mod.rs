@@ -3,9 +3,9 @@
 //! One loop owns everything; the [`socket`] and [`metrics`] tasks send it questions.
 
 pub mod client;
-mod metrics;
+pub mod metrics;
 mod peer;
-mod socket;
+pub mod socket;
 mod state;
 mod watchers;
 
@@ -92,7 +92,8 @@ impl DaemonError {
 }
 
 /// A question to the loop.
-enum Question {
+#[derive(Debug)]
+pub enum Question {
     /// All totals.
     Ledger(oneshot::Sender<Ledger>),
     /// Single checks from now on; `None` if too many ask for that.

@@ -12,13 +12,17 @@ use std::{io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use nix::unistd::{Gid, Uid, chown};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader, split,
+    },
+    net::UnixListener,
     sync::mpsc,
     time::timeout,
 };
 
-use super::{DaemonError, Question, ledger, peer::Allowed, subscription};
+pub use super::Question;
+use super::{DaemonError, ledger, peer::Allowed, subscription};
 use crate::ledger::to_bytes;
 
 /// Bytes of a question at most.
@@ -91,15 +95,21 @@ impl Listener {
     }
 }
 
-async fn answer(
-    mut stream: UnixStream,
+/// Reads one question and answers it; `allowed` is whether the peer may ask.
+///
+/// # Errors
+///
+/// The peer is gone.
+pub async fn answer(
+    stream: impl AsyncRead + AsyncWrite,
     allowed: bool,
     ask: &mpsc::Sender<Question>,
 ) -> io::Result<()> {
-    let mut question = String::new();
-    let (reader, mut writer) = stream.split();
+    let mut question = Vec::new();
+    let (reader, mut writer) = split(stream);
     let mut reader = BufReader::new(reader.take(LONGEST));
-    timeout(PATIENCE, reader.read_line(&mut question)).await??;
+    timeout(PATIENCE, reader.read_until(b'\n', &mut question)).await??;
+    let question = String::from_utf8_lossy(&question);
     let answer = match (allowed, question.trim_end()) {
         (false, _) => refusal("you may not ask: be root, or in the daemon's group"),
         (true, LEDGER) => match ledger(ask).await {

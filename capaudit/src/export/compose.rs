@@ -43,7 +43,8 @@ fn service_text(text: &mut String, service: &Workload) {
             } else {
                 String::new()
             };
-            let _ = writeln!(text, "      - {}{mark}", capability.name());
+            // One that has no name yet is a number, which compose would not take for a name.
+            let _ = writeln!(text, "      - {}{mark}", scalar(capability.name()));
         }
     }
     if service.no_new_privileges_is_safe {

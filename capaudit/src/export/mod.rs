@@ -15,7 +15,7 @@ mod yaml;
 
 use crate::{
     check,
-    report::{Report, Style, text},
+    report::{Report, Style, json, text},
 };
 
 /// The formats of `run --format`, `report --format` and `export FORMAT`.
@@ -56,11 +56,7 @@ impl Format {
     pub fn render(self, report: &Report, style: Style, all: bool) -> serde_json::Result<String> {
         Ok(match self {
             Self::Text => text(report, style, all),
-            Self::Json => {
-                let mut json = serde_json::to_string_pretty(report)?;
-                json.push('\n');
-                json
-            }
+            Self::Json => json(report)?,
             Self::Markdown => markdown::page(report),
             Self::Compose => comment::warnings(report) + &compose::snippet(report),
             Self::Docker => docker::options(report),
@@ -69,10 +65,7 @@ impl Format {
             Self::Systemd => systemd::drop_ins(report),
             Self::Setcap => setcap::dockerfile(report),
             Self::Oci => oci::fragments(report)?,
-            Self::Sarif => {
-                let log = check::sarif(&check::own_grants(report));
-                format!("{}\n", serde_json::to_string_pretty(&log)?)
-            }
+            Self::Sarif => json(&check::sarif(&check::own_grants(report)))?,
             Self::Junit => check::junit(&check::own_grants(report), check::Level::Warning)
                 .map_err(serde::ser::Error::custom)?,
         })

@@ -14,7 +14,10 @@ use serde_json::{ser::PrettyFormatter, value::RawValue};
 use thiserror::Error;
 
 use super::workload::{Workload, containers};
-use crate::{capability::Capability, report::Report};
+use crate::{
+    capability::Capability,
+    report::{Report, json},
+};
 
 /// Why a file cannot be patched.
 #[derive(Debug, Error)]
@@ -80,9 +83,7 @@ pub fn fragments(report: &Report) -> serde_json::Result<String> {
             (workload.name, Fragment { process })
         })
         .collect();
-    let mut text = serde_json::to_string_pretty(&fragments)?;
-    text.push('\n');
-    Ok(text)
+    json(&fragments)
 }
 
 /// Puts the recommendation into a configuration and leaves everything else as it is, to the letter.

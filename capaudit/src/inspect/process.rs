@@ -42,6 +42,31 @@ impl Task {
     pub fn is_first(&self) -> bool {
         self.pid == self.tid
     }
+
+    /// What `status` and `stat` tell; `None` if they are not the kernel's.
+    pub fn parse(pid: u32, tid: u32, status: &str, stat: &str) -> Option<Self> {
+        /// include/linux/sched.h
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        let status = Status::parse(status).ok()?;
+        // The name in parentheses may itself hold parentheses and blanks.
+        let (_pid_and_name, rest) = stat.rsplit_once(')')?;
+        // proc_pid_stat(5): state, ppid, pgrp, session, tty_nr, tpgid, flags.
+        let fields: Vec<&str> = rest.split_ascii_whitespace().take(7).collect();
+        let flags: u32 = fields.get(6)?.parse().ok()?;
+        Some(Self {
+            pid,
+            tid,
+            holds: Holds::of(&status)?,
+            users: status.users?,
+            no_new_privileges: status.no_new_privileges,
+            seccomp: status.seccomp,
+            command: status.name?,
+            user_namespace: None,
+            container: None,
+            kernel_thread: flags & PF_KTHREAD != 0,
+            defunct: matches!(fields.first(), Some(&("Z" | "X"))),
+        })
+    }
 }
 
 /// The five sets of a task.
@@ -126,6 +151,13 @@ pub fn of_process(pid: u32) -> io::Result<Vec<Task>> {
     Ok(tasks)
 }
 
+/// What a process's status tells; `None` if it is gone.
+pub fn status_of(pid: u32) -> Option<Status> {
+    // Names are bytes.
+    let bytes = std::fs::read(format!("/proc/{pid}/status")).ok()?;
+    Status::parse(&String::from_utf8_lossy(&bytes)).ok()
+}
+
 /// Whether a process of /proc could not be read because it has ended: ENOENT, or ESRCH from a file that was open.
 pub fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound
@@ -147,7 +179,7 @@ fn of_task(pid: u32, tid: u32) -> io::Result<Task> {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let (status, stat) = (read("status")?, read("stat")?);
-    let mut task = task(pid, tid, &status, &stat)
+    let mut task = Task::parse(pid, tid, &status, &stat)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not as Linux writes it"))?;
     task.user_namespace = namespace_inode(&place, "user");
     task.container = read("cgroup")
@@ -155,31 +187,6 @@ fn of_task(pid: u32, tid: u32) -> io::Result<Task> {
         .lines()
         .find_map(ContainerId::from_path);
     Ok(task)
-}
-
-/// What `status` and `stat` tell; `None` if they are not the kernel's.
-fn task(pid: u32, tid: u32, status: &str, stat: &str) -> Option<Task> {
-    /// include/linux/sched.h
-    const PF_KTHREAD: u32 = 0x0020_0000;
-    let status = Status::parse(status).ok()?;
-    // The name in parentheses may itself hold parentheses and blanks.
-    let (_pid_and_name, rest) = stat.rsplit_once(')')?;
-    // proc_pid_stat(5): state, ppid, pgrp, session, tty_nr, tpgid, flags.
-    let fields: Vec<&str> = rest.split_ascii_whitespace().take(7).collect();
-    let flags: u32 = fields.get(6)?.parse().ok()?;
-    Some(Task {
-        pid,
-        tid,
-        holds: Holds::of(&status)?,
-        users: status.users?,
-        no_new_privileges: status.no_new_privileges,
-        seccomp: status.seccomp,
-        command: status.name?,
-        user_namespace: None,
-        container: None,
-        kernel_thread: flags & PF_KTHREAD != 0,
-        defunct: matches!(fields.first(), Some(&("Z" | "X"))),
-    })
 }
 
 /// Which threads are wanted.
@@ -260,7 +267,7 @@ mod tests {
     }
 
     fn of(pid: u32, tid: u32, effective: u64) -> Task {
-        task(
+        Task::parse(
             pid,
             tid,
             &status(effective),
@@ -275,9 +282,9 @@ mod tests {
         assert_eq!(task.command, "a)b (c");
         assert_eq!(task.holds.effective.bits(), 0x21);
         assert!(!task.kernel_thread && !task.defunct);
-        let kernels = super::task(2, 2, &status(1), "2 (kthreadd) S 0 0 0 0 -1 2129984 0").unwrap();
+        let kernels = Task::parse(2, 2, &status(1), "2 (kthreadd) S 0 0 0 0 -1 2129984 0").unwrap();
         assert!(kernels.kernel_thread);
-        let ended = super::task(2, 2, &status(1), "2 (x) Z 0 0 0 0 -1 4194560 0").unwrap();
+        let ended = Task::parse(2, 2, &status(1), "2 (x) Z 0 0 0 0 -1 4194560 0").unwrap();
         assert!(ended.defunct);
     }
 
@@ -362,8 +369,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_stat_is_survived(stat in any::<String>(), status in any::<String>()) {
-            let _ = task(1, 1, &status, &stat);
-            let _ = task(1, 1, &self::status(1), &stat);
+            let _ = Task::parse(1, 1, &status, &stat);
+            let _ = Task::parse(1, 1, &self::status(1), &stat);
         }
     }
 }

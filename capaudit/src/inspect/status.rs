@@ -97,6 +97,8 @@ pub struct Status {
     pub name: Option<String>,
     /// Users.
     pub users: Option<Users>,
+    /// Process id of the parent; 0 for one that has none in the reader's pid namespace.
+    pub parent: Option<u32>,
     /// Whether execve can give no privileges any more.
     pub no_new_privileges: Option<bool>,
     /// Seccomp mode.
@@ -131,6 +133,7 @@ impl Status {
                 "Name" => {
                     status.name.get_or_insert_with(|| unescape(name));
                 }
+                "PPid" => status.parent = status.parent.or_else(|| value.parse().ok()),
                 "Uid" => status.users = status.users.or_else(|| users(value)),
                 "NoNewPrivs" => {
                     status.no_new_privileges = status.no_new_privileges.or(match value {
@@ -222,7 +225,7 @@ mod tests {
     use super::*;
     use crate::capability::DOCKER_DEFAULT;
 
-    const NGINX: &str = "Name:\tnginx\nUmask:\t0022\nUid:\t0\t33\t0\t33\nGid:\t0\t0\t0\t0\nCapInh:\t0000000000000000\n\
+    const NGINX: &str = "Name:\tnginx\nUmask:\t0022\nPPid:\t7\nUid:\t0\t33\t0\t33\nGid:\t0\t0\t0\t0\nCapInh:\t0000000000000000\n\
         CapPrm:\t00000000a80425fb\nCapEff:\t00000000a80425fb\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n\
         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
 
@@ -232,6 +235,7 @@ mod tests {
         assert_eq!(status.name.as_deref(), Some("nginx"));
         let users = status.users.unwrap();
         assert_eq!((users.real, users.effective), (0, 33));
+        assert_eq!(status.parent, Some(7));
         assert_eq!(status.no_new_privileges, Some(true));
         assert_eq!(status.seccomp, Some(Seccomp::Filter));
         assert_eq!(status.set(SetName::Effective), Some(DOCKER_DEFAULT));

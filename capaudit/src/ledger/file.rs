@@ -101,9 +101,7 @@ pub fn save(ledger: &Ledger, path: &Path) -> io::Result<()> {
 ///
 /// None that is known; serialisation might have one.
 pub fn to_bytes(ledger: &Ledger) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(ledger)?;
-    text.push(b'\n');
-    Ok(text)
+    Ok(crate::report::json(ledger)?.into_bytes())
 }
 
 /// Saves a session that could not be saved where it was to be, where there may be room: it may have taken an hour to make.

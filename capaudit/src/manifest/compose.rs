@@ -7,6 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use indexmap::IndexMap;
+
 use super::{Platform, Words, Workload, allow::Lines, docker};
 use crate::yaml::{self, Document, Node, Place, Source, Stream, Unusable};
 
@@ -23,6 +25,8 @@ struct File {
     path: PathBuf,
     source: Source,
     stream: Stream,
+    /// Keys and bodies, by name.
+    services: IndexMap<String, (Rc<Node>, Rc<Node>)>,
 }
 
 /// One mapping that takes part in a service. Compose lays them over each other in this order; lists are joined.
@@ -68,6 +72,8 @@ pub struct Effective {
 
 /// Files that may be extended from one another: more is a mistake.
 const MOST_FILES: usize = 100;
+/// Services that may be extended one from another: more is a mistake.
+const MOST_EXTENDED: usize = 100;
 
 impl Project {
     /// Takes the texts of compose files, and reads those that they extend.
@@ -148,9 +154,9 @@ impl Project {
     pub fn services(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         for file in self.files.iter().take(self.given) {
-            for (name, ..) in file.services() {
-                if !names.contains(&name) {
-                    names.push(name);
+            for name in file.services.keys() {
+                if !names.contains(name) {
+                    names.push(name.clone());
                 }
             }
         }
@@ -178,17 +184,18 @@ impl Project {
         below: &mut Vec<(usize, String)>,
         layers: &mut Vec<Layer>,
     ) -> Result<(), Unusable> {
-        let Some((_, key, body)) = self.files[file]
-            .services()
-            .into_iter()
-            .find(|(name, ..)| name == service)
-        else {
+        let Some((key, body)) = self.files[file].services.get(service).cloned() else {
             return Ok(());
         };
         let unusable = |message| Unusable {
             place: self.source(file).place(key.span.start),
             message,
         };
+        if below.len() >= MOST_EXTENDED {
+            return Err(unusable(format!(
+                "more than {MOST_EXTENDED} services extend one another"
+            )));
+        }
         below.push((file, service.to_owned()));
         if let Some((other_file, other)) = self.files[file].extends(&body) {
             let other_file = match other_file {
@@ -390,27 +397,18 @@ impl File {
                 ));
             }
         }
+        let services = services(&stream);
         Ok(Self {
             path,
             source,
             stream,
+            services,
         })
     }
 
     fn document(&self) -> &Document {
         // There is exactly one: see new().
         &self.stream.documents[0]
-    }
-
-    /// Names, keys and bodies.
-    fn services(&self) -> Vec<(String, Rc<Node>, Rc<Node>)> {
-        let Some(services) = self.document().root.get("services") else {
-            return Vec::new();
-        };
-        let own = services.value.entries().iter().cloned();
-        own.filter_map(|(key, body)| Some((key.text()?.to_owned(), key, body)))
-            .filter(|(name, ..)| name != "<<")
-            .collect()
     }
 
     /// What a service extends: a file, if it is another one, and a service.
@@ -429,14 +427,28 @@ impl File {
     }
 
     fn extended_files(&self) -> Vec<(PathBuf, Place)> {
-        self.services()
-            .iter()
-            .filter_map(|(_, key, body)| {
+        self.services
+            .values()
+            .filter_map(|(key, body)| {
                 let (file, _) = self.extends(body)?;
                 Some((file?, self.source.place(key.span.start)))
             })
             .collect()
     }
+}
+
+/// Keys and bodies of a file's services, by name.
+fn services(stream: &Stream) -> IndexMap<String, (Rc<Node>, Rc<Node>)> {
+    let services = stream
+        .documents
+        .first()
+        .and_then(|document| document.root.get("services"));
+    services
+        .iter()
+        .flat_map(|services| services.value.entries())
+        .filter_map(|(key, body)| Some((key.text()?.to_owned(), (Rc::clone(key), Rc::clone(body)))))
+        .filter(|(name, _)| name != "<<")
+        .collect()
 }
 
 /// Reads compose files from disk.

@@ -37,6 +37,9 @@ const KIND_TYPE_TAG: u32 = 18;
 
 /// Deepest nesting of anonymous members and typedefs that is followed.
 const MAX_DEPTH: u32 = 16;
+/// Most members that are looked at for one: a structure of itself without names, of which no compiler knows, would else be
+/// looked through for ever.
+const MAX_MEMBERS: u32 = 1 << 16;
 
 /// The types of a kernel.
 pub struct KernelBtf {
@@ -141,18 +144,26 @@ impl KernelBtf {
                 Some((name, index)) => (name, index.trim_end_matches(']').parse().unwrap_or(0)),
                 None => (step, 0u32),
             };
-            let Some((offset, member)) = self.member(id, name, 0) else {
+            let Some((offset, member)) = self.member(id, name, 0, &mut { MAX_MEMBERS }) else {
                 return Ok(None);
             };
-            total += offset;
             id = member;
-            if index > 0 {
+            let within = if index > 0 {
                 let Some((element, _count)) = self.array(id) else {
                     return Ok(None);
                 };
-                total += index * self.size(element, 0);
                 id = element;
-            }
+                self.size(element, 0)
+                    .and_then(|size| index.checked_mul(size))
+            } else {
+                Some(0)
+            };
+            // Nothing of a kernel is so large that it would overflow.
+            let sum = within.and_then(|within| offset.checked_add(within));
+            let Some(sum) = sum.and_then(|sum| sum.checked_add(total)) else {
+                return Ok(None);
+            };
+            total = sum;
         }
         Ok(Some(total))
     }
@@ -167,7 +178,7 @@ impl KernelBtf {
             return Ok(None);
         };
         Ok(self
-            .member(id, member, 0)
+            .member(id, member, 0, &mut { MAX_MEMBERS })
             .and_then(|(_offset, member)| self.array(member))
             .map(|(_element, count)| count))
     }
@@ -196,7 +207,8 @@ impl KernelBtf {
         Ok(found)
     }
 
-    fn member(&self, id: u32, wanted: &str, depth: u32) -> Option<(u32, u32)> {
+    /// Offset and type of a member; `left` is how many members may still be looked at.
+    fn member(&self, id: u32, wanted: &str, depth: u32, left: &mut u32) -> Option<(u32, u32)> {
         if depth > MAX_DEPTH {
             return None;
         }
@@ -205,6 +217,7 @@ impl KernelBtf {
             return None;
         }
         for index in 0..record.length {
+            *left = left.checked_sub(1)?;
             let at = record.rest + 12 * index;
             let (name, member, offset) = (self.word(at)?, self.word(at + 4)?, self.word(at + 8)?);
             let bits = if record.flag {
@@ -213,8 +226,8 @@ impl KernelBtf {
                 offset
             };
             if name == 0 {
-                if let Some((inner, found)) = self.member(member, wanted, depth + 1) {
-                    return Some((bits / 8 + inner, found));
+                if let Some((inner, found)) = self.member(member, wanted, depth + 1, left) {
+                    return Some(((bits / 8).checked_add(inner)?, found));
                 }
             } else if self.string(name) == Some(wanted.as_bytes()) {
                 return Some((bits / 8, member));
@@ -230,16 +243,15 @@ impl KernelBtf {
             .flatten()
     }
 
-    fn size(&self, id: u32, depth: u32) -> u32 {
-        let Some((_name, record)) = self.resolve(id, 0).and_then(|id| self.record(id)) else {
-            return 0;
-        };
+    fn size(&self, id: u32, depth: u32) -> Option<u32> {
+        let (_name, record) = self.record(self.resolve(id, 0)?)?;
         match record.kind {
-            KIND_PTR => 8,
-            KIND_ARRAY if depth < MAX_DEPTH => self
-                .array(id)
-                .map_or(0, |(element, count)| count * self.size(element, depth + 1)),
-            _ => record.size_or_type,
+            KIND_PTR => Some(8),
+            KIND_ARRAY if depth < MAX_DEPTH => {
+                let (element, count) = self.array(id)?;
+                count.checked_mul(self.size(element, depth + 1)?)
+            }
+            _ => Some(record.size_or_type),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Mechanism: loads the BPF programs, chooses a hook, and hands out what they record.
 
-mod btf;
+pub mod btf;
 mod counts;
 pub mod decode;
 mod enforcer;

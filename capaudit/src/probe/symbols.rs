@@ -49,9 +49,9 @@ impl Symbols {
     pub fn parse(mut text: impl BufRead) -> io::Result<Self> {
         let mut symbols = Self::default();
         let (mut start, mut end) = (None, None);
-        let mut line = String::new();
-        while text.read_line(&mut line)? > 0 {
-            if let Some((address, name)) = function(&line) {
+        let mut line = Vec::new();
+        while text.read_until(b'\n', &mut line)? > 0 {
+            if let Some((address, name)) = std::str::from_utf8(&line).ok().and_then(function) {
                 match name {
                     "_stext" => start = Some(address),
                     "_etext" => end = Some(address),
@@ -115,7 +115,9 @@ impl Symbols {
 ///
 /// The file cannot be read.
 pub fn names_of_running_kernel() -> io::Result<HashSet<String>> {
-    Ok(names(&std::fs::read_to_string("/proc/kallsyms")?))
+    Ok(names(&String::from_utf8_lossy(&std::fs::read(
+        "/proc/kallsyms",
+    )?)))
 }
 
 fn names(text: &str) -> HashSet<String> {
@@ -150,6 +152,7 @@ mod tests {
              ffffffff81000080 T capable\n\
              ffffffff82000000 D data\n\
              nonsense\n\
+             ffffffff81000090 T \xff\n\
              0000000000000000 T hidden\n"[..],
         )?;
         assert_eq!(symbols.name(0xffff_ffff_8100_0084), Some("capable"));

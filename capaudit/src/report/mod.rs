@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use table::table;
-pub use terminal::{Style, is_unsafe, sanitize};
+pub use terminal::{Style, escape_json, is_unsafe, json, sanitize};
 pub use text::{hint, paragraph, text};
 
 use crate::{

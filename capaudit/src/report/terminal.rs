@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+
 /// Makes text safe for a terminal and for one line: control characters, characters that reorder or hide text
 /// (bidirectional overrides, zero-width and tag characters, line separators), what neither YAML nor XML may hold
 /// (U+FFFE and U+FFFF) and replaced bytes are shown as escapes. Process names, paths and container names come from whoever is audited.
@@ -16,6 +18,34 @@ pub fn sanitize(text: &str) -> String {
         }
     }
     safe
+}
+
+/// A value as JSON of several lines with a line break at its end, safe for a terminal: what serde_json does not escape by
+/// itself (U+007F to U+009F, what reorders or hides text) can only be in strings, and is escaped there.
+///
+/// # Errors
+///
+/// JSON cannot hold the value.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    let mut text = escape_json(&serde_json::to_string_pretty(value)?);
+    text.push('\n');
+    Ok(text)
+}
+
+/// JSON with everything unsafe in its strings escaped; its own line breaks stay.
+pub fn escape_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_unsafe(character) && character != '\n' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                // Writing to a string cannot fail.
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(character);
+        }
+    }
+    text
 }
 
 /// Whether a character could move a terminal or mislead a reader.
@@ -107,6 +137,18 @@ mod tests {
         assert_eq!(sanitize("a\x1b[31mb"), "a\\u{1b}[31mb");
         assert_eq!(sanitize("x\u{202e}y\nz"), "x\\u{202e}y\\u{a}z");
         assert_eq!(sanitize("grüße 漢字"), "grüße 漢字");
+    }
+
+    #[test]
+    fn json_is_read_back_and_controls_no_terminal() -> serde_json::Result<()> {
+        let value = ["a\u{9b}31m", "\u{2028}\u{e0041}\u{7f}", "é\n"];
+        let text = json(&value)?;
+        assert_eq!(
+            text,
+            "[\n  \"a\\u009b31m\",\n  \"\\u2028\\udb40\\udc41\\u007f\",\n  \"é\\n\"\n]\n"
+        );
+        assert_eq!(serde_json::from_str::<Vec<String>>(&text)?, value);
+        Ok(())
     }
 
     proptest! {

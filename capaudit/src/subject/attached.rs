@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::{
     capability::CapSet,
+    inspect::{process::status_of, status::SetName},
     ledger::Engine,
     probe::{mount_namespace_of, namespace_inode},
     subject::{Identity, UserNamespace, container::ContainerId, engine},
@@ -183,7 +184,7 @@ impl Attached {
         .ok()?;
         let text = pid.to_string();
         let read = |what: &str| std::fs::read(format!("/proc/{pid}/{what}")).ok();
-        let status = read("status")?;
+        let status = status_of(pid)?;
         let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
         let comm = read("comm")?;
         let identity = match self {
@@ -205,23 +206,11 @@ impl Attached {
                 level: user_namespace_level(pid)?,
             },
             engine: engine_of(pid),
-            bounding: CapSet::from_bits(field(&status, "CapBnd:", 16)?),
-            uid: u32::try_from(field(&status, "Uid:", 10)?).ok()?,
+            bounding: status.set(SetName::Bounding)?,
+            uid: status.users?.real,
             handle,
         })
     }
-}
-
-/// The first number of a line of /proc/PID/status. The first line, which holds the process's own name, cannot
-/// pretend to be another: the kernel escapes line ends in it (`proc_task_name`, fs/proc/array.c).
-fn field(status: &[u8], name: &str, base: u32) -> Option<u64> {
-    let line = status
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| line.strip_prefix(name.as_bytes()))?;
-    let word = line
-        .split(u8::is_ascii_whitespace)
-        .find(|word| !word.is_empty())?;
-    u64::from_str_radix(std::str::from_utf8(word).ok()?, base).ok()
 }
 
 async fn container(
@@ -276,7 +265,7 @@ pub fn place_of(pid: u32, program: &str) -> Option<Identity> {
 
 /// The innermost systemd service in a line of /proc/PID/cgroup. Scopes are none: a login session holds whatever its
 /// user starts.
-fn unit_in(line: &str) -> Option<&str> {
+pub fn unit_in(line: &str) -> Option<&str> {
     line.trim_end()
         .rsplit('/')
         .find(|name| name.len() > ".service".len() && name.ends_with(".service"))
@@ -294,7 +283,7 @@ fn engine_of(pid: u32) -> Option<Engine> {
 fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for pid in pids() {
-        if let Some(parent) = parent(pid) {
+        if let Some(parent) = status_of(pid).and_then(|status| status.parent) {
             children.entry(parent).or_default().push(pid);
         }
     }
@@ -308,11 +297,6 @@ fn tree(root: u32) -> Vec<u32> {
         next += 1;
     }
     found
-}
-
-fn parent(pid: u32) -> Option<u32> {
-    let status = std::fs::read(format!("/proc/{pid}/status")).ok()?;
-    u32::try_from(field(&status, "PPid:", 10)?).ok()
 }
 
 /// Processes of a cgroup's directory and of those below it.
@@ -403,15 +387,5 @@ mod tests {
         ] {
             assert_eq!(unit_in(line), unit, "{line}");
         }
-    }
-
-    #[test]
-    fn a_field_is_read_and_garbage_is_none() {
-        let status = b"Name:\tUid: 5\nPPid:\t7\nUid:\t0\t1\t2\t3\nCapBnd:\t000001ffffffffff\nX:\n";
-        assert_eq!(field(status, "Uid:", 10), Some(0));
-        assert_eq!(field(status, "PPid:", 10), Some(7));
-        assert_eq!(field(status, "CapBnd:", 16), Some(0x1ff_ffff_ffff));
-        assert_eq!(field(status, "X:", 10), None);
-        assert_eq!(field(status, "Y:", 10), None);
     }
 }

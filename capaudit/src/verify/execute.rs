@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     capability::own,
+    inspect::process::status_of,
     launch::{Arrived, Signals},
 };
 
@@ -317,16 +318,8 @@ fn children() -> Vec<Pid> {
         return Vec::new();
     };
     directory
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|pid| parent_of(*pid) == Some(own))
-        .map(Pid::from_raw)
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| status_of(*pid).and_then(|status| status.parent) == Some(own))
+        .filter_map(|pid| i32::try_from(pid).ok().map(Pid::from_raw))
         .collect()
-}
-
-/// The fourth field of /proc/PID/stat, of which the second, in parentheses, may hold anything.
-fn parent_of(pid: i32) -> Option<u32> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let text = std::str::from_utf8(text.get(end + 1..)?).ok()?;
-    text.split_ascii_whitespace().nth(1)?.parse().ok()
 }

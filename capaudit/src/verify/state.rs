@@ -13,6 +13,7 @@ use super::{enforce::Via, minimize::Outcome};
 use crate::{
     capability::CapSet,
     ledger::{self, Ledger},
+    report::json,
 };
 
 /// Names the format of the file.
@@ -250,9 +251,8 @@ fn write(path: &Path, kept: &Kept) -> Result<(), StateError> {
         path: path.to_owned(),
         error,
     };
-    let mut text = serde_json::to_vec_pretty(kept).map_err(|error| failed(error.into()))?;
-    text.push(b'\n');
-    ledger::write_whole(path, &text).map_err(failed)
+    let text = json(kept).map_err(|error| failed(error.into()))?;
+    ledger::write_whole(path, text.as_bytes()).map_err(failed)
 }
 
 #[cfg(test)]

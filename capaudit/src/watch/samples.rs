@@ -148,7 +148,7 @@ pub fn ledger(factor: u64) -> Ledger {
 
 /// The state after `factor` seconds.
 pub fn state(factor: u64) -> State {
-    State::of(&ledger(factor), Missing::default())
+    State::of(ledger(factor), Missing::default(), |_| false)
 }
 
 /// One check after another, of all subjects.

@@ -24,6 +24,7 @@ use crate::{
         observation::{AttachError, Observation, Origin, readable},
         single::Single,
     },
+    subject::{Identity, container::ContainerId},
     watch::{Plan, Scope, live, state::State},
 };
 
@@ -374,7 +375,11 @@ impl Running {
         }
         if flow.is_continue() && states && began >= self.next_state {
             let ledger = self.observation.snapshot(self.origin()).await?;
-            let state = State::of(&ledger, self.missing()?);
+            let tracker = self.observation.tracker();
+            let state = State::of(ledger, self.missing()?, |subject| {
+                ContainerId::new(&subject.id)
+                    .is_some_and(|id| !tracker.is_live(&Identity::Container(id)))
+            });
             self.next_state = began + STATE_EVERY.max(began.elapsed() * STATE_SHARE);
             flow = sink(Message::State(Box::new(state)));
         }

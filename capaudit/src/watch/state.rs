@@ -1,17 +1,21 @@
 //! What all checks add up to at one moment, and what they mean so far.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::{
     advise::{Evidence, Fact, Verdict, acted_upon, judge},
     capability::Capability,
-    ledger::{CheckRecord, Ledger, Outcome, SubjectRecord},
+    ledger::{CheckRecord, Kind, Ledger, Outcome, SubjectRecord, unite_by_image},
     report::{Report, SubjectReport},
     watch::source::Missing,
 };
 
 /// Leaves that are kept apart; the rest is in [`State::more`].
 const MOST_LEAVES: usize = 4096;
+/// Containers that have ended and are still listed by themselves; of more, those that asked last.
+const MOST_ENDED: usize = 100;
+/// What stands for the image of those of which it was never known.
+const UNKNOWN_IMAGE: &str = "ended containers";
 
 /// The totals, exact, and what they mean so far.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct State {
     pub leaves: Vec<Leaf>,
     /// Leaves beyond those, of the fewest checks.
     pub more: usize,
+    /// Containers that ended so long ago that they are not told apart any more.
+    pub forgotten: usize,
     /// All checks, also those of `more` and those that no subject is known of.
     pub checks: u64,
     /// Refused ones among them, as far as subjects are known.
@@ -72,8 +78,15 @@ impl Leaf {
 }
 
 impl State {
-    /// Judges a ledger so far.
-    pub fn of(ledger: &Ledger, missing: Missing) -> Self {
+    /// Judges a ledger so far. Of the containers that have ended, which `has_ended` tells, those that asked last are listed
+    /// by themselves.
+    pub fn of(
+        mut ledger: Ledger,
+        missing: Missing,
+        has_ended: impl Fn(&SubjectRecord) -> bool,
+    ) -> Self {
+        let forgotten = forget(&mut ledger, has_ended);
+        let ledger = &ledger;
         let report = Report::of(ledger);
         let mut leaves = Vec::new();
         for (index, subject) in ledger.subjects.iter().enumerate() {
@@ -94,11 +107,41 @@ impl State {
             report,
             leaves,
             more,
+            forgotten,
             checks: known + lost,
             denied,
             missing,
         }
     }
+}
+
+/// Forgets which the containers were that ended longest ago, as far as they are too many: they become one for each
+/// service, pod or image, so that what is watched for days stays legible, and none of their needs is lost. Says how many.
+fn forget(ledger: &mut Ledger, has_ended: impl Fn(&SubjectRecord) -> bool) -> usize {
+    let mut ended: Vec<(u64, usize)> = ledger
+        .subjects
+        .iter()
+        .enumerate()
+        .filter(|(_, subject)| subject.kind == Kind::Container && has_ended(subject))
+        .map(|(place, subject)| {
+            let last = subject.checks.iter().map(|check| check.last_ms).max();
+            (last.unwrap_or(0), place)
+        })
+        .collect();
+    ended.sort_unstable();
+    ended.truncate(ended.len().saturating_sub(MOST_ENDED));
+    let places: HashSet<usize> = ended.iter().map(|(_, place)| *place).collect();
+    let mut place = 0..;
+    let forgotten = ledger.subjects.extract_if(.., |subject| {
+        let is_forgotten = place.next().is_some_and(|place| places.contains(&place));
+        if is_forgotten && subject.image.is_empty() {
+            UNKNOWN_IMAGE.clone_into(&mut subject.image);
+        }
+        is_forgotten
+    });
+    let forgotten = unite_by_image(forgotten.collect());
+    ledger.subjects.extend(forgotten);
+    ended.len()
 }
 
 fn leaves_of(
@@ -175,4 +218,49 @@ fn leaves_of(
         .collect();
     leaves.sort_by(|a, b| (&a.program, a.capability).cmp(&(&b.program, b.capability)));
     leaves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::watch::samples;
+
+    #[test]
+    fn containers_that_ended_long_ago_become_one_and_none_of_their_needs_is_lost() {
+        let mut ledger = samples::ledger(1);
+        let container = |subject: &SubjectRecord| subject.kind == Kind::Container;
+        ledger.subjects.retain(container);
+        ledger.subjects.truncate(1);
+        let like = ledger.subjects.clone();
+        ledger.subjects.clear();
+        for number in 0..MOST_ENDED as u64 + 7 {
+            for mut subject in like.clone() {
+                subject.name = format!("c{number}");
+                subject.id = number.to_string();
+                (subject.compose_service, subject.pod) = (None, None);
+                subject.image = if number % 2 == 0 { "a:1" } else { "" }.to_owned();
+                for check in &mut subject.checks {
+                    check.last_ms = number;
+                }
+                ledger.subjects.push(subject);
+            }
+        }
+        let all = State::of(ledger.clone(), Missing::default(), |_| false);
+        let some = State::of(ledger, Missing::default(), |subject| subject.name != "c0");
+        assert_eq!((all.forgotten, some.forgotten), (0, 6));
+        let names: Vec<&str> = some
+            .report
+            .subjects
+            .iter()
+            .map(|subject| subject.name.as_str())
+            .collect();
+        assert_eq!(names.len(), 1 + MOST_ENDED + 2);
+        // c0 runs, and c7 asked later than c6.
+        assert_eq!(names[..2], ["c0", "c7"]);
+        assert_eq!(names[MOST_ENDED + 1..], [UNKNOWN_IMAGE, "a:1"]);
+        assert!(all.denied > 0);
+        assert_eq!((some.checks, some.denied), (all.checks, all.denied));
+        let needs = |state: &State| state.report.subjects.last().map(|it| it.cap_add.clone());
+        assert_eq!(needs(&some), needs(&all));
+    }
 }

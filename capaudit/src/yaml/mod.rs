@@ -64,7 +64,23 @@ pub struct Node {
     pub tag: Option<String>,
     /// What it is.
     pub kind: Kind,
+    reach: Reach,
 }
+
+/// How far it is from a node to the last of what it stands for. What goes through nodes calls itself, and aliases make a few
+/// lines stand for more than a stack or anybody's time has room for: both are bounded when a file is read.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reach {
+    /// Nodes within each other, through aliases as well.
+    depth: usize,
+    /// Mappings that are looked into for a key that is in none: itself, and what it takes over.
+    mappings: usize,
+}
+
+/// Nodes within each other: the parser's own limit is half of it, without aliases.
+const DEEPEST: usize = 512;
+/// Mappings that one takes over, and those that they take over.
+const MOST_MERGED: usize = 10_000;
 
 /// What a node is.
 #[derive(Clone, Debug)]
@@ -205,7 +221,8 @@ fn is_merge(key: &Node) -> bool {
 ///
 /// # Errors
 ///
-/// It is no YAML, has a key twice in one mapping, or an anchor whose value contains itself.
+/// It is no YAML, has a key twice in one mapping, or an anchor whose value contains itself, or is one of those texts that
+/// stand for more than anybody writes.
 pub fn parse(source: &Source) -> Result<Stream, Unusable> {
     let options = options! { emit_anchor_events: true };
     let mut builder = Builder::new(source);
@@ -288,6 +305,7 @@ impl<'a> Builder<'a> {
                 anchor: None,
                 tag: tag.clone(),
                 kind,
+                reach: Reach::default(),
             },
             anchor_id: None,
             key: None,
@@ -350,7 +368,17 @@ impl<'a> Builder<'a> {
     }
 
     /// A node is whole: it goes to the one that it is a part of.
-    fn close(&mut self, closed: Open) -> Result<(), Unusable> {
+    fn close(&mut self, mut closed: Open) -> Result<(), Unusable> {
+        closed.node.reach = closed.node.reach_of_parts();
+        let Reach { depth, mappings } = closed.node.reach;
+        if depth > DEEPEST {
+            let message = format!("more than {DEEPEST} values are within each other here");
+            return Err(self.unusable(closed.node.span.start, &message));
+        }
+        if mappings > MOST_MERGED {
+            let message = format!("this takes over more than {MOST_MERGED} mappings");
+            return Err(self.unusable(closed.node.span.start, &message));
+        }
         let node = Rc::new(closed.node);
         if let Some(id) = closed.anchor_id {
             self.anchored.insert(id, Rc::clone(&node));
@@ -389,6 +417,33 @@ impl<'a> Builder<'a> {
 }
 
 impl Node {
+    fn reach_of_parts(&self) -> Reach {
+        let depth = |nodes: &mut dyn Iterator<Item = &Rc<Self>>| {
+            1 + nodes.map(|node| node.reach.depth).max().unwrap_or(0)
+        };
+        match &self.kind {
+            Kind::Scalar { .. } => Reach {
+                depth: 1,
+                mappings: 0,
+            },
+            Kind::Sequence { items, .. } => Reach {
+                depth: depth(&mut items.iter()),
+                mappings: 0,
+            },
+            Kind::Mapping { entries, .. } => Reach {
+                depth: depth(&mut entries.iter().flat_map(|(key, value)| [key, value])),
+                mappings: self
+                    .merged()
+                    .map(|mapping| mapping.reach.mappings)
+                    .fold(1, usize::saturating_add),
+            },
+            Kind::Alias(target) => Reach {
+                depth: 1 + target.reach.depth,
+                mappings: target.reach.mappings,
+            },
+        }
+    }
+
     fn last_member_end(&self) -> usize {
         match &self.kind {
             Kind::Sequence { items, .. } => items.last().map_or(0, |node| node.span.end),

@@ -1,8 +1,17 @@
 //! A text file, and places in it.
 
-use std::{fmt, io, path::Path, rc::Rc};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    rc::Rc,
+};
 
 use crate::report::sanitize;
+
+/// Bytes of a file at most.
+const LARGEST: u64 = 16 << 20;
 
 /// A text with the name of the file that it was read from.
 #[derive(Clone, Debug)]
@@ -61,9 +70,19 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or is no UTF-8.
+    /// It cannot be read, is no UTF-8, or larger than anybody writes by hand.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let text = std::fs::read_to_string(path)?;
+        let mut text = String::new();
+        // One more than may be: a file names others (`extends`), and /dev/zero has no end.
+        File::open(path)?
+            .take(LARGEST + 1)
+            .read_to_string(&mut text)?;
+        if text.len() as u64 > LARGEST {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it has more than {} MiB", LARGEST >> 20),
+            ));
+        }
         Ok(Self::new(&path.to_string_lossy(), text))
     }
 

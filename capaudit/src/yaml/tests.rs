@@ -17,6 +17,12 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
+fn a_file_without_end_is_refused() {
+    let error = Source::read(std::path::Path::new("/dev/zero")).unwrap_err();
+    assert_eq!(error.to_string(), "it has more than 16 MiB");
+}
+
+#[test]
 fn places_are_those_of_an_editor() {
     let (source, stream) = read("\u{feff}é: [a, *x]\n".replace("*x", "b").as_str());
     let root = &stream.documents[0].root;
@@ -88,6 +94,33 @@ fn laughs_are_not_counted_to_a_billion() {
     let (source, stream) = read(&text);
     let error = Data::of(&stream.documents[0].root, &source).unwrap_err();
     assert!(error.message.contains("aliases"), "{error}");
+}
+
+#[test]
+fn what_is_taken_over_again_and_again_is_refused() {
+    let mut text = "a0: &a0 {x: y}\n".to_owned();
+    for level in 1..30 {
+        let below = level - 1;
+        text.push_str(&format!(
+            "a{level}: &a{level} {{<<: [*a{below}, *a{below}, *a{below}]}}\n"
+        ));
+    }
+    let message = refused(&text);
+    assert!(message.contains("takes over more than"), "{message}");
+}
+
+#[test]
+fn aliases_of_aliases_are_no_way_to_the_end_of_the_stack() {
+    for of in ["{<<: *", "[*"] {
+        let end = if of.starts_with('{') { "}" } else { "]" };
+        let mut text = "a0: &a0 {x: y}\n".to_owned();
+        for level in 1..20_000 {
+            let below = level - 1;
+            text.push_str(&format!("a{level}: &a{level} {of}a{below}{end}\n"));
+        }
+        let message = refused(&text);
+        assert!(message.contains("within each other"), "{message}");
+    }
 }
 
 #[test]

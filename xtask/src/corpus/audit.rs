@@ -1,9 +1,7 @@
 //! One scenario's run under capaudit.
 
 use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{self, Child, Command, ExitStatus, Stdio},
+    process::{Child, ExitStatus},
     thread,
     time::{Duration, Instant},
 };
@@ -12,9 +10,10 @@ use anyhow::{Context, Result};
 
 use super::{
     report::Findings,
+    runs::{Run, Runs},
     score::{Outcome, Row, judge},
 };
-use crate::{capability::Set, command, docker::Client, scenario::Scenario};
+use crate::scenario::Scenario;
 
 /// How long a scenario may take; the slowest takes five seconds by itself.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -24,96 +23,54 @@ const GRACE: Duration = Duration::from_secs(15);
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What every run has in common.
-#[derive(Debug)]
-pub struct Auditor {
-    /// The capaudit to score.
-    pub capaudit: PathBuf,
-    /// How to reach the engine.
-    pub docker: Client,
-    /// What the containers may use.
-    pub grantable: Set,
-    /// Where reports and logs go.
-    pub folder: PathBuf,
+/// Runs `scenario` once and scores the recommendation. A run that fails is an outcome; an error is trouble with the
+/// corpus itself.
+pub fn score(runs: &Runs, scenario: &Scenario) -> Result<Row> {
+    let truth = scenario.truth()?;
+    let outcome = match audit(runs, scenario)? {
+        Ok(findings) => Outcome::Scored {
+            capaudit: judge(findings.recommended, &truth),
+            naive: judge(findings.granted, &truth),
+            complete: findings.complete,
+        },
+        Err(reason) => Outcome::Failed(reason),
+    };
+    Ok(Row {
+        scenario: scenario.name.clone(),
+        needed: truth.preferred,
+        outcome,
+    })
 }
 
-impl Auditor {
-    /// Runs `scenario` once and scores the recommendation. A run that fails is an outcome; an error is trouble with the
-    /// corpus itself.
-    pub fn score(&self, scenario: &Scenario) -> Result<Row> {
-        let truth = scenario.truth()?;
-        let outcome = match self.run(scenario)? {
-            Ok(findings) => Outcome::Scored {
-                capaudit: judge(findings.recommended, &truth),
-                naive: judge(findings.granted, &truth),
-                complete: findings.complete,
-            },
-            Err(reason) => Outcome::Failed(reason),
-        };
-        Ok(Row {
-            scenario: scenario.name.clone(),
-            needed: truth.preferred,
-            outcome,
-        })
+/// The findings, or why the run does not count.
+fn audit(runs: &Runs, scenario: &Scenario) -> Result<Result<Findings, String>> {
+    let mut run = runs.run(scenario, &["run"])?;
+    let Some(status) = in_time(runs, &mut run)? else {
+        return Ok(Err(format!("no end after {} s", PATIENCE.as_secs())));
+    };
+    if !status.success() {
+        return Ok(Err(format!("{status}: {}", run.last_line())));
     }
+    Ok(match run.report() {
+        Some(text) => Findings::read(&text, &run.container),
+        None => Err("capaudit wrote no report".to_owned()),
+    })
+}
 
-    /// The findings, or why the run does not count.
-    fn run(&self, scenario: &Scenario) -> Result<Result<Findings, String>> {
-        let container = format!("capaudit-corpus-{}-{}", scenario.name, process::id());
-        let report = self.folder.join(format!("{}.json", scenario.name));
-        let log = self.folder.join(format!("{}.log", scenario.name));
-        // The report of an earlier run would be taken for this one's.
-        drop(fs::remove_file(&report));
-        let Some(status) = self.run_logged(scenario, &container, &report, &log)? else {
-            return Ok(Err(format!("no end after {} s", PATIENCE.as_secs())));
-        };
-        if !status.success() {
-            let said = fs::read(&log).unwrap_or_default();
-            let last = command::last_lines(&String::from_utf8_lossy(&said), 1).pop();
-            let last = last.unwrap_or_else(|| "no output".to_owned());
-            return Ok(Err(format!("{status}: {last}")));
+/// How a run ended; `None` if it had to be stopped.
+fn in_time(runs: &Runs, run: &mut Run) -> Result<Option<ExitStatus>> {
+    let mut child = run.command.spawn().context("cannot start capaudit")?;
+    let status = wait(&mut child, PATIENCE)?;
+    if status.is_none() {
+        runs.docker.remove(&run.container);
+        if wait(&mut child, GRACE)?.is_none() {
+            child
+                .kill()
+                .and_then(|()| child.wait())
+                .context("cannot stop capaudit")?;
         }
-        Ok(match fs::read(&report) {
-            Ok(text) => Findings::read(&text, &container),
-            Err(_) => Err("capaudit wrote no report".to_owned()),
-        })
     }
-
-    /// Runs it with its output in `log`; `None` if it had to be stopped.
-    fn run_logged(
-        &self,
-        scenario: &Scenario,
-        container: &str,
-        report: &Path,
-        log: &Path,
-    ) -> Result<Option<ExitStatus>> {
-        let output = command::create(log)?;
-        let errors = output
-            .try_clone()
-            .with_context(|| format!("cannot write {}", log.display()))?;
-        let mut child = Command::new(&self.capaudit)
-            .args(["run", "--format", "json", "--output"])
-            .arg(report)
-            .arg("--")
-            .arg(self.docker.program())
-            .args(scenario.docker_arguments(container, self.grantable))
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .spawn()
-            .with_context(|| format!("cannot start {}", self.capaudit.display()))?;
-        let status = wait(&mut child, PATIENCE)?;
-        if status.is_none() {
-            self.docker.remove(container);
-            if wait(&mut child, GRACE)?.is_none() {
-                child
-                    .kill()
-                    .and_then(|()| child.wait())
-                    .context("cannot stop capaudit")?;
-            }
-        }
-        Ok(status)
-    }
+    Ok(status)
 }
 
 /// How `child` ended, if it did in time.
@@ -131,6 +88,8 @@ fn wait(child: &mut Child, patience: Duration) -> Result<Option<ExitStatus>> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use std::process::Command;
+
     use super::*;
 
     #[test]

@@ -8,87 +8,50 @@ mod audit;
 mod baseline;
 mod page;
 mod report;
+mod runs;
 mod score;
 pub mod verified;
 
-use std::{
-    fs,
-    path::PathBuf,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
-use crate::{command, docker, grantable, images, project, scenario::Scenario};
-use audit::Auditor;
+use crate::command;
 use baseline::Baseline;
 use page::Setting;
+use runs::{Choice, Runs};
 use score::{Outcome, Row};
 
 /// Score capaudit's recommendations by the corpus
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Scenarios to run [default: all]
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-
-    /// How many run at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    jobs: u8,
-
-    /// Write the score to this file, as Markdown
-    #[arg(long, value_name = "FILE", conflicts_with = "names")]
-    write: Option<PathBuf>,
+    #[command(flatten)]
+    runs: Choice,
 
     /// Fail if something needed is missing from a recommendation, or fewer are exact than in this file, which `--write`
     /// wrote
     #[arg(long, value_name = "FILE")]
     fail_under: Option<PathBuf>,
-
-    /// The capaudit to score, instead of building one
-    #[arg(long, value_name = "FILE")]
-    capaudit: Option<PathBuf>,
 }
 
 /// Runs the scenarios, prints the score, and judges it.
 pub fn run(args: &Args) -> Result<()> {
     let baseline = args.fail_under.as_deref().map(Baseline::read).transpose()?;
-    let scenarios = Scenario::chosen(&args.names)?;
-    let docker = docker::connect()?;
-    images::prepare(&docker, &scenarios)?;
-    let capaudit = match &args.capaudit {
-        Some(file) => file
-            .canonicalize()
-            .with_context(|| format!("no capaudit at {}", file.display()))?,
-        None => build()?,
-    };
-    let grantable = grantable::find(&docker)?;
+    let runs = Runs::prepare(&args.runs, "corpus")?;
     println!(
         "granting {} capabilities to each of {} scenarios",
-        grantable.len(),
-        scenarios.len()
+        runs.grantable.len(),
+        runs.scenarios.len()
     );
-    let setting = Setting::here(&docker, grantable)?;
+    let setting = Setting::here(&runs.docker, runs.grantable)?;
 
-    let auditor = Auditor {
-        capaudit,
-        docker,
-        grantable,
-        folder: project::target().join("corpus"),
-    };
-    fs::create_dir_all(&auditor.folder)
-        .with_context(|| format!("cannot create {}", auditor.folder.display()))?;
-    let rows = parallel(&scenarios, usize::from(args.jobs), |scenario| {
-        let row = auditor.score(scenario)?;
+    let rows = runs.each(|scenario| {
+        let row = audit::score(&runs, scenario)?;
         println!("{}: {}", row.scenario, row.outcome);
         Ok(row)
     })?;
     println!("\n{}", page::tables(&rows));
-    if let Some(path) = &args.write {
+    if let Some(path) = &args.runs.write {
         command::write(path, &page::whole(&rows, &setting))?;
         println!("wrote {}", path.display());
     }
@@ -112,50 +75,4 @@ fn judge(rows: &[Row], baseline: Option<&Baseline>) -> Result<()> {
         bail!("{}", faults.join("; "));
     }
     Ok(())
-}
-
-/// The capaudit of this workspace.
-fn build() -> Result<PathBuf> {
-    println!("building capaudit");
-    command::succeed(project::cargo().args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "capaudit",
-    ]))?;
-    Ok(project::target().join("release/capaudit"))
-}
-
-/// What `work` makes of each scenario, in the order given, `jobs` at a time.
-fn parallel<T: Send>(
-    scenarios: &[Scenario],
-    jobs: usize,
-    work: impl Fn(&Scenario) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some((number, scenario)) =
-                    nth(scenarios, next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let result = work(scenario);
-                    done.lock()
-                        .unwrap_or_else(|poisoned| poisoned.into_inner())
-                        .push((number, result));
-                }
-            });
-        }
-    });
-    let mut done = done
-        .into_inner()
-        .unwrap_or_else(|poisoned| poisoned.into_inner());
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn nth(scenarios: &[Scenario], number: usize) -> Option<(usize, &Scenario)> {
-    Some((number, scenarios.get(number)?))
 }

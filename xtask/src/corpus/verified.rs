@@ -1,45 +1,23 @@
 //! `cargo xtask verify`: whether `capaudit verify --minimize` finds the minimal set of every scenario, with a proof for each
 //! member, and how many runs that takes.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    path::PathBuf,
-    process::{self, Command, Stdio},
-};
+use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
-    build,
     page::{Setting, table},
-    parallel,
+    runs::{Choice, Runs},
     score::{Verdict, judge},
 };
-use crate::{
-    capability::Set, command, docker, docker::Client, grantable, images, project,
-    scenario::Scenario,
-};
+use crate::{capability::Set, command, scenario::Scenario};
 
 /// Verify the minimal sets of the corpus with capaudit
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Scenarios to verify [default: all]
-    #[arg(value_name = "NAME")]
-    names: Vec<String>,
-
-    /// How many are verified at a time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    jobs: u8,
-
-    /// Write the result with all proofs to this file, as Markdown
-    #[arg(long, value_name = "FILE", conflicts_with = "names")]
-    write: Option<PathBuf>,
-
-    /// The capaudit to use, instead of building one
-    #[arg(long, value_name = "FILE")]
-    capaudit: Option<PathBuf>,
+    #[command(flatten)]
+    runs: Choice,
 }
 
 /// The part of the report that is judged.
@@ -126,30 +104,15 @@ impl Row {
 
 /// Verifies the scenarios, prints the result, and judges it.
 pub fn run(args: &Args) -> Result<()> {
-    let scenarios = Scenario::chosen(&args.names)?;
-    let docker = docker::connect()?;
-    images::prepare(&docker, &scenarios)?;
-    let verifier = Verifier {
-        capaudit: match &args.capaudit {
-            Some(file) => file
-                .canonicalize()
-                .with_context(|| format!("no capaudit at {}", file.display()))?,
-            None => build()?,
-        },
-        grantable: grantable::find(&docker)?,
-        docker,
-        folder: project::target().join("verified"),
-    };
-    fs::create_dir_all(&verifier.folder)
-        .with_context(|| format!("cannot create {}", verifier.folder.display()))?;
-    let rows = parallel(&scenarios, usize::from(args.jobs), |scenario| {
-        let row = verifier.verify(scenario)?;
+    let runs = Runs::prepare(&args.runs, "verify")?;
+    let rows = runs.each(|scenario| {
+        let row = verify(&runs, scenario)?;
         println!("{}: {}", row.scenario, told(&row));
         Ok(row)
     })?;
     println!("\n{}", summary(&rows));
-    if let Some(path) = &args.write {
-        let setting = Setting::here(&verifier.docker, verifier.grantable)?;
+    if let Some(path) = &args.runs.write {
+        let setting = Setting::here(&runs.docker, runs.grantable)?;
         command::write(path, &page(&rows, &setting))?;
         println!("wrote {}", path.display());
     }
@@ -171,53 +134,21 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What every verification has in common.
-struct Verifier {
-    capaudit: PathBuf,
-    docker: Client,
-    grantable: Set,
-    folder: PathBuf,
-}
-
-impl Verifier {
-    fn verify(&self, scenario: &Scenario) -> Result<Row> {
-        let truth = scenario.truth()?;
-        let report = self.folder.join(format!("{}.json", scenario.name));
-        let log = self.folder.join(format!("{}.log", scenario.name));
-        // The report of an earlier run would be taken for this one's.
-        drop(fs::remove_file(&report));
-        let output = command::create(&log)?;
-        let errors = output
-            .try_clone()
-            .with_context(|| format!("cannot write {}", log.display()))?;
-        let container = format!("capaudit-verify-{}-{}", scenario.name, process::id());
-        let status = Command::new(&self.capaudit)
-            .args(["verify", "--minimize", "--format", "json", "--output"])
-            .arg(&report)
-            .arg("--")
-            .arg(self.docker.program())
-            .args(scenario.docker_arguments(&container, self.grantable))
-            .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
-            .status()
-            .with_context(|| format!("cannot start {}", self.capaudit.display()))?;
-        let outcome = fs::read(&report)
-            .map_err(|_error| {
-                let said = fs::read(&log).unwrap_or_default();
-                let last = command::last_lines(&String::from_utf8_lossy(&said), 1).pop();
-                format!("{status}: {}", last.unwrap_or_default())
-            })
-            .and_then(|text| {
-                serde_json::from_slice::<Report>(&text)
-                    .map_err(|error| format!("odd report: {error}"))
-            })
-            .map(|Report { verification }| (judge(verification.set, &truth), verification));
-        Ok(Row {
-            scenario: scenario.name.clone(),
-            outcome,
-        })
-    }
+fn verify(runs: &Runs, scenario: &Scenario) -> Result<Row> {
+    let truth = scenario.truth()?;
+    let mut run = runs.run(scenario, &["verify", "--minimize"])?;
+    let status = run.command.status().context("cannot start capaudit")?;
+    let outcome = match run.report() {
+        None => Err(format!("{status}: {}", run.last_line())),
+        Some(text) => {
+            serde_json::from_slice::<Report>(&text).map_err(|error| format!("odd report: {error}"))
+        }
+    };
+    Ok(Row {
+        scenario: scenario.name.clone(),
+        outcome: outcome
+            .map(|Report { verification }| (judge(verification.set, &truth), verification)),
+    })
 }
 
 fn told(row: &Row) -> String {

@@ -139,7 +139,7 @@ impl Value {
 fn scalar(item: &str, quote: &str) -> String {
     let plain = item.bytes().all(|byte| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':' | b'.' | b'/')
-    }) && !item.starts_with(['-', ':', '.'])
+    }) && !item.starts_with(|first: char| matches!(first, '-' | ':' | '.' | '0'..='9'))
         && !item.ends_with(':');
     if plain && quote.is_empty() {
         return item.to_owned();

@@ -312,6 +312,16 @@ fn services_are_told_that_were_not_audited_or_are_not_here() {
 }
 
 #[test]
+fn a_chain_of_extended_services_has_an_end() {
+    let mut text = "services:\n  s0: {image: x}\n".to_owned();
+    for number in 1..5000 {
+        text.push_str(&format!("  s{number}: {{extends: s{}}}\n", number - 1));
+    }
+    let error = patched(&text, &[("s4999", "KILL", false)]).unwrap_err();
+    assert!(error.contains("more than 100 services"), "{error}");
+}
+
+#[test]
 fn what_cannot_be_read_or_edited_is_refused_in_one_line() {
     for (text, expected) in [
         ("web:\n  image: x\n", "no mapping called services"),

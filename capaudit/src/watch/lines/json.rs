@@ -1,6 +1,6 @@
 //! The contract `capaudit.watch/1`: one JSON object a line.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::{
         SubjectRecord, UserIds,
     },
     probe::{Hook, Losses},
-    report::{Seconds, is_unsafe},
+    report::{Seconds, escape_json},
     session::single::Single,
     watch::source::{Missing, Summary},
 };
@@ -285,24 +285,14 @@ impl Line {
     pub fn text(&self) -> String {
         // Strings, numbers and lists of them: there is nothing that could not be written.
         let json = serde_json::to_string(self).unwrap_or_default();
-        let mut text = String::with_capacity(json.len());
-        for character in json.chars() {
-            if is_unsafe(character) {
-                for unit in character.encode_utf16(&mut [0; 2]) {
-                    // Writing to a string cannot fail.
-                    let _ = write!(text, "\\u{unit:04x}");
-                }
-            } else {
-                text.push(character);
-            }
-        }
-        text
+        escape_json(&json)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::is_unsafe;
 
     #[test]
     fn what_could_move_a_terminal_or_a_reader_is_escaped_and_read_back() {

@@ -1,7 +1,7 @@
 //! Checks as lines: for people and `grep`, or for programs.
 
 pub mod json;
-mod plain;
+pub mod plain;
 
 use std::{
     collections::HashSet,

@@ -121,6 +121,14 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
         let text = format!("and {} more with fewer checks", grouped(more as u64));
         lines.push(Line::styled(clip(&text, area.width.into()), theme.faint()));
     }
+    let forgotten = model.state.as_ref().map_or(0, |state| state.forgotten);
+    if forgotten > 0 && lines.len() < usize::from(area.height) {
+        let text = format!(
+            "{} containers that ended long ago are one by service or image",
+            grouped(forgotten as u64)
+        );
+        lines.push(Line::styled(clip(&text, area.width.into()), theme.faint()));
+    }
     frame.render_widget(Paragraph::new(lines), area);
 }
 
