@@ -419,8 +419,8 @@ fn fill(bytes: &mut [u8], kind: u32, dice: [u8; 16], text: &[u8]) {
                 offset_of!(Check, call),
                 &u64::from(dice[8] % 3).to_ne_bytes(),
             );
-            for frame in 0..16 {
-                let address = 0xffff_ffff_8100_0000u64 + 0x80 * u64::from(dice[frame] % 16);
+            for (frame, number) in dice.into_iter().enumerate() {
+                let address = 0xffff_ffff_8100_0000u64 + 0x80 * u64::from(number % 16);
                 put(
                     bytes,
                     offset_of!(Check, stack) + 8 * frame,
@@ -475,7 +475,7 @@ fn fill(bytes: &mut [u8], kind: u32, dice: [u8; 16], text: &[u8]) {
 
 /// Records through all that takes them, to the lines that are shown of their checks.
 fn recorded(records: &[Bytes]) -> Verdict {
-    let symbols = Symbols::parse(&corpus_of_symbols()[..]).map_err(failed)?;
+    let symbols = Symbols::parse(corpus_of_symbols()).map_err(failed)?;
     let mut collector = Collector::new(symbols);
     collector.expect(&Attached::Machine);
     collector.keep_singles();

@@ -50,7 +50,7 @@ pub fn mutated(seeds: Vec<Bytes>, words: &'static [&'static str]) -> impl Strate
     let change = (any::<u8>(), any::<u32>(), any::<u32>());
     // Most inputs keep enough of their seed to be read.
     let changes = prop_oneof![
-        3 => vec(change.clone(), 0..=2),
+        3 => vec(change, 0..=2),
         1 => vec(change, 3..=CHANGES),
     ];
     (any::<u32>(), changes).prop_map(move |(seed, changes)| {
@@ -106,7 +106,7 @@ fn change_one(
         9 => bytes.truncate(at),
         // Deep nesting, long runs.
         10 => {
-            let part = if word.is_empty() || with % 2 == 0 {
+            let part = if word.is_empty() || with.is_multiple_of(2) {
                 bytes[at..(at + 1 + with % 3).min(bytes.len())].to_vec()
             } else {
                 word.to_vec()

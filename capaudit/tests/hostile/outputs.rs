@@ -453,7 +453,7 @@ fn label_value(text: &str) -> Option<(String, &str)> {
 
 /// The watch's screen: no cell of it holds anything unsafe.
 fn screen(ledger: Ledger) -> Verdict {
-    let running = ledger.subjects.len() % 2 == 0;
+    let running = ledger.subjects.len().is_multiple_of(2);
     let state = State::of(ledger, Missing::default(), |_| !running);
     let size = (100, 30);
     let mut model = Model::new("w\u{1b}[2J", false, true, size, jiff::tz::TimeZone::UTC);
