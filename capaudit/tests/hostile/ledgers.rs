@@ -64,9 +64,19 @@ const CALLERS: [&str; 16] = [
     "privileged_wrt_inode_uidgid",
 ];
 
-pub fn ledger() -> impl Strategy<Value = Ledger> {
+/// As from a file, where counts may be anything.
+pub fn of_files() -> impl Strategy<Value = Ledger> {
+    prop::bool::ANY.prop_flat_map(made)
+}
+
+/// As the kernel counts, which nobody can make count to the end of 64 bits.
+pub fn of_kernels() -> impl Strategy<Value = Ledger> {
+    made(false)
+}
+
+fn made(extreme: bool) -> impl Strategy<Value = Ledger> {
     let texts = vec(text::hostile(), 6..=6);
-    (texts, vec(any::<u32>(), 48..=48), any::<bool>()).prop_map(|(texts, dice, extreme)| {
+    (texts, vec(any::<u32>(), 48..=48)).prop_map(move |(texts, dice)| {
         Maker {
             texts,
             dice,
@@ -93,6 +103,10 @@ impl Maker {
         self.dice[self.next % self.dice.len()].rotate_left(turns * 7) as usize
     }
 
+    fn one_in(&mut self, many: usize) -> bool {
+        self.roll().is_multiple_of(many)
+    }
+
     fn text(&mut self) -> String {
         let number = self.roll() % (self.texts.len() + 1);
         let odd = self.texts.get(number).cloned().unwrap_or_default();
@@ -104,7 +118,7 @@ impl Maker {
     }
 
     fn perhaps<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
-        self.roll().is_multiple_of(2).then(|| value(self))
+        (self.one_in(2)).then(|| value(self))
     }
 
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
@@ -133,7 +147,7 @@ impl Maker {
         let subjects = (0..1 + self.roll() % 8 / 6)
             .map(|_| self.subject())
             .collect();
-        let losses = if self.roll().is_multiple_of(4) {
+        let losses = if self.one_in(4) {
             Losses {
                 events: self.count(),
                 stacks: self.count(),
@@ -183,7 +197,7 @@ impl Maker {
                 Engine::Crio,
             ])
         });
-        if self.roll().is_multiple_of(4) {
+        if self.one_in(4) {
             subject.pod = Some(Pod {
                 namespace: self.text(),
                 name: self.text(),
@@ -193,7 +207,7 @@ impl Maker {
         subject.uid = self.pick(&[0, 33, u32::MAX]);
         subject.granted = self.set();
         subject.user_namespace_level = self.pick(&[0, 0, 0, 1, u32::MAX]);
-        subject.seen_from_start = !self.roll().is_multiple_of(4);
+        subject.seen_from_start = !self.one_in(4);
         subject.checks = (0..self.roll() % 3).map(|_| self.check()).collect();
         subject.execs = self.perhaps(Self::exec).into_iter().collect();
         subject.calls = (0..self.roll() % 3).map(|_| self.call()).collect();
@@ -204,7 +218,7 @@ impl Maker {
         Asker {
             exe: self.text(),
             comm: self.text(),
-            setup: self.roll().is_multiple_of(8),
+            setup: self.one_in(8),
         }
     }
 
@@ -220,7 +234,7 @@ impl Maker {
                 Place::Inner,
                 Place::Outer,
             ]),
-            inner_credentials: self.roll().is_multiple_of(8),
+            inner_credentials: self.one_in(8),
             credentials: self.pick(&[
                 Credentials::Own,
                 Credentials::Own,
@@ -228,8 +242,8 @@ impl Maker {
                 Credentials::Foreign,
             ]),
             options: self.perhaps(|it| Options {
-                noaudit: it.roll() % 4 == 0,
-                insetid: it.roll() % 4 == 0,
+                noaudit: it.one_in(4),
+                insetid: it.one_in(4),
             }),
             syscall: match self.roll() % 8 {
                 0 => None,
@@ -300,11 +314,11 @@ impl Maker {
             capabilities: self.perhaps(|it| FileCapabilities {
                 permitted: it.set(),
                 inheritable: it.set(),
-                effective: it.roll() % 2 == 0,
+                effective: it.one_in(2),
                 root_id: it.perhaps(|it| it.roll() as u32),
             }),
             setid: self.perhaps(Self::owner),
-            unseen: self.roll().is_multiple_of(4),
+            unseen: self.one_in(4),
             count: self.count(),
         }
     }
@@ -325,7 +339,7 @@ impl Maker {
                 0,
                 0,
             ],
-            failed: self.roll().is_multiple_of(2),
+            failed: self.one_in(2),
             result: self.pick(&[0, -1, -38, i64::MIN]),
             count: self.count(),
         }

@@ -14,10 +14,17 @@ use capaudit::{
     export::{Format, workload},
     ledger::{Kind, Ledger},
     report::{Report, Style, sanitize},
+    watch::{
+        model::Model,
+        source::{Message, Missing},
+        state::State,
+        view::{self, Theme},
+    },
 };
 use clap::ValueEnum as _;
 use libtest_mimic::Trial;
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
+use ratatui::{Terminal, backend::TestBackend};
 use serde_json::Value;
 
 use crate::{
@@ -35,10 +42,11 @@ type Holds = Result<(), TestCaseError>;
 
 pub fn targets() -> Vec<Trial> {
     vec![
-        target("outputs", Vec::new, ledgers::ledger, |ledger| {
+        target("outputs", Vec::new, ledgers::of_files, |ledger| {
             outputs(&ledger)
         }),
-        target("metrics", Vec::new, ledgers::ledger, |ledger| {
+        target("screen", Vec::new, ledgers::of_kernels, screen),
+        target("metrics", Vec::new, ledgers::of_files, |ledger| {
             openmetrics(&ledger)
         }),
     ]
@@ -441,4 +449,26 @@ fn label_value(text: &str) -> Option<(String, &str)> {
             (_, character) => value.push(character),
         }
     }
+}
+
+/// The watch's screen: no cell of it holds anything unsafe.
+fn screen(ledger: Ledger) -> Verdict {
+    let running = ledger.subjects.len().is_multiple_of(2);
+    let state = State::of(ledger, Missing::default(), |_| !running);
+    let size = (100, 30);
+    let mut model = Model::new("w\u{1b}[2J", false, true, size, jiff::tz::TimeZone::UTC);
+    model.take(Message::State(Box::new(state)));
+    let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).map_err(failed)?;
+    terminal
+        .draw(|frame| view::draw(frame, &model, Theme::new(true)))
+        .map_err(failed)?;
+    for cell in terminal.backend().buffer().content() {
+        is_shown_safely("a cell", cell.symbol())?;
+        prop_assert!(!cell.symbol().contains('\n'));
+    }
+    Ok(if model.rows.is_empty() {
+        "no row"
+    } else {
+        "rows"
+    })
 }

@@ -285,7 +285,8 @@ impl<'a> Service<'a> {
             .map(|item| {
                 let start = self.source.line_start(item.start);
                 let lead = self.text()[start..item.start].trim_start();
-                if lead.trim_end() != "-" {
+                // Where something else than a scalar ends, its parts do not always tell.
+                if lead.trim_end() != "-" || item.text().is_none() {
                     return Err(self.unusable(item.start, "has a list in an unusual form here"));
                 }
                 Ok(start..self.source.line_end(item.span.end.max(item.start)))

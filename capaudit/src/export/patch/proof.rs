@@ -42,15 +42,25 @@ pub fn only_privileges_differ(
     for (service, wish) in wishes {
         let effective = after.effective(service)?;
         let drops_all = effective.cap_drop.iter().any(|item| is_all(&item.text));
-        let own = |text: &str, extended: &Option<String>| {
-            extended.is_none()
-                && text
-                    .parse::<Capability>()
-                    .is_ok_and(|capability| !wish.capabilities.contains(capability))
+        // What is no capability has no place there either: it may have come there from another list.
+        let is_wished = |text: &str| {
+            text.parse::<Capability>()
+                .is_ok_and(|capability| wish.capabilities.contains(capability))
         };
-        let too_much = effective.cap_add.iter().any(|item| {
-            own(&item.text, &item.extended) || (item.extended.is_none() && is_all(&item.text))
-        });
+        let too_much = effective
+            .cap_add
+            .iter()
+            .any(|item| item.extended.is_none() && !is_wished(&item.text));
+        // Other options of that list are nobody's to change.
+        let others = |project: &Project| -> Result<Vec<String>, Unusable> {
+            let options = project.effective(service)?.security_opt;
+            Ok(options
+                .into_iter()
+                .map(|item| item.text)
+                .filter(|text| no_new_privileges(text).is_none())
+                .collect())
+        };
+        let loses_options = others(before)? != others(after)?;
         let too_little = wish.capabilities.iter().any(|wanted| {
             effective
                 .cap_add
@@ -62,7 +72,13 @@ pub fn only_privileges_differ(
                 .security_opt
                 .iter()
                 .all(|item| no_new_privileges(&item.text) != Some(true));
-        if !drops_all || too_much || too_little || unprotected || effective.privileged.is_some() {
+        if !drops_all
+            || too_much
+            || too_little
+            || unprotected
+            || loses_options
+            || effective.privileged.is_some()
+        {
             let file = after
                 .layers(service)?
                 .iter()

@@ -312,6 +312,14 @@ fn services_are_told_that_were_not_audited_or_are_not_here() {
 }
 
 #[test]
+fn what_is_no_text_in_a_list_is_not_edited() {
+    // Found by fuzzing: the line behind the key went with it, and the next list became part of this one.
+    let text = "services:\n  web:\n    cap_add:\n      - ? SYS_ADMIN\n    security_opt:\n      - no-new-privileges:false\n";
+    let error = patched(text, &[("web", "KILL", true)]).unwrap_err();
+    assert!(error.contains("unusual form"), "{error}");
+}
+
+#[test]
 fn a_chain_of_extended_services_has_an_end() {
     let mut text = "services:\n  s0: {image: x}\n".to_owned();
     for number in 1..5000 {
