@@ -67,7 +67,7 @@ pub fn run(arguments: Arguments) -> Exit {
             complain(&error);
             match error {
                 DaemonError::Observation(ObservationError::Probe(_))
-                | DaemonError::Attach(AttachError::Probe(_)) => {
+                | DaemonError::Attach(AttachError::Probe(_) | AttachError::Blind) => {
                     complain("`capaudit doctor` tells what is missing and how to mend it");
                     Exit::CannotTrace
                 }

@@ -92,7 +92,7 @@ pub(super) fn of_error(error: &AuditError) -> Exit {
     complain(error);
     match error {
         AuditError::Observation(ObservationError::Probe(_))
-        | AuditError::Attach(AttachError::Probe(_)) => {
+        | AuditError::Attach(AttachError::Probe(_) | AttachError::Blind) => {
             complain("`capaudit doctor` tells what is missing and how to mend it");
             Exit::CannotTrace
         }

@@ -36,6 +36,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("privilege::screens_give_it_up_too", screen),
         Trial::test("privilege::commands_have_what_they_would_have", commands),
         Trial::test("privilege::signals_reach_another_users_command", signals),
+        Trial::test("privilege::attaching_blindly_is_refused", blind),
         Trial::test("privilege::capaudit_needs_what_it_documents", itself),
         Trial::test("privilege::its_unit_grants_what_it_needs", unit),
         Trial::test("privilege::files_are_the_callers_and_private", files),
@@ -216,6 +217,28 @@ fn screen() -> Verdicts {
     tmux.keys(&["q"])?;
     tmux.shows("status")?;
     Ok(())
+}
+
+/// Without the right to look at them, nothing is said of processes that run already, and that loudly.
+fn blind() -> Verdicts {
+    let mut other = Command::new("sleep").arg("60").spawn()?;
+    let pid = other.id().to_string();
+    let output = Command::new("setpriv")
+        .args([
+            "--bounding-set",
+            "-all,+bpf,+perfmon,+syslog,+dac_read_search",
+        ])
+        .args([CAPAUDIT, "attach", "--pid", &pid, "--duration", "1s"])
+        .output();
+    other.kill()?;
+    other.wait()?;
+    let output = output?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure(output.status.code() == Some(3), (output.status, &text))?;
+    ensure(
+        text.contains("CAP_SYS_PTRACE") && output.stdout.is_empty(),
+        &text,
+    )
 }
 
 /// What a command finds out about itself.
