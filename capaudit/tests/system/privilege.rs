@@ -25,6 +25,7 @@ use crate::{
     audit::{CAPAUDIT, Verdicts, audit, ensure},
     container::docker,
     daemon::Daemon,
+    live::named,
     tmux::Tmux,
 };
 
@@ -385,6 +386,7 @@ fn itself() -> Verdicts {
 
 /// `capaudit check` finds nothing in the unit that is shipped, against what the daemon did.
 fn unit() -> Verdicts {
+    let name = named("unit");
     let session = tempfile::NamedTempFile::new()?;
     let session = session.path().display().to_string();
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -407,7 +409,7 @@ fn unit() -> Verdicts {
         "--network",
         "none",
         "--name",
-        "unit-seen",
+        &name,
         IMAGE,
         "chown",
         "1",
@@ -420,20 +422,17 @@ fn unit() -> Verdicts {
         .take()
         .ok_or("no output")?
         .read_to_string(&mut line)?;
-    ensure(line.contains("unit-seen"), &line)?;
+    ensure(line.contains(&name), &line)?;
     let report = daemon.live()?;
     ensure(
-        report
-            .subjects
-            .iter()
-            .any(|subject| subject.name == "unit-seen"),
+        report.subjects.iter().any(|subject| subject.name == name),
         &report,
     )?;
     let mut stream = TcpStream::connect(address)?;
     std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.0\r\n\r\n")?;
     let mut metrics = String::new();
     stream.read_to_string(&mut metrics)?;
-    ensure(metrics.contains("unit-seen"), &metrics)?;
+    ensure(metrics.contains(&name), &metrics)?;
     // Totals are saved every second.
     std::thread::sleep(Duration::from_millis(1500));
     let state = daemon.directory.path().join("state/session.json");
@@ -461,6 +460,7 @@ fn unit() -> Verdicts {
 /// Every file that is written: in a directory of the caller's, who called sudo; over a file of somebody else's.
 fn files() -> Verdicts {
     const CALLER: (u32, u32) = (12, 34);
+    let name = named("files");
     let directory = tempfile::tempdir()?;
     chown(directory.path(), Some(CALLER.0), Some(CALLER.1))?;
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700))?;
@@ -491,11 +491,11 @@ fn files() -> Verdicts {
         "--network",
         "none",
         "--name",
-        "files-written",
+        &name,
         IMAGE,
         "true",
     ];
-    let compose = "services:\n  files-written:\n    image: gt-corpus:1\n";
+    let compose = format!("services:\n  {name}:\n    image: {IMAGE}\n");
     std::fs::write(place("compose.yaml"), compose)?;
     let written = (|| {
         run(&[
@@ -569,7 +569,7 @@ fn files() -> Verdicts {
         "--network",
         "none",
         "--name",
-        "files-written",
+        &name,
         IMAGE,
         "true",
     ])?;
