@@ -52,6 +52,25 @@ pub fn to_connect(socket: &Path) -> CapSet {
     }
 }
 
+/// What will not be seen with only this in effect, in words. Without BPF or PERFMON nothing is loaded, and whether SYSLOG was
+/// missing, the kernel's symbols tell.
+pub fn blindness(held: CapSet) -> Vec<String> {
+    [
+        (
+            Capability::SYS_PTRACE,
+            "other users' processes cannot be looked at, so containers and what they execute may be missing here",
+        ),
+        (
+            Capability::DAC_READ_SEARCH,
+            "of executed files in directories that it may not enter, it cannot be seen whether they have capabilities",
+        ),
+    ]
+    .into_iter()
+    .filter(|(capability, _)| !held.contains(*capability))
+    .map(|(capability, what)| format!("capaudit has no {}: {what}", capability.cap_name()))
+    .collect()
+}
+
 /// Until it is dropped, this thread has nothing in effect but what loading takes, of what it has.
 ///
 /// # Errors

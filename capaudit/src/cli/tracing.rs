@@ -74,16 +74,23 @@ pub fn of_observation(error: &ObservationError) -> Exit {
 pub fn of_attach(error: &AttachError) -> Exit {
     match error {
         AttachError::Probe(error) => of_probe(error),
+        AttachError::Blind => see_doctor(),
         AttachError::Target(_) => Exit::Usage,
     }
 }
 
 fn of_probe(error: &ProbeError) -> Exit {
-    complain(if is_out_of_memory(error) {
-        "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries"
-    } else {
-        "`capaudit doctor` tells what is missing and how to mend it"
-    });
+    if !is_out_of_memory(error) {
+        return see_doctor();
+    }
+    complain(
+        "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries",
+    );
+    Exit::CannotTrace
+}
+
+fn see_doctor() -> Exit {
+    complain("`capaudit doctor` tells what is missing and how to mend it");
     Exit::CannotTrace
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    capability::CapSet,
+    capability::{CapSet, Capability, own},
     ledger::{Ledger, SCHEMA, Session, SubjectRecord, unite},
     privilege,
     probe::{Hook, Losses, ProbeError, Settings, Tracer, mount_namespace_of, symbols::Symbols},
@@ -104,6 +104,7 @@ impl Observation {
                     .to_owned(),
             );
         }
+        notes.extend(privilege::blindness(own::effective()));
         let mut collector = Collector::new(symbols);
         let records = readable(&tracer).map_err(|error| ObservationError::System {
             what: "cannot wait for records",
@@ -154,8 +155,11 @@ impl Observation {
     ///
     /// # Errors
     ///
-    /// There is no such target, or the map of processes is full.
+    /// There is no such target, it must not be looked at, or the map of processes is full.
     pub async fn attach(&mut self, target: &Target) -> Result<usize, AttachError> {
+        if !own::effective().contains(Capability::SYS_PTRACE) {
+            return Err(AttachError::Blind);
+        }
         let attached = Attached::resolve(target, self.engine.answering()).await?;
         let mut followed = std::collections::HashSet::new();
         // What a process forks after it was listed and before it is followed is found by listing again.
@@ -461,6 +465,9 @@ pub enum AttachError {
     /// The kernel's map cannot be written.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// What others' processes are cannot be seen, so that nothing of them would be in the record.
+    #[error("looking at what runs already takes CAP_SYS_PTRACE")]
+    Blind,
 }
 
 /// Waits for a file descriptor, through one of its own.

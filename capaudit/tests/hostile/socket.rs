@@ -78,8 +78,7 @@ async fn asked(question: Bytes, allowed: bool) -> Verdict {
         let ask = ask;
         answer(theirs, allowed, &ask).await
     };
-    let (answered, (), (question, heard, read)) =
-        tokio::join!(answered, daemon, peer);
+    let (answered, (), (question, heard, read)) = tokio::join!(answered, daemon, peer);
     answered.map_err(failed)?;
     read.map_err(failed)?;
     is_shown_safely("the answer", &String::from_utf8_lossy(&heard))?;

@@ -42,6 +42,11 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// A container's name that no other run of these tests has at the same time.
+pub fn named(what: &str) -> String {
+    format!("live-{what}-{}", std::process::id())
+}
+
 /// Runs a script in a container that needs no network.
 fn contained(name: &str, script: &str) -> Verdicts {
     let network = ["run", "--rm", "--network", "none", "--name", name];
@@ -132,8 +137,12 @@ fn group() -> Verdicts {
     let mut watching = Watching::start(member)?;
     // The second comes when everything about the container is known.
     let script = "chown 1 /opt; sleep 1; chown 2 /opt; sleep 2";
-    let container = std::thread::spawn(move || contained("live-seen", script));
-    let is_chown = |check: &CheckLine| check.subject.name == "live-seen" && check.object == "/opt";
+    let name = named("seen");
+    let container = std::thread::spawn({
+        let name = name.clone();
+        move || contained(&name, script)
+    });
+    let is_chown = |check: &CheckLine| check.subject.name == name && check.object == "/opt";
     for _ in 0..2 {
         let check = watching.check(is_chown)?;
         let made: jiff::Timestamp = check.time.parse()?;
@@ -161,7 +170,7 @@ fn group() -> Verdicts {
         return Err(format!("the last line is no end: {last:?}").into());
     };
     ensure(
-        shown >= 2 && checks >= shown && unsent == 0,
+        shown >= 2 && checks >= shown + unsent,
         (checks, shown, unsent),
     )?;
     ensure(losses.is_none(), &losses)?;
@@ -173,16 +182,17 @@ fn filters() -> Verdicts {
     let daemon = Daemon::start(&[])?;
     let directory = tempfile::tempdir()?;
     let session = directory.path().join("session.json").display().to_string();
+    let wanted = named("wanted");
     let watching = daemon
         .command(&["watch", "--live", "--json", "--all", "--save", &session])
-        .args(["--container", "live-wanted", "--capability", "kill,chown"])
+        .args(["--container", &wanted, "--capability", "kill,chown"])
         .args(["--duration", "6s"])
         .stdout(Stdio::piped())
         .spawn()?;
     // It must not miss the containers.
     std::thread::sleep(Duration::from_secs(1));
-    contained("live-other", "chown 1 /opt")?;
-    contained("live-wanted", "chown 1 /opt; chroot / true")?;
+    contained(&named("other"), "chown 1 /opt")?;
+    contained(&wanted, "chown 1 /opt; chroot / true")?;
     let output = watching.wait_with_output()?;
     ensure(output.status.success(), output.status)?;
     let lines: Vec<Line> = String::from_utf8(output.stdout)?
@@ -202,12 +212,16 @@ fn filters() -> Verdicts {
     )?;
     ensure(
         checks.iter().all(|check| {
-            check.subject.name == "live-wanted"
-                && ["CHOWN", "KILL"].contains(&check.capability.as_str())
+            check.subject.name == wanted && ["CHOWN", "KILL"].contains(&check.capability.as_str())
         }),
         &lines,
     )?;
-    let Some(Line::End { checks: all, .. }) = lines.last() else {
+    let Some(Line::End {
+        checks: all,
+        unsent,
+        ..
+    }) = lines.last()
+    else {
         return Err(format!("{lines:?}").into());
     };
     let ledger = ledger::load(session.as_ref())?;
@@ -218,9 +232,11 @@ fn filters() -> Verdicts {
         .map(|check| check.count)
         .sum();
     ensure(ledger.subjects.len() == 1, &ledger.subjects)?;
+    // Too many at once are everybody's on this machine.
+    let sent = checks.len() as u64;
     ensure(
-        *all == checks.len() as u64 && counted == *all,
-        (all, checks.len(), counted),
+        *all == sent + unsent && (sent..=*all).contains(&counted),
+        (all, sent, unsent, counted),
     )
 }
 
@@ -242,7 +258,7 @@ fn stalled() -> Verdicts {
     });
     let script = "touch /live-last; chown -R 1 /usr/lib; sleep 1;
         chown 1 /live-last; sleep 2";
-    let flood = std::thread::spawn(move || contained("live-flood", script));
+    let flood = std::thread::spawn(move || contained(&named("flood"), script));
     // Meanwhile others are answered.
     let mut slowest = Duration::ZERO;
     while !flood.is_finished() {
@@ -335,13 +351,14 @@ fn gone() -> Verdicts {
     drop(mute);
     becomes(false)?;
     // What is counted does not depend on it.
-    contained("live-counted", "chown 1 /opt")?;
+    let name = named("counted");
+    contained(&name, "chown 1 /opt")?;
     let report = daemon.live()?;
     ensure(
         report
             .subjects
             .iter()
-            .any(|subject| subject.name == "live-counted" && subject.cap_add == ["CHOWN"]),
+            .any(|subject| subject.name == name && subject.cap_add == ["CHOWN"]),
         &report,
     )
 }
@@ -371,7 +388,7 @@ fn screen() -> Verdicts {
     let mut daemon = Daemon::start(&[])?;
     let container = std::thread::spawn(|| {
         contained(
-            "live-screen",
+            &named("screen"),
             "for i in $(seq 60); do chown 1 /opt; sleep 0.2; done",
         )
     });
@@ -379,7 +396,7 @@ fn screen() -> Verdicts {
     let socket = daemon.socket().display().to_string();
     tmux.watch(&format!("--live --socket {socket}"))?;
     tmux.until("the container's need shown", |screen| {
-        screen.contains("▾ live-screen")
+        screen.contains("▾ live-screen-")
             && screen.contains("+ CHOWN")
             && screen.contains("fchownat /opt")
     })?;
@@ -394,7 +411,7 @@ fn screen() -> Verdicts {
         ledger::load(&session)?
             .subjects
             .iter()
-            .any(|subject| subject.name == "live-screen"),
+            .any(|subject| subject.name == named("screen")),
         "the container is not in the session",
     )?;
     // A key takes the notice away.

@@ -25,6 +25,7 @@ use crate::{
     audit::{CAPAUDIT, Verdicts, audit, ensure},
     container::docker,
     daemon::Daemon,
+    live::named,
     tmux::Tmux,
 };
 
@@ -36,6 +37,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("privilege::screens_give_it_up_too", screen),
         Trial::test("privilege::commands_have_what_they_would_have", commands),
         Trial::test("privilege::signals_reach_another_users_command", signals),
+        Trial::test("privilege::attaching_blindly_is_refused", blind),
         Trial::test("privilege::capaudit_needs_what_it_documents", itself),
         Trial::test("privilege::its_unit_grants_what_it_needs", unit),
         Trial::test("privilege::files_are_the_callers_and_private", files),
@@ -218,6 +220,28 @@ fn screen() -> Verdicts {
     Ok(())
 }
 
+/// Without the right to look at them, nothing is said of processes that run already, and that loudly.
+fn blind() -> Verdicts {
+    let mut other = Command::new("sleep").arg("60").spawn()?;
+    let pid = other.id().to_string();
+    let output = Command::new("setpriv")
+        .args([
+            "--bounding-set",
+            "-all,+bpf,+perfmon,+syslog,+dac_read_search",
+        ])
+        .args([CAPAUDIT, "attach", "--pid", &pid, "--duration", "1s"])
+        .output();
+    other.kill()?;
+    other.wait()?;
+    let output = output?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    ensure(output.status.code() == Some(3), (output.status, &text))?;
+    ensure(
+        text.contains("CAP_SYS_PTRACE") && output.stdout.is_empty(),
+        &text,
+    )
+}
+
 /// What a command finds out about itself.
 const ASK: [&str; 4] = [
     "grep",
@@ -362,6 +386,7 @@ fn itself() -> Verdicts {
 
 /// `capaudit check` finds nothing in the unit that is shipped, against what the daemon did.
 fn unit() -> Verdicts {
+    let name = named("unit");
     let session = tempfile::NamedTempFile::new()?;
     let session = session.path().display().to_string();
     let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
@@ -384,7 +409,7 @@ fn unit() -> Verdicts {
         "--network",
         "none",
         "--name",
-        "unit-seen",
+        &name,
         IMAGE,
         "chown",
         "1",
@@ -397,20 +422,17 @@ fn unit() -> Verdicts {
         .take()
         .ok_or("no output")?
         .read_to_string(&mut line)?;
-    ensure(line.contains("unit-seen"), &line)?;
+    ensure(line.contains(&name), &line)?;
     let report = daemon.live()?;
     ensure(
-        report
-            .subjects
-            .iter()
-            .any(|subject| subject.name == "unit-seen"),
+        report.subjects.iter().any(|subject| subject.name == name),
         &report,
     )?;
     let mut stream = TcpStream::connect(address)?;
     std::io::Write::write_all(&mut stream, b"GET /metrics HTTP/1.0\r\n\r\n")?;
     let mut metrics = String::new();
     stream.read_to_string(&mut metrics)?;
-    ensure(metrics.contains("unit-seen"), &metrics)?;
+    ensure(metrics.contains(&name), &metrics)?;
     // Totals are saved every second.
     std::thread::sleep(Duration::from_millis(1500));
     let state = daemon.directory.path().join("state/session.json");
@@ -438,6 +460,7 @@ fn unit() -> Verdicts {
 /// Every file that is written: in a directory of the caller's, who called sudo; over a file of somebody else's.
 fn files() -> Verdicts {
     const CALLER: (u32, u32) = (12, 34);
+    let name = named("files");
     let directory = tempfile::tempdir()?;
     chown(directory.path(), Some(CALLER.0), Some(CALLER.1))?;
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o700))?;
@@ -468,11 +491,11 @@ fn files() -> Verdicts {
         "--network",
         "none",
         "--name",
-        "files-written",
+        &name,
         IMAGE,
         "true",
     ];
-    let compose = "services:\n  files-written:\n    image: gt-corpus:1\n";
+    let compose = format!("services:\n  {name}:\n    image: {IMAGE}\n");
     std::fs::write(place("compose.yaml"), compose)?;
     let written = (|| {
         run(&[
@@ -546,7 +569,7 @@ fn files() -> Verdicts {
         "--network",
         "none",
         "--name",
-        "files-written",
+        &name,
         IMAGE,
         "true",
     ])?;
