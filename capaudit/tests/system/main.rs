@@ -13,6 +13,7 @@ mod container;
 mod daemon;
 mod enforcement;
 mod exports;
+mod packaging;
 mod payload;
 mod podman;
 mod project;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         check::trials(),
         watch::trials(),
         tools::trials(),
+        packaging::trials(),
     ]
     .into_iter()
     .flatten()

@@ -12,7 +12,7 @@ struct Tool {
     packages: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 14] = [
     // With, for a machine whose init does not, the program that mounts control groups.
     Tool {
         name: "docker",
@@ -78,6 +78,16 @@ const TOOLS: [Tool; 12] = [
         name: "groff",
         find: || all(&["groff"]),
         packages: &["groff-base"],
+    },
+    Tool {
+        name: "man",
+        find: || all(&["man"]),
+        packages: &["man-db"],
+    },
+    Tool {
+        name: "lintian",
+        find: || all(&["lintian"]),
+        packages: &["lintian"],
     },
 ];
 
