@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::report::Report;
+use capaudit::{
+    ledger::Kind,
+    report::{Report, SubjectReport},
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -376,13 +379,21 @@ fn image() -> Verdicts {
         "json",
     ]))?;
     let report: Report = serde_json::from_str(&live)?;
-    let names: Vec<&String> = report
+    // Other containers may run on the machine, but nothing else counts.
+    let strays: Vec<&SubjectReport> = report
         .subjects
         .iter()
-        .map(|subject| &subject.name)
+        .filter(|subject| subject.kind != Kind::Container)
         .collect();
-    ensure(names == [&later], names)?;
-    needs(&report.subjects[0], &["SYS_CHROOT"])
+    ensure(strays.is_empty(), &strays)?;
+    let outside = file.path().to_string_lossy();
+    ensure(!live.contains(&*outside), outside)?;
+    let later = report
+        .subjects
+        .iter()
+        .find(|subject| subject.name == later)
+        .ok_or("the container was missed")?;
+    needs(later, &["SYS_CHROOT"])
 }
 
 fn wait_until(mut done: impl FnMut() -> bool) -> Verdicts {
@@ -423,7 +434,7 @@ impl StableAlone {
                 fs::copy(from, to)?;
             }
         }
-        for directory in ["bin", "rustup", "cargo"] {
+        for directory in ["bin", "rustup", "empty"] {
             fs::create_dir(machine.at(directory))?;
         }
         for tool in ["cc", "ld"] {
@@ -432,12 +443,6 @@ impl StableAlone {
                 machine.at("bin").join(tool),
             )?;
         }
-        // The crates that this test's own build has fetched.
-        let cargo = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
-            .ok_or("no home")?;
-        symlink(cargo.join("registry"), machine.at("cargo/registry"))?;
         Ok(machine)
     }
 
@@ -449,12 +454,22 @@ impl StableAlone {
     /// time.
     fn install(&self) -> Result<Output, Failed> {
         let toolchain = Path::new(env!("CARGO")).parent().ok_or("no toolchain")?;
+        // For the crates that this test's own build has fetched.
+        let cargo = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(std::env::home_dir()?.join(".cargo")))
+            .ok_or("no home")?;
+        let empty = self.at("empty");
         let mut hide = String::new();
-        for program in ["/usr/bin/rustc", "/usr/bin/cargo"] {
-            writeln!(
-                hide,
-                "if [ -e {program} ]; then /bin/mount --bind /dev/null {program} || exit 99; fi"
-            )?;
+        for (hidden, by) in [
+            (Path::new("/usr/bin/rustc"), Path::new("/dev/null")),
+            (Path::new("/usr/bin/cargo"), Path::new("/dev/null")),
+            (&cargo.join("bin"), &empty),
+        ] {
+            if hidden.exists() {
+                let (hidden, by) = (hidden.display(), by.display());
+                writeln!(hide, "/bin/mount --bind '{by}' '{hidden}' || exit 99")?;
+            }
         }
         let mut command = Command::new("/usr/bin/unshare");
         command
@@ -468,7 +483,7 @@ impl StableAlone {
             .current_dir(self.at("repository"))
             .env_clear()
             .env("HOME", self.place.path())
-            .env("CARGO_HOME", self.at("cargo"))
+            .env("CARGO_HOME", &cargo)
             .env("RUSTUP_HOME", self.at("rustup"))
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
             .env("PATH", std::env::join_paths([toolchain, &self.at("bin")])?)
