@@ -19,6 +19,7 @@ use libtest_mimic::{Failed, Trial};
 use crate::{
     audit::{Verdicts, ensure, needs},
     container::{IMAGE, docker, unique},
+    podman,
 };
 
 /// Where `cargo install` builds: kept from one run to the next.
@@ -30,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("packaging::debian_package_comes_and_goes", debian_package),
         Trial::test("packaging::debian_package_is_well_made", well_made),
         Trial::test("packaging::image_audits_other_containers", image),
+        Trial::test("packaging::image_needs_no_more_than_it_says", least),
         Trial::test("packaging::cargo_install_with_stable_rust_alone", install),
     ]
 }
@@ -394,6 +396,41 @@ fn image() -> Verdicts {
         .find(|subject| subject.name == later)
         .ok_or("the container was missed")?;
     needs(later, &["SYS_CHROOT"])
+}
+
+/// Podman gives BPF and PERFMON where an old Docker has to give SYS_ADMIN.
+fn least() -> Verdicts {
+    let name = unique("least");
+    output(
+        Command::new("podman")
+            .args(["build", "--tag", &name, "--file"])
+            .arg(repository().join("packaging/Containerfile"))
+            .arg(dist()?),
+    )?;
+    let doctor = |options: &[&str]| {
+        Command::new(podman::RUN[0])
+            .args(&podman::RUN[1..])
+            .args(["--pid=host", "--read-only"])
+            .args(LEAST)
+            .args(options)
+            .args([&name, "doctor"])
+            .stdin(Stdio::null())
+            .output()
+    };
+    let (unconfined, confined) = (doctor(&["--security-opt=seccomp=unconfined"]), doctor(&[]));
+    let removed = output(Command::new("podman").args(["rmi", &name]));
+    let (unconfined, confined) = (unconfined?, confined?);
+    removed?;
+    let said = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure(
+        unconfined.status.success() && said(&unconfined).contains("capaudit works here"),
+        said(&unconfined),
+    )?;
+    // Podman 4's profile forbids bpf(2) without SYS_ADMIN, later ones do not.
+    ensure(
+        confined.status.success() || said(&confined).contains("seccomp=unconfined"),
+        said(&confined),
+    )
 }
 
 fn wait_until(mut done: impl FnMut() -> bool) -> Verdicts {
