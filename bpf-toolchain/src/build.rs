@@ -3,14 +3,14 @@
 use std::{
     env,
     ffi::OsString,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Toolchain, environment};
+use crate::{Toolchain, environment, strip::without_dwarf};
 
 /// The target that the BPF crate's own cargo configuration names.
 const TARGET: &str = "bpfel-unknown-none";
@@ -19,8 +19,8 @@ const TARGET: &str = "bpfel-unknown-none";
 const BINARY: &str = "capaudit";
 
 impl Toolchain {
-    /// Compiles the crate in directory `ebpf_crate` and gives the path of the linked object, which lies below
-    /// `target_dir`. What cargo says goes to standard error.
+    /// Compiles the crate in directory `ebpf_crate` and gives the path of the linked object, without DWARF, which lies
+    /// below `target_dir`. What cargo says goes to standard error.
     pub fn build(&self, ebpf_crate: &Path, target_dir: &Path) -> Result<PathBuf> {
         let ebpf_crate = ebpf_crate
             .canonicalize()
@@ -42,13 +42,16 @@ impl Toolchain {
                 "building the BPF programs failed ({status}, {self}): see cargo's messages above"
             );
         }
-        let object = target_dir.join(TARGET).join("release").join(BINARY);
-        if !object.is_file() {
-            bail!(
+        let linked = target_dir.join(TARGET).join("release").join(BINARY);
+        let content = fs::read(&linked).with_context(|| {
+            format!(
                 "the BPF build succeeded but left no object at {}",
-                object.display()
-            );
-        }
+                linked.display()
+            )
+        })?;
+        let object = linked.with_extension("bpf.o");
+        fs::write(&object, without_dwarf(&content)?)
+            .with_context(|| format!("cannot write {}", object.display()))?;
         Ok(object)
     }
 

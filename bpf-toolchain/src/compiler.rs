@@ -44,6 +44,7 @@ pub struct Compiler {
     rustc: PathBuf,
     sysroot: PathBuf,
     version: Version,
+    identity: String,
     llvm: Option<u32>,
     unstable: bool,
 }
@@ -73,6 +74,11 @@ impl Compiler {
         Ok(Self {
             cargo,
             version,
+            identity: format!(
+                "{}, LLVM {}",
+                about.lines().next().unwrap_or_default(),
+                field(&about, "LLVM version: ").unwrap_or_default()
+            ),
             llvm: field(&about, "LLVM version: ").and_then(|llvm| Some(Version::parse(llvm)?.0)),
             unstable: field(&about, "release: ")
                 .is_some_and(|release| release.contains("-nightly")),
@@ -101,6 +107,11 @@ impl Compiler {
         self.version
     }
 
+    /// Its release, commit and LLVM, in full.
+    pub(crate) fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// The major version of its LLVM, which the linker's must equal.
     pub fn llvm(&self) -> Option<u32> {
         self.llvm
@@ -118,6 +129,7 @@ impl Compiler {
             rustc: rustc.into(),
             sysroot: "/usr".into(),
             version: OLDEST,
+            identity: format!("rustc {OLDEST}, LLVM {llvm}"),
             llvm: Some(llvm),
             unstable: false,
         }

@@ -17,24 +17,34 @@
 //! # }
 //! ```
 //!
+//! For those who have no such toolchain, an object lies in the repository, with a record of what it was built from:
+//! [`Committed`] tells whether it may be used.
+//!
 //! Give it one target directory for every profile of the outer build: the object is the same, and `core` need not be
 //! compiled again.
 
 mod build;
 mod choice;
+mod committed;
 mod compiler;
 mod environment;
 mod linker;
 mod missing;
 mod rustup;
+mod sources;
+mod strip;
 mod system;
 
 pub use choice::{Choice, OVERRIDE};
+pub use committed::{Committed, Comparison, Stale};
 pub use compiler::{Compiler, Version};
 pub use linker::Linker;
 pub use missing::{Missing, Piece};
+pub use sources::SOURCES;
 
 use std::fmt;
+
+use anyhow::Result;
 
 /// A compiler and a linker that fit together.
 #[derive(Debug, Clone)]
@@ -85,6 +95,19 @@ impl Toolchain {
     /// The compiler of the pair.
     pub fn compiler(&self) -> &Compiler {
         &self.compiler
+    }
+
+    /// The exact compiler and linker: two toolchains of which this is the same make the same object of the same sources.
+    ///
+    /// # Errors
+    ///
+    /// The linker does not start.
+    pub fn identity(&self) -> Result<String> {
+        Ok(format!(
+            "{}, {}",
+            self.compiler.identity(),
+            self.linker.version()?
+        ))
     }
 
     /// The linker of the pair.

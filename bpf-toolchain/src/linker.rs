@@ -5,7 +5,10 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    process::Command,
 };
+
+use anyhow::{Context as _, Result};
 
 use crate::compiler::Compiler;
 
@@ -44,6 +47,15 @@ impl Linker {
     /// The major version of the LLVM that it loads; `None` where it was linked statically.
     pub fn llvm(&self) -> Option<u32> {
         self.llvm
+    }
+
+    /// What it says of its version.
+    pub(crate) fn version(&self) -> Result<String> {
+        let output = Command::new(&self.path)
+            .arg("--version")
+            .output()
+            .with_context(|| format!("{} does not start", self.path.display()))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     /// Whether it understands the bitcode of `compiler`. One that does not tell its LLVM is taken on trust.

@@ -1,18 +1,19 @@
-//! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors.
+//! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors; and that the committed
+//! BPF object is that of its sources.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{command, project};
+use crate::{bpf, command, project};
 
-/// Check formatting, lints and documentation of the workspace and the formatting of the BPF crate
+/// Check formatting, lints and documentation of the workspace, the formatting of the BPF crate, and the committed BPF object
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
 /// Runs every check, also after one has failed.
 pub fn run(_: &Args) -> Result<()> {
-    let failed: Vec<&str> = checks()
+    let mut failed: Vec<&str> = checks()
         .into_iter()
         .filter_map(|(name, mut check)| {
             println!("== {name}");
@@ -23,6 +24,12 @@ pub fn run(_: &Args) -> Result<()> {
                 .then_some(name)
         })
         .collect();
+    const OBJECT: &str = "committed BPF object";
+    println!("== {OBJECT}");
+    if let Err(error) = bpf::check() {
+        eprintln!("error: {error:#}");
+        failed.push(OBJECT);
+    }
     if !failed.is_empty() {
         bail!("lint failed: {}", failed.join(", "));
     }

@@ -1,9 +1,11 @@
 //! capaudit's own chores: `cargo xtask setup`, `test`, `lint`, `corpus`, …
 
 mod bench;
+mod bpf;
 mod capability;
 mod command;
 mod corpus;
+mod dist;
 mod docker;
 mod fuzz;
 mod grantable;
@@ -31,6 +33,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Chore {
     Setup(setup::Args),
+    Bpf(bpf::Args),
+    Dist(dist::Args),
     Docker(docker::Args),
     Images(images::Args),
     Test(test::Args),
@@ -46,6 +50,8 @@ enum Chore {
 fn main() -> ExitCode {
     let done = match Cli::parse().chore {
         Chore::Setup(args) => setup::run(&args).map(success),
+        Chore::Bpf(args) => bpf::run(&args).map(success),
+        Chore::Dist(args) => dist::run(&args).map(success),
         Chore::Docker(args) => docker::run(&args).map(success),
         Chore::Images(args) => images::run(&args).map(success),
         Chore::Test(args) => test::run(&args),

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::Exit;
 use crate::{
     capability::{Capability, own},
+    inspect::status::{Seccomp, Status},
     privilege,
     probe::{Allowed, Enforcer, Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
     report::{Style, sanitize},
@@ -124,8 +125,23 @@ fn hook(hook: Hook) -> Check {
                 .first()
                 .map(|(hook, error)| format!("{}{}", one_line(error), remedy(*hook)))
                 .unwrap_or_default()),
-            Err(error) => Err(one_line(&error)),
+            Err(error) => Err(format!("{}{}", one_line(&error), seccomp())),
         },
+    }
+}
+
+/// What may forbid loading although the privileges are there: the seccomp profiles of Docker before 23 and of Podman 4
+/// unlock bpf(2) by SYS_ADMIN only.
+fn seccomp() -> &'static str {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    match Status::parse(&status) {
+        Ok(Status {
+            seccomp: Some(Seccomp::Filter),
+            ..
+        }) => {
+            "; a seccomp profile is in force here, which may forbid bpf(2): --security-opt=seccomp=unconfined"
+        }
+        _ => "",
     }
 }
 

@@ -15,6 +15,7 @@ mod enforcement;
 mod exports;
 mod faults;
 mod live;
+mod packaging;
 mod payload;
 mod podman;
 mod privilege;
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         watch::trials(),
         tools::trials(),
         faults::trials(),
+        packaging::trials(),
     ]
     .into_iter()
     .flatten()

@@ -9,7 +9,6 @@
 
 mod archive;
 mod audits;
-mod build;
 mod enforcements;
 mod initramfs;
 mod package;
@@ -24,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::project;
+use crate::{dist, project};
 
 use self::archive::Archive;
 use self::initramfs::{Root, Step};
@@ -82,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
     if !args.bare {
         let capaudit = match &args.capaudit {
             Some(file) => file.clone(),
-            None => build::capaudit(&cache)?,
+            None => dist::static_binary()?,
         };
         root.add_program("capaudit", &capaudit)?;
     }

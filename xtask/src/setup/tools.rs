@@ -12,7 +12,7 @@ struct Tool {
     packages: &'static [&'static str],
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 15] = [
     // With, for a machine whose init does not, the program that mounts control groups.
     Tool {
         name: "docker",
@@ -83,6 +83,16 @@ const TOOLS: [Tool; 13] = [
         name: "groff",
         find: || all(&["groff"]),
         packages: &["groff-base"],
+    },
+    Tool {
+        name: "man",
+        find: || all(&["man"]),
+        packages: &["man-db"],
+    },
+    Tool {
+        name: "lintian",
+        find: || all(&["lintian"]),
+        packages: &["lintian"],
     },
 ];
 
