@@ -37,7 +37,7 @@ const LAST_BATCHES: usize = 1 << 12;
 /// Batches taken for a snapshot: about what fits into the buffer.
 const SNAPSHOT_BATCHES: usize = 16;
 /// How long to wait, at the end, for names that are still under way.
-const LAST_EVENTS: Duration = Duration::from_millis(500);
+const LAST_EVENTS: Duration = Duration::from_secs(3);
 /// Times that a target's processes are listed again, for those forked meanwhile.
 const LISTINGS: usize = 100;
 
