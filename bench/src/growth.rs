@@ -1,6 +1,10 @@
 //! Whether a check costs more where more is followed, and whether anything gets lost then.
 
-use std::process::Command;
+use std::{
+    ffi::OsStr,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use capaudit::{ledger, report::Report};
@@ -33,12 +37,75 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.table(&["processes", "added a check"], &rows);
 
     page.say("");
+    let counts = [1_u32, 50];
+    let found = medians(programs.rounds.min(3), &counts, |count| {
+        let traced = among_containers(programs, Tracing::Run, count)?;
+        let plain = among_containers(programs, Tracing::None, count)?;
+        Ok(traced - plain)
+    })?;
+    let rows: Vec<Vec<String>> = counts
+        .iter()
+        .zip(found)
+        .map(|(count, added)| vec![count.to_string(), format!("{added:+.0} ns")])
+        .collect();
+    page.say("The same check over and over in one of so many containers (a cgroup and a mount namespace each):");
+    page.table(&["containers", "added a check"], &rows);
+
+    page.say("");
     let (made, counted, lost) = hammered(programs)?;
     page.say(&format!(
         "Two processes that make {made} checks as fast as they can, on both cores: **{counted} counted, {lost} records lost**."
     ));
     ensure!(made == counted, "{made} checks made, {counted} counted");
     Ok(())
+}
+
+/// Puts so many containers up, all but one of them idle, and has that make checks.
+const CONTAINERS: &str = r#"
+root=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts) || exit
+contained() {
+    group=$root/docker-$(printf 'be9c%060x' "$1").scope
+    shift
+    mkdir "$group" || exit
+    sh -c 'echo 0 > "$1/cgroup.procs"; shift; exec unshare --mount "$@"' sh "$group" "$@"
+}
+count=$1 program=$2
+number=2
+while [ "$number" -le "$count" ]; do
+    contained "$number" sleep 600 &
+    number=$((number + 1))
+done
+contained 1 "$program" work checks 200000
+for group in "$root"/docker-be9c*.scope; do
+    xargs -r kill <"$group/cgroup.procs"
+done
+wait
+rmdir "$root"/docker-be9c*.scope
+"#;
+
+/// Nanoseconds a check in one of `count` containers.
+fn among_containers(programs: &Programs, tracing: Tracing, count: u32) -> Result<f64> {
+    let count = count.to_string();
+    let words = [
+        OsStr::new("-c"),
+        OsStr::new(CONTAINERS),
+        OsStr::new("sh"),
+        OsStr::new(&count),
+        programs.ourselves.as_os_str(),
+    ];
+    let output = programs
+        .command(tracing, Path::new("/bin/sh"), &words)
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "{count} containers: {}",
+        output.status
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim()
+        .parse()
+        .with_context(|| format!("{count} containers printed {text:?}"))
 }
 
 /// Checks made by two processes at once, checks counted, and records lost.
@@ -56,7 +123,7 @@ fn hammered(programs: &Programs) -> Result<(u64, u64, u64)> {
         .args(["run", "--output", "/dev/null", "--save"])
         .arg(&session)
         .args(["--", "sh", "-c", &format!("{work} & {work} & wait")])
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
         .status()?;
     ensure!(status.success(), "{status}");
     let ledger = ledger::load(&session)?;

@@ -8,11 +8,12 @@ use crate::{
     tracing::{Programs, Tracing},
 };
 
-const KINDS: [Tracing; 6] = [
+const KINDS: [Tracing; 7] = [
     Tracing::None,
     Tracing::Floor,
     Tracing::Run,
     Tracing::RunElsewhere,
+    Tracing::Watch,
     Tracing::BpftraceCount,
     Tracing::BpftracePrint,
 ];
@@ -43,7 +44,7 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
         let [none, floor, ..] = found[..] else {
             continue;
         };
-        let bpftrace = found[4] - none;
+        let bpftrace = found[5] - none;
         let rows: Vec<Vec<String>> = KINDS
             .iter()
             .zip(&found)

@@ -29,6 +29,8 @@ pub enum Tracing {
     Run,
     /// `capaudit run` on something else: what it costs the rest of the machine.
     RunElsewhere,
+    /// `capaudit watch` of the whole machine, every check shown.
+    Watch,
     /// bpftrace, counting by capability and process.
     BpftraceCount,
     /// bpftrace, printing a line a check.
@@ -43,6 +45,7 @@ impl Tracing {
             Self::Floor => "an empty program on the same hook",
             Self::Run => "capaudit run",
             Self::RunElsewhere => "capaudit run, of another program",
+            Self::Watch => "capaudit watch --all, of the whole machine",
             Self::BpftraceCount => "bpftrace, counting",
             Self::BpftracePrint => "bpftrace, printing",
         }
@@ -85,6 +88,15 @@ impl Programs {
                     .stdout(Stdio::piped())
                     .spawn()?;
                 wait_for(&mut capaudit, "ready")?;
+                Active::Beside(capaudit)
+            }
+            Tracing::Watch => {
+                let mut capaudit = Command::new(&self.capaudit)
+                    .args(["watch", "--json", "--all"])
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()?;
+                wait_for(&mut capaudit, "{\"type\":\"begin\"")?;
                 Active::Beside(capaudit)
             }
             Tracing::BpftraceCount => Active::Beside(bpftrace("{ @[args->cap, pid] = count(); }")?),
@@ -169,12 +181,12 @@ fn bpftrace(action: &str) -> Result<Child> {
     Ok(child)
 }
 
-/// Waits for a line, then lets go of the rest of the output.
+/// Waits for a line that begins so, then lets go of the rest of the output.
 fn wait_for(child: &mut Child, wanted: &str) -> Result<()> {
     let mut output = BufReader::new(child.stdout.take().context("no output")?);
     let mut line = String::new();
     while output.read_line(&mut line)? > 0 {
-        if line.trim_end() == wanted {
+        if line.starts_with(wanted) {
             // Whatever it prints has to be read by somebody, as a terminal or a file would.
             std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
             return Ok(());
