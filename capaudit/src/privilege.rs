@@ -77,7 +77,19 @@ pub fn blindness(held: CapSet) -> Vec<String> {
 ///
 /// The kernel refuses.
 pub fn while_loading() -> io::Result<Effective> {
-    Effective::only(with_substitute(NEEDED, own::effective()))
+    let loading = with_substitute(NEEDED, own::effective());
+    Effective::only(if is_perf_closed() {
+        loading.union(Capability::SYS_ADMIN.into())
+    } else {
+        loading
+    })
+}
+
+/// Whether perf_event_open(2), which a kprobe takes, is open to SYS_ADMIN alone: Debian's and Android's kernels have it so
+/// where `kernel.perf_event_paranoid` is above 2; elsewhere such a number means no more than 2.
+fn is_perf_closed() -> bool {
+    let paranoid = std::fs::read_to_string("/proc/sys/kernel/perf_event_paranoid");
+    paranoid.is_ok_and(|text| text.trim().parse::<i32>().is_ok_and(|level| level > 2))
 }
 
 /// Until it is dropped, what is kept in reserve to write files is in effect.

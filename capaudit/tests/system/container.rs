@@ -9,7 +9,9 @@ use std::{
 use capaudit::{advise::Verdict, ledger::Kind, report::Report};
 use libtest_mimic::{Failed, Trial};
 
-use crate::audit::{Audited, CAPAUDIT, Verdicts, audit, audit_with, capability, ensure, needs};
+use crate::audit::{
+    Audited, CAPAUDIT, Verdicts, audit, audit_payload, audit_with, capability, ensure, needs,
+};
 
 pub const IMAGE: &str = "gt-corpus:1";
 
@@ -34,6 +36,7 @@ const EXACT: [&str; 14] = [
 pub fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("container::executed_in_later", executed_in_later),
+        Trial::test("container::started_through_the_api", through_the_api),
         Trial::test("container::there_before", there_before),
         Trial::test("container::churn_loses_nobody", churn),
         Trial::test("container::snippet_is_valid_compose", snippet),
@@ -327,6 +330,17 @@ fn snippet() -> Verdicts {
         .arg(&session)
         .output()?;
     ensure(wrong.status.code() == Some(2), wrong.status)
+}
+
+/// As the libraries of test suites start containers.
+fn through_the_api() -> Verdicts {
+    let name = unique("api");
+    let audited = audit_payload(&[], &["start-container", &name])?;
+    audited.succeeded()?;
+    ensure(audited.report.session.complete, &audited.ledger.session)?;
+    let container = audited.container(&name)?;
+    ensure(container.image == IMAGE, container)?;
+    needs(container, &["CHOWN", "SYS_CHROOT"])
 }
 
 fn runtime() -> Verdicts {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    os::unix::{fs::chown, process::CommandExt as _},
+    os::unix::{fs::chown, net::UnixStream, process::CommandExt as _},
     path::Path,
     process::{Command, ExitCode},
 };
@@ -26,6 +26,7 @@ pub fn run(words: &[String]) -> ExitCode {
             mixed(runs.parse().unwrap_or(0), count.parse().unwrap_or(0), files)
         }
         ["threads", count, file] => threads(count.parse().unwrap_or(0), Path::new(file)),
+        ["start-container", name] => start_container(name).is_some(),
         ["bind", port] => {
             std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
         }
@@ -242,6 +243,36 @@ fn threads(count: usize, file: &Path) -> bool {
             .into_iter()
             .all(|worker| worker.join().unwrap_or(false))
     })
+}
+
+/// Starts a container as the libraries of test suites do: through the engine's API, without any client program. Waits for
+/// its end, and removes it.
+fn start_container(name: &str) -> Option<()> {
+    let wanted = r#"{"Image": "gt-corpus:1", "Cmd": ["sh", "-ec", "chown 1 /srv; chroot / true"],
+        "HostConfig": {"NetworkMode": "none", "CapAdd": ["ALL"]}}"#;
+    asked("POST", &format!("/containers/create?name={name}"), wanted)?;
+    let done = asked("POST", &format!("/containers/{name}/start"), "")
+        .and_then(|_| asked("POST", &format!("/containers/{name}/wait"), ""));
+    asked("DELETE", &format!("/containers/{name}?force=1"), "")?;
+    done?.contains("\"StatusCode\":0").then_some(())
+}
+
+/// The engine's answer; `None` if it refuses.
+fn asked(method: &str, path: &str, body: &str) -> Option<String> {
+    let mut engine = UnixStream::connect("/var/run/docker.sock").ok()?;
+    let length = body.len();
+    write!(
+        engine,
+        "{method} {path} HTTP/1.0\r\nHost: docker\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    engine.read_to_string(&mut answer).ok()?;
+    if !answer.split(' ').nth(1)?.starts_with('2') {
+        eprintln!("{method} {path}: {answer}");
+        return None;
+    }
+    Some(answer)
 }
 
 /// The first thread gives everything up, another keeps what it has. Says so, and goes on until its input ends.
