@@ -28,13 +28,8 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
         let plain = programs.measure(Tracing::None, &words)?;
         Ok((traced - plain) / f64::from(each))
     })?;
-    let rows: Vec<Vec<String>> = counts
-        .iter()
-        .zip(found)
-        .map(|(count, added)| vec![count.to_string(), format!("{added:+.0} ns")])
-        .collect();
     page.say("100,000 checks by so many processes, one after the other, each counted by itself; what a check costs more under `capaudit run`, the process's own fork, sightings and end included:");
-    page.table(&["processes", "added a check"], &rows);
+    table(page, "processes", &counts, &found);
 
     page.say("");
     let counts = [1_u32, 50];
@@ -43,13 +38,8 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
         let plain = among_containers(programs, Tracing::None, count)?;
         Ok(traced - plain)
     })?;
-    let rows: Vec<Vec<String>> = counts
-        .iter()
-        .zip(found)
-        .map(|(count, added)| vec![count.to_string(), format!("{added:+.0} ns")])
-        .collect();
     page.say("The same check over and over in one of so many containers (a cgroup and a mount namespace each):");
-    page.table(&["containers", "added a check"], &rows);
+    table(page, "containers", &counts, &found);
 
     page.say("");
     let (made, counted, lost) = hammered(programs)?;
@@ -58,6 +48,16 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     ));
     ensure!(made == counted, "{made} checks made, {counted} counted");
     Ok(())
+}
+
+/// What a check costs more, by how many `what` there are.
+fn table(page: &mut Page, what: &str, counts: &[u32], added: &[f64]) {
+    let rows: Vec<Vec<String>> = counts
+        .iter()
+        .zip(added)
+        .map(|(count, added)| vec![count.to_string(), format!("{added:+.0} ns")])
+        .collect();
+    page.table(&[what, "added a check"], &rows);
 }
 
 /// Puts so many containers up, all but one of them idle, and has that make checks.
