@@ -28,7 +28,7 @@ use crate::{
     watch::{singles_a_second, source::Missing},
 };
 use state::State;
-use watchers::{Subscription, Watchers, missing_now};
+use watchers::{Subscription, Watchers};
 
 /// Where the socket is, unless somebody says otherwise.
 pub const SOCKET: &str = "/run/capaudit/capaudit.sock";
@@ -214,7 +214,7 @@ async fn answer(
             let _ = sender.send(admitted);
         }
         Question::Missing(sender) => {
-            let _ = sender.send(missing_now(observation).map_err(AttachError::from)?);
+            let _ = sender.send(Missing::of(observation).map_err(AttachError::from)?);
         }
     }
     Ok(())

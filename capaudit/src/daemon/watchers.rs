@@ -84,7 +84,7 @@ impl Watchers {
             told: self.told.subscribe(),
             hook: observation.hook(),
             next: self.next,
-            base: missing_now(observation)?,
+            base: Missing::of(observation)?,
             since: Instant::now(),
         };
         self.switch(observation)?;
@@ -108,7 +108,7 @@ impl Watchers {
         let now = Instant::now();
         if now >= self.next_missing {
             self.next_missing = now + MISSING_EVERY;
-            self.send(Told::Missing(missing_now(observation)?));
+            self.send(Told::Missing(Missing::of(observation)?));
         }
         Ok(())
     }
@@ -127,12 +127,6 @@ impl Watchers {
         }
         Ok(())
     }
-}
-
-/// What is missing since the daemon began.
-pub fn missing_now(observation: &Observation) -> Result<Missing, ProbeError> {
-    let (unsent, losses) = observation.missing()?;
-    Ok(Missing { unsent, losses })
 }
 
 /// A watcher's.

@@ -18,7 +18,7 @@ use crate::{
     launch::{Arrived, Launched, Signals, Streams, shell_status},
     ledger::{self, Ledger},
     privilege,
-    probe::{Hook, Losses},
+    probe::{Hook, Losses, ProbeError},
     session::{
         audit::{AuditError, after, hurry, system},
         observation::{AttachError, Observation, Origin, readable},
@@ -77,6 +77,16 @@ pub struct Missing {
 }
 
 impl Missing {
+    /// What is missing by now, since `observation` began.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub fn of(observation: &Observation) -> Result<Self, ProbeError> {
+        let (unsent, losses) = observation.missing()?;
+        Ok(Self { unsent, losses })
+    }
+
     /// What of it came after `before`.
     pub fn since(&self, before: &Self) -> Self {
         Self {
@@ -356,9 +366,7 @@ impl Running {
     }
 
     fn missing(&self) -> Result<Missing, AuditError> {
-        let missing = self.observation.missing();
-        let (unsent, losses) = missing.map_err(AttachError::from)?;
-        Ok(Missing { unsent, losses })
+        Ok(Missing::of(&self.observation).map_err(AttachError::from)?)
     }
 
     /// What is due now and then.
