@@ -9,8 +9,11 @@ use std::{
 use capaudit::{advise::Verdict, ledger::Kind, report::Report};
 use libtest_mimic::{Failed, Trial};
 
-use crate::audit::{
-    Audited, CAPAUDIT, Verdicts, audit, audit_payload, audit_with, capability, ensure, needs,
+use crate::{
+    audit::{
+        Audited, CAPAUDIT, Verdicts, audit, audit_payload, audit_with, capability, ensure, needs,
+    },
+    mounts,
 };
 
 pub const IMAGE: &str = "gt-corpus:1";
@@ -404,15 +407,8 @@ fn other_mount_namespace() -> Verdicts {
 /// The unified hierarchy names a container as well: a process in a cgroup of such a name, with a pid
 /// namespace of its own, is one.
 fn cgroup_2() -> Verdicts {
-    let mounts = std::fs::read_to_string("/proc/mounts")?;
-    let unified = mounts
-        .lines()
-        .filter_map(|line| {
-            let mut words = line.split(' ').skip(1);
-            Some((words.next()?, words.next()?))
-        })
-        .find_map(|(place, kind)| (kind == "cgroup2").then_some(place))
-        .ok_or("no cgroup2 file system is mounted")?;
+    let unified = mounts::unified()?;
+    let unified = unified.display();
     let id = "c0ffee".repeat(10) + "1234";
     let file = tempfile::NamedTempFile::new()?;
     let script = format!(

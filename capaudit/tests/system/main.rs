@@ -15,6 +15,7 @@ mod enforcement;
 mod exports;
 mod faults;
 mod live;
+mod mounts;
 mod packaging;
 mod payload;
 mod podman;

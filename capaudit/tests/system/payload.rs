@@ -12,6 +12,8 @@ use nix::{
     unistd::{ForkResult, fork},
 };
 
+use crate::mounts;
+
 /// Runs the payload named by the first word.
 pub fn run(words: &[String]) -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -135,12 +137,7 @@ fn fork_as(pid: Option<i32>) -> nix::Result<i32> {
 /// `count` containers, two at a time, each in a cgroup with a container's name, in a pid and a mount namespace of its
 /// own, for one chown(1).
 fn containers(count: usize, file: &str) -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let unified = mounts.lines().find_map(|line| {
-        let words: Vec<&str> = line.split(' ').collect();
-        (*words.get(2)? == "cgroup2").then(|| Path::new(words[1]).to_owned())
-    });
-    let Some(unified) = unified else {
+    let Ok(unified) = mounts::unified() else {
         return false;
     };
     let container = |number: usize| {

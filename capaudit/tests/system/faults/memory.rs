@@ -11,6 +11,7 @@ use libtest_mimic::{Failed, Trial};
 use super::{Run, counted, killed::nothing_is_left, payload, until};
 use crate::{
     audit::{CAPAUDIT, Verdicts, ensure},
+    mounts,
     watch::temporary,
 };
 
@@ -31,21 +32,13 @@ struct Group {
 
 impl Group {
     fn new(name: &str, bytes: u64) -> Result<Self, Failed> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-        let find = |wanted: &dyn Fn(&str, &str) -> bool| {
-            mounts.lines().find_map(|line| {
-                let words: Vec<&str> = line.split(' ').collect();
-                let (place, kind, options) = (words.get(1)?, words.get(2)?, words.get(3)?);
-                wanted(kind, options).then(|| PathBuf::from(place))
-            })
-        };
-        let first = find(&|kind, options| {
+        let first = mounts::find(|kind, options| {
             kind == "cgroup" && options.split(',').any(|option| option == "memory")
-        });
+        })?;
         let (root, limit) = match first {
             Some(root) => (root, "memory.limit_in_bytes"),
             None => {
-                let root = find(&|kind, _| kind == "cgroup2").ok_or("no cgroups")?;
+                let root = mounts::unified()?;
                 std::fs::write(root.join("cgroup.subtree_control"), "+memory")?;
                 (root, "memory.max")
             }

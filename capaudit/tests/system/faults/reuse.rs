@@ -1,9 +1,6 @@
 //! Numbers that the kernel gives again: pids, inode numbers of namespaces, cgroups and files.
 
-use std::{
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-};
+use std::process::{Child, Command, Stdio};
 
 use capaudit::{
     ledger::Kind,
@@ -15,6 +12,7 @@ use super::{Run, payload, until};
 use crate::{
     audit::{Verdicts, audit, audit_script, capability, ensure, needs},
     container::{docker, unique},
+    mounts,
     watch::temporary,
 };
 
@@ -126,16 +124,6 @@ fn pid_namespaces() -> Verdicts {
     ensure(seen == 5, (seen, number, reused, numbers))
 }
 
-/// Where the unified hierarchy is mounted.
-fn unified() -> Result<PathBuf, Failed> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts")?;
-    let place = mounts.lines().find_map(|line| {
-        let words: Vec<&str> = line.split(' ').collect();
-        (*words.get(2)? == "cgroup2").then(|| PathBuf::from(words[1]))
-    });
-    place.ok_or("no cgroup2 file system is mounted".into())
-}
-
 fn by_id<'a>(report: &'a Report, id: &str) -> Result<&'a SubjectReport, Failed> {
     let found = report.subjects.iter().find(|subject| subject.id == id);
     found.ok_or_else(|| format!("no container {id}").into())
@@ -143,7 +131,7 @@ fn by_id<'a>(report: &'a Report, id: &str) -> Result<&'a SubjectReport, Failed> 
 
 /// A parent cgroup that is made anew each time, with one container after the other in it; the first comes twice.
 fn cgroups() -> Verdicts {
-    let parent = unified()?.join(unique("again"));
+    let parent = mounts::unified()?.join(unique("again"));
     let ids = ["aa", "bb"].map(|digits| digits.repeat(32));
     let (_file, path) = temporary()?;
     let once = |id: &str, words: &str| {
