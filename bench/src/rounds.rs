@@ -2,12 +2,37 @@
 
 use anyhow::Result;
 
-/// Measures each of `kinds` once a round; the medians, in their order. A round before them fills the caches.
+/// Measures each of `kinds` once a round; the medians, in their order.
 pub fn medians<K: Copy>(
     rounds: usize,
     kinds: &[K],
-    mut measure: impl FnMut(K) -> Result<f64>,
+    measure: impl FnMut(K) -> Result<f64>,
 ) -> Result<Vec<f64>> {
+    Ok(all(rounds, kinds, measure)?
+        .into_iter()
+        .map(median)
+        .collect())
+}
+
+/// As [`medians`], the least of each: for a short loop, which anything else can only make longer.
+pub fn least<K: Copy>(
+    rounds: usize,
+    kinds: &[K],
+    measure: impl FnMut(K) -> Result<f64>,
+) -> Result<Vec<f64>> {
+    let least = |found: Vec<f64>| found.into_iter().fold(f64::INFINITY, f64::min);
+    Ok(all(rounds, kinds, measure)?
+        .into_iter()
+        .map(least)
+        .collect())
+}
+
+/// What was measured of each of `kinds`, in their order. A round before the others fills the caches.
+fn all<K: Copy>(
+    rounds: usize,
+    kinds: &[K],
+    mut measure: impl FnMut(K) -> Result<f64>,
+) -> Result<Vec<Vec<f64>>> {
     let mut all: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
     for round in 0..=rounds {
         for (kind, found) in kinds.iter().zip(&mut all) {
@@ -17,7 +42,7 @@ pub fn medians<K: Copy>(
             }
         }
     }
-    Ok(all.into_iter().map(median).collect())
+    Ok(all)
 }
 
 fn median(mut all: Vec<f64>) -> f64 {
@@ -27,7 +52,17 @@ fn median(mut all: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use anyhow::Context as _;
+
     use super::*;
+
+    #[test]
+    fn the_least_counts() -> Result<()> {
+        let mut rounds = [9.0, 3.0, 1.0, 2.0].into_iter();
+        let found = least(3, &[()], |()| rounds.next().context("a fifth round"))?;
+        assert_eq!(found, [1.0]);
+        Ok(())
+    }
 
     #[test]
     fn the_middle_one_counts() -> Result<()> {
