@@ -16,7 +16,9 @@ const WARM_UP: u32 = 20_000;
 
 /// Calls that are timed together. Whatever else the machine does only ever adds to a batch, so the least of many is what
 /// the calls take themselves. Long enough that each batch has its share of what is done for every 4096th check only.
-const BATCH: u32 = 8_192;
+const CALLS: u32 = 8_192;
+/// Processes that are timed together.
+const PROCESSES: u32 = 50;
 
 /// Signal 0 to another user's process: `kill_ok_by_cred` says no, so KILL is asked, once, and nothing else happens
 /// (`check_kill_permission`, kernel/signal.c). Returns nanoseconds a call.
@@ -26,7 +28,7 @@ pub fn checks(count: u32) -> Result<f64> {
     for _ in 0..WARM_UP {
         kill(target, None).context("kill")?;
     }
-    let least = least_of_batches(target, count)?;
+    let least = least_of_batches(count, CALLS, || kill(target, None).context("kill"))?;
     kill(target, Signal::SIGKILL)?;
     waitpid(target, None)?;
     Ok(least)
@@ -38,30 +40,14 @@ pub fn calls(count: u32) -> Result<f64> {
     for _ in 0..WARM_UP {
         kill(ourselves, None).context("kill")?;
     }
-    least_of_batches(ourselves, count)
+    least_of_batches(count, CALLS, || kill(ourselves, None).context("kill"))
 }
 
-/// Nanoseconds a call in the quickest batch of `count` calls.
-fn least_of_batches(target: Pid, count: u32) -> Result<f64> {
-    let mut least = f64::INFINITY;
-    let mut left = count;
-    while left > 0 {
-        let batch = left.min(BATCH);
-        let started = Instant::now();
-        for _ in 0..batch {
-            kill(target, None).context("kill")?;
-        }
-        least = least.min(started.elapsed().as_nanos() as f64 / f64::from(batch));
-        left -= batch;
-    }
-    Ok(least)
-}
-
-/// `count` processes, one after the other, each of which makes `each` checks. Returns nanoseconds a process.
+/// `count` processes, one after the other, each of which makes `each` checks. Returns nanoseconds a process, of the quickest
+/// batch.
 pub fn processes(count: u32, each: u32) -> Result<f64> {
     let target = other_users_process()?;
-    let started = Instant::now();
-    for _ in 0..count {
+    let least = least_of_batches(count, PROCESSES, || {
         // SAFETY: this process has one thread.
         match unsafe { fork() }? {
             ForkResult::Child => {
@@ -72,11 +58,27 @@ pub fn processes(count: u32, each: u32) -> Result<f64> {
                 waitpid(child, None)?;
             }
         }
-    }
-    let elapsed = started.elapsed();
+        Ok(())
+    })?;
     kill(target, Signal::SIGKILL)?;
     waitpid(target, None)?;
-    Ok(elapsed.as_nanos() as f64 / f64::from(count))
+    Ok(least)
+}
+
+/// Nanoseconds a time in the quickest batch of `count` times that `act` is called.
+fn least_of_batches(count: u32, size: u32, mut act: impl FnMut() -> Result<()>) -> Result<f64> {
+    let mut least = f64::INFINITY;
+    let mut left = count;
+    while left > 0 {
+        let batch = left.min(size);
+        let started = Instant::now();
+        for _ in 0..batch {
+            act()?;
+        }
+        least = least.min(started.elapsed().as_nanos() as f64 / f64::from(batch));
+        left -= batch;
+    }
+    Ok(least)
 }
 
 fn other_users_process() -> Result<Pid> {
