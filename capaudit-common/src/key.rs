@@ -63,9 +63,9 @@ assert_size!(CheckCount, 32);
 
 /// Checks of one key that one processor has counted and not yet added to the key's total.
 ///
-/// The processor alone writes it, and another reads it without any lock: whoever changes anything but `pending` and
-/// `quota` sets `tail` to a new number first and `head` to the same last, and who reads in ascending order has a whole one if
-/// the two are equal.
+/// The processor alone writes it, and user space reads `key` and `pending` without any lock: whoever changes the key, or
+/// adds what is pending to the total, sets `tail` to a new number first and `head` to the same last, and who reads in
+/// ascending order has a whole one if the two are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Recent {
@@ -73,7 +73,7 @@ pub struct Recent {
     pub head: u32,
     /// The process that asked, valid as long as `epoch` is the current one.
     pub tgid: u32,
-    /// The key; image 0 if there is none yet.
+    /// The key; image 0 if there is none yet, or if the process is not followed.
     pub key: CheckKey,
     /// When it was last seen that the process runs the key's image ([`crate::scope::epoch`]).
     pub epoch: u64,
@@ -83,8 +83,8 @@ pub struct Recent {
     pub quota: u64,
     /// Number of the last change begun.
     pub tail: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Of a process that is not followed: inode number of the mount namespace where that is so.
+    pub mount_namespace: u32,
 }
 assert_size!(Recent, 64);
 

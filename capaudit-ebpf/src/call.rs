@@ -15,6 +15,7 @@ use crate::{
         count_atomically, lose,
     },
     object,
+    send::{Haste, submit},
     setting::{self, offset},
 };
 
@@ -85,13 +86,14 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
         return;
     };
     let result = entry.as_mut_ptr();
+    let header = header(process, kind::RESULT, pid_tgid);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
-        (*result).header = header(process, kind::RESULT, pid_tgid);
+        (*result).header = header;
         (*result).call = pending.call;
         (*result).value = value;
     }
-    entry.submit(0);
+    submit(entry, header.time, Haste::Later);
 }
 
 /// Nobody awaits the outcome of a thread's system call any more.
@@ -138,14 +140,15 @@ fn report(
         return;
     };
     let call = entry.as_mut_ptr();
+    let header = header(process, kind::CALL, pid_tgid);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
-        (*call).header = header(process, kind::CALL, pid_tgid);
+        (*call).header = header;
         (*call).key = key;
         (*call).arguments = kernel::arguments(registers);
         (*call).value = value;
     }
-    entry.submit(0);
+    submit(entry, header.time, Haste::Later);
 }
 
 #[inline(always)]

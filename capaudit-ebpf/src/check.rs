@@ -9,18 +9,20 @@ use aya_ebpf::helpers::{
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
     key::{CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
-    scope::{Process, loss},
+    scope::{Process, image, loss},
     syscall::{TABLE_LEN, Treatment},
 };
 
 use crate::{
-    count::{self, Place},
+    count::{self, Asker, Place},
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
     maps::{
         AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, WATCHED,
         count_atomically, lose,
     },
-    object, process,
+    object,
+    process::{self, Met},
+    send::{Haste, is_filled, submit},
     setting::{self, offset},
 };
 
@@ -39,9 +41,8 @@ const ALWAYS_SENT: u32 = 4;
 /// A period of the allowance of single checks: 2^26 ns, 67 ms.
 const PERIOD_BITS: u32 = 26;
 
-/// `BPF_RB_AVAIL_DATA`, `BPF_RB_RING_SIZE` of bpf_ringbuf_query
-const RING_USED: u64 = 0;
-const RING_SIZE: u64 = 1;
+/// The part of the ring buffer that single checks may fill: half.
+const FILLED_BY_SINGLES: u64 = 2;
 
 /// kprobe hook: remembers a check until it returns.
 #[inline(always)]
@@ -68,7 +69,7 @@ pub fn leave(ctx: *mut c_void, result: i32) {
     let Some(entered) = (unsafe { ENTERED.get(&thread) }).copied() else {
         // Begun before the entry's probe was attached: of interest only if the process was followed by then.
         let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        if process::followed(kernel::current(), tgid).is_some() {
+        if let Met::Followed(_) = process::meet(kernel::current(), tgid) {
             lose(loss::RETURNS);
         }
         return;
@@ -105,27 +106,41 @@ pub fn observe<const DIRECT: bool>(
     let tgid: u32 = direct(task, &offset::TASK_TGID);
     let (mut key, treatment) = question::<DIRECT>(task, cred, target, capability, options, result);
     let epoch = process::current_epoch();
-    // Where every check is wanted, none is only counted.
-    let is_each_wanted = is_each_wanted();
-    let place = if is_each_wanted {
-        None
-    } else {
-        Place::of(tgid, &key)
+    // A check that may be sent must not only be counted.
+    let wanted = Wanted::now();
+    let place = match wanted {
+        Wanted::Each => None,
+        Wanted::First | Wanted::EachButSpent => Place::of(tgid, &key),
     };
-    if place.is_some_and(|place| place.count(tgid, epoch, &key)) {
-        return;
+    match place.and_then(|place| place.count(task, tgid, epoch, &key)) {
+        Some(Asker::Stranger) => return,
+        Some(Asker::Followed) => return wanted.forgo(),
+        None => {}
     }
-    let Some(process) = process::followed(task, tgid) else {
-        return;
+    let process = match process::meet(task, tgid) {
+        Met::Followed(process) => process,
+        Met::Stranger => {
+            if let Some(place) = place {
+                place.give_to_stranger(task, tgid, epoch, &key);
+            }
+            return;
+        }
+        Met::Unclear => return,
     };
     key.image = process.image;
-    if place.is_some_and(|place| place.count_again(tgid, epoch, &key)) {
-        return;
+    if place.is_some_and(|place| place.count_again(task, tgid, epoch, &key)) {
+        return wanted.forgo();
     }
     let Some(is_due) = count::total(place, tgid, epoch, &key) else {
         return;
     };
-    let single = is_each_wanted && is_single_allowed();
+    let single = match wanted {
+        Wanted::Each => take_allowance(),
+        Wanted::First | Wanted::EachButSpent => false,
+    };
+    if !single {
+        wanted.forgo();
+    }
     if is_due || single {
         let pid_tgid = bpf_get_current_pid_tgid();
         walk::<DIRECT>(
@@ -134,33 +149,60 @@ pub fn observe<const DIRECT: bool>(
     }
 }
 
-/// Whether somebody wants every check sent.
-#[inline(always)]
-fn is_each_wanted() -> bool {
-    setting::SEND_ALL.load() != 0 && WATCHED.get(0).is_some_and(|watched| *watched != 0)
+/// Which checks somebody wants sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// The first ones at each call site.
+    First,
+    /// Every one.
+    Each,
+    /// Every one, but there have been too many: under a flood, nobody could read them all, and the records that tell who
+    /// is who must not be lost for them.
+    EachButSpent,
 }
 
-/// Whether this check is to be sent whatever its number, and there is room left for that: under a flood, nobody
-/// could read them all, and the records that tell who is who must not be lost for them.
+impl Wanted {
+    /// Those that are wanted at this moment.
+    #[inline(always)]
+    fn now() -> Self {
+        if setting::SEND_ALL.load() == 0 || WATCHED.get(0).is_none_or(|watched| *watched == 0) {
+            return Self::First;
+        }
+        let is_left = SENT.get_ptr_mut(0).is_some_and(|sent| {
+            // SAFETY: a map value of this CPU; the helper has no preconditions.
+            unsafe {
+                let period = bpf_ktime_get_ns() >> PERIOD_BITS;
+                if (*sent).period != period {
+                    (*sent).period = period;
+                    (*sent).count = 0;
+                }
+                (*sent).count < u64::from(setting::SEND_ALL.load())
+            }
+        });
+        if is_left && !is_filled(FILLED_BY_SINGLES) {
+            Self::Each
+        } else {
+            Self::EachButSpent
+        }
+    }
+
+    /// The check is not sent for itself.
+    #[inline(always)]
+    fn forgo(self) {
+        if self == Self::EachButSpent {
+            lose(loss::UNSENT);
+        }
+    }
+}
+
+/// Uses one of the single checks that may be sent up; what is left has been looked at.
 #[inline(always)]
-fn is_single_allowed() -> bool {
-    let allowed = u64::from(setting::SEND_ALL.load());
+fn take_allowance() -> bool {
     let Some(sent) = SENT.get_ptr_mut(0) else {
         return false;
     };
-    // SAFETY: a map value of this CPU; the helpers have no preconditions.
-    unsafe {
-        let period = bpf_ktime_get_ns() >> PERIOD_BITS;
-        if (*sent).period != period {
-            (*sent).period = period;
-            (*sent).count = 0;
-        }
-        if (*sent).count >= allowed || EVENTS.query(RING_USED) > EVENTS.query(RING_SIZE) / 2 {
-            lose(loss::UNSENT);
-            return false;
-        }
-        (*sent).count += 1;
-    }
+    // SAFETY: a map value of this CPU.
+    unsafe { (*sent).count += 1 };
     true
 }
 
@@ -353,18 +395,20 @@ fn send<const DIRECT: bool>(
         return;
     };
     let check = entry.as_mut_ptr();
+    let header = Header {
+        // SAFETY: no preconditions.
+        time: unsafe { bpf_ktime_get_ns() },
+        image: process.image,
+        kind: kind::CHECK,
+        tgid: (pid_tgid >> 32) as u32,
+        tid: pid_tgid as u32,
+        flags: process.flags,
+    };
     let asking = direct::<u64>(task, &offset::TASK_CRED) as Pointer;
     let user_ns = read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer;
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
-        (*check).header = Header {
-            time: bpf_ktime_get_ns(),
-            image: process.image,
-            kind: kind::CHECK,
-            tgid: (pid_tgid >> 32) as u32,
-            tid: pid_tgid as u32,
-            flags: process.flags,
-        };
+        (*check).header = header;
         (*check).key = site.check;
         (*check).site = site.site;
         (*check).depth = depth;
@@ -379,5 +423,17 @@ fn send<const DIRECT: bool>(
         (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
         object::describe(check, task, treatment);
     }
-    entry.submit(0);
+    submit(entry, header.time, haste(process, site.check.capability));
+}
+
+/// How soon user space needs a check's record: it holds on to what a new container's setting up shows, and looks at the
+/// owners of files.
+#[inline(always)]
+fn haste(process: Process, capability: u8) -> Haste {
+    let is_looked_up = setting::LOOKED_UP.load() & (1 << (capability & 63)) != 0;
+    if process.flags & image::SETUP != 0 || is_looked_up {
+        Haste::Now
+    } else {
+        Haste::Later
+    }
 }

@@ -12,9 +12,18 @@ use capaudit_common::{
 };
 
 use crate::{
-    kernel::mix,
+    kernel::{self, Pointer, mix},
     maps::{CHECKS, OVERFLOW, RECENT, add_atomically, increment, lose},
 };
+
+/// Whose check was counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A followed process's.
+    Followed,
+    /// That of a process that is not followed: nobody will ask for the number.
+    Stranger,
+}
 
 /// A processor's own place for a key. It may hold another key.
 #[derive(Clone, Copy)]
@@ -37,7 +46,7 @@ impl Place {
 
     /// Counts a check of a process whose image is not looked up yet, if this place knows both process and key.
     #[inline(always)]
-    pub fn count(self, tgid: u32, epoch: u64, key: &CheckKey) -> bool {
+    pub fn count(self, task: Pointer, tgid: u32, epoch: u64, key: &CheckKey) -> Option<Asker> {
         // SAFETY: a map value that only this processor writes, in a program that does not interrupt itself.
         let recent = unsafe { &mut *self.0 };
         if recent.tgid != tgid
@@ -45,27 +54,36 @@ impl Place {
             || recent.quota == 0
             || !is_same_question(&recent.key, key)
         {
-            return false;
+            return None;
+        }
+        if recent.key.image == 0 {
+            let stays = recent.mount_namespace == kernel::own_mount_namespace(task);
+            return stays.then_some(Asker::Stranger);
         }
         recent.quota -= 1;
         recent.pending += 1;
-        true
+        Some(Asker::Followed)
     }
 
-    /// As [`Self::count`], for a process that was found to run `key.image`.
+    /// As [`Self::count`], for a process that was found to run `key.image`; whether it was counted.
     #[inline(always)]
-    pub fn count_again(self, tgid: u32, epoch: u64, key: &CheckKey) -> bool {
+    pub fn count_again(self, task: Pointer, tgid: u32, epoch: u64, key: &CheckKey) -> bool {
         // SAFETY: as in `count`.
         let recent = unsafe { &mut *self.0 };
-        if recent.quota == 0 || recent.key.image != key.image || !is_same_question(&recent.key, key)
-        {
+        if recent.key.image != key.image {
             return false;
         }
         recent.tgid = tgid;
         recent.epoch = epoch;
-        recent.quota -= 1;
-        recent.pending += 1;
-        true
+        self.count(task, tgid, epoch, key).is_some()
+    }
+
+    /// Has the checks of a process that is not followed recognized here.
+    #[inline(always)]
+    pub fn give_to_stranger(self, task: Pointer, tgid: u32, epoch: u64, key: &CheckKey) {
+        self.give(tgid, epoch, key, u64::MAX);
+        // SAFETY: as in `count`.
+        unsafe { (*self.0).mount_namespace = kernel::own_mount_namespace(task) };
     }
 
     /// Adds what is counted here to its total, and lets `key` have the place for its next `quota` checks.

@@ -123,6 +123,14 @@ pub fn mount_namespace(task: Pointer) -> u32 {
     probe(follow(proxy, &offset::NSPROXY_MNT), &offset::MNT_NS_INUM)
 }
 
+/// As [`mount_namespace`], of the running task, by loads.
+#[inline(always)]
+pub fn own_mount_namespace(task: Pointer) -> u32 {
+    let proxy = direct::<u64>(task, &offset::TASK_NSPROXY) as Pointer;
+    let namespace = direct::<u64>(proxy, &offset::NSPROXY_MNT) as Pointer;
+    direct(namespace, &offset::MNT_NS_INUM)
+}
+
 /// Namespaces of `task` with the credentials `cred`.
 #[inline(always)]
 pub fn namespaces(task: Pointer, cred: Pointer) -> Namespaces {

@@ -1,7 +1,7 @@
 //! capaudit's BPF programs: what happens in the kernel.
 //!
 //! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted by
-//! [`count`], and at its first sightings sent through [`maps::EVENTS`]. [`process`] keeps track of who
+//! [`count`], and at its first sightings sent to user space by [`send`]. [`process`] keeps track of who
 //! is followed, [`call`] of what system calls returned. [`enforce`] answers checks itself, where that is wanted.
 #![no_std]
 #![no_main]
@@ -15,6 +15,7 @@ mod kernel;
 mod maps;
 mod object;
 mod process;
+mod send;
 mod setting;
 
 use aya_ebpf::{

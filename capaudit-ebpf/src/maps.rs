@@ -52,6 +52,10 @@ pub static ENTERED: LruHashMap<u32, Entered> = LruHashMap::with_max_entries(1 <<
 #[map]
 pub static AWAITED: Array<u64> = Array::with_max_entries(TABLE_LEN as u32, 0);
 
+/// When user space was last woken for a record, in nanoseconds of `CLOCK_MONOTONIC`.
+#[map]
+pub static WOKEN: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Index 0: non-zero while capaudit's own new children are to be followed.
 #[map]
 pub static SPAWNING: Array<u32> = Array::with_max_entries(1, 0);

@@ -14,20 +14,49 @@ use crate::{
     call,
     kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
     maps::{EPOCH, EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, count_atomically, lose},
+    send::{Haste, submit},
     setting::{self, offset},
 };
 
 /// Most controllers a kernel can have (`CGROUP_SUBSYS_COUNT` is 12 to 14).
 const SUBSYS_MOST: u32 = 16;
 
-/// The followed process with this pid: one that is followed already, or one to be followed from now on.
+/// Who the running process is.
+#[derive(Clone, Copy)]
+pub enum Met {
+    /// It is followed already, or from now on.
+    Followed(Process),
+    /// It is not followed, which remains so while it stays in its mount namespace and the epoch lasts.
+    Stranger,
+    /// It is not followed now, and nothing follows from that.
+    Unclear,
+}
+
+/// Looks the running process up, and begins to follow it if everything is followed, or if it is met in another mount
+/// namespace than capaudit's: there it is what sets a new container up, until its next execve.
 #[inline(always)]
-pub fn followed(task: Pointer, tgid: u32) -> Option<Process> {
+pub fn meet(task: Pointer, tgid: u32) -> Met {
     // SAFETY: copied at once.
-    match unsafe { PROCESSES.get(&tgid) } {
-        Some(process) if process.flags & image::IGNORED == 0 => Some(*process),
-        known => adopt(task, tgid, known),
+    let known = unsafe { PROCESSES.get(&tgid) };
+    if let Some(process) = known
+        && process.flags & image::IGNORED == 0
+    {
+        return Met::Followed(*process);
     }
+    let Some(flags) = entitled(task, tgid, known) else {
+        // What ends is not met again, but its pid is.
+        let is_ending = direct::<u32>(task, &offset::TASK_FLAGS) & PF_EXITING != 0;
+        return if is_ending {
+            Met::Unclear
+        } else {
+            Met::Stranger
+        };
+    };
+    let Some(process) = enter(tgid, flags, 0) else {
+        return Met::Unclear;
+    };
+    announce(task, process, kind::ADOPT, tgid, 0, Haste::Now);
+    Met::Followed(process)
 }
 
 /// Whether an ignored process is still where it is ignored.
@@ -35,16 +64,6 @@ pub fn followed(task: Pointer, tgid: u32) -> Option<Process> {
 fn is_ignored(task: Pointer, process: &Process) -> bool {
     let mount = kernel::mount_namespace(task);
     mount == 0 || mount == process.mount_namespace
-}
-
-/// Begins to follow the running process if everything is followed, or if it is met in another mount namespace
-/// than capaudit's: there it is what sets a new container up, until its next execve.
-#[inline(always)]
-fn adopt(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<Process> {
-    let flags = entitled(task, tgid, known)?;
-    let process = enter(tgid, flags, 0)?;
-    announce(task, process, kind::ADOPT, tgid, 0);
-    Some(process)
 }
 
 /// Whether a process that is not followed, and may be known as ignored, should be; the flags for it.
@@ -137,29 +156,39 @@ pub fn fork(parent: Pointer, child: Pointer) {
     if let Some(process) = enter(tgid, from.flags, from.mount_namespace)
         && process.flags & image::IGNORED == 0
     {
-        announce(child, process, kind::FORK, tgid, from.image);
+        // The pid may have been a stranger's.
+        begin_epoch();
+        announce(child, process, kind::FORK, tgid, from.image, Haste::Later);
     }
 }
 
 /// Sends a [`Fork`] record.
 #[inline(always)]
-fn announce(task: Pointer, process: Process, kind: u32, tgid: u32, parent: u64) {
+fn announce(
+    task: Pointer,
+    process: Process,
+    kind: u32,
+    tgid: u32,
+    parent: u64,
+    haste: Haste,
+) {
     let Some(mut entry) = EVENTS.reserve::<Fork>(0) else {
         lose(loss::RING);
         return;
     };
     let fork = entry.as_mut_ptr();
+    let header = header(process, kind, tgid, probe(task, &offset::TASK_PID));
     let cred = follow(task, &offset::TASK_REAL_CRED);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
-        (*fork).header = header(process, kind, tgid, probe(task, &offset::TASK_PID));
+        (*fork).header = header;
         (*fork).parent = parent;
         (*fork).namespaces = kernel::namespaces(task, cred);
         (*fork).ids = kernel::ids(cred);
         (*fork).sets = kernel::sets(cred);
         (*fork).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
     }
-    entry.submit(0);
+    submit(entry, header.time, haste);
 }
 
 #[inline(always)]
@@ -195,12 +224,13 @@ pub fn exec(task: Pointer, bprm: Pointer) {
         return;
     };
     let exec = entry.as_mut_ptr();
+    let header = header(process, kind::EXEC, tgid, bpf_get_current_pid_tgid() as u32);
     let cred = follow(task, &offset::TASK_REAL_CRED);
     let file = follow(bprm, &offset::BPRM_FILE);
     let inode = follow(file, &offset::FILE_INODE);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
-        (*exec).header = header(process, kind::EXEC, tgid, bpf_get_current_pid_tgid() as u32);
+        (*exec).header = header;
         (*exec).previous = previous;
         (*exec).namespaces = kernel::namespaces(task, cred);
         (*exec).ids = kernel::ids(cred);
@@ -224,7 +254,7 @@ pub fn exec(task: Pointer, bprm: Pointer) {
             cgroups(exec, task);
         }
     }
-    entry.submit(0);
+    submit(entry, header.time, Haste::Now);
 }
 
 /// Records the names of the task's cgroup and of those above it: in the unified hierarchy, or, where it is
@@ -314,11 +344,12 @@ pub fn exit(task: Pointer) {
         return;
     };
     let exit = entry.as_mut_ptr();
+    let header = header(process, kind::EXIT, tgid, thread);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
-        (*exit).header = header(process, kind::EXIT, tgid, thread);
+        (*exit).header = header;
         (*exit).status = probe(task, &offset::TASK_EXIT_CODE);
         (*exit).reserved = 0;
     }
-    entry.submit(0);
+    submit(entry, header.time, Haste::Later);
 }

@@ -15,6 +15,10 @@ pub static SELF_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static CAPABILITIES: Global<u64> = Global::new(u64::MAX);
 
+/// Bit n: user space looks up what a check of capability n was about, as soon as it is told of it.
+#[unsafe(no_mangle)]
+pub static LOOKED_UP: Global<u64> = Global::new(0);
+
 /// Non-zero: only refused checks are of interest.
 #[unsafe(no_mangle)]
 pub static DENIED_ONLY: Global<u32> = Global::new(0);

@@ -30,6 +30,14 @@ impl CapSet {
     /// The set without members.
     pub const EMPTY: Self = Self(0);
 
+    /// Those that a file's owner decides about: whoever owns the file does without.
+    pub const OF_FILE_OWNERS: Self = Self::of(&[
+        Capability::CHOWN,
+        Capability::DAC_OVERRIDE,
+        Capability::DAC_READ_SEARCH,
+        Capability::FOWNER,
+    ]);
+
     /// All of [`Capability::KNOWN`]: what `ALL` means here.
     #[must_use]
     pub const fn known() -> Self {

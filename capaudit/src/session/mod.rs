@@ -23,7 +23,7 @@ use capaudit_common::{
 };
 
 use crate::{
-    capability::Capability,
+    capability::{CapSet, Capability},
     ledger::{
         Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Kind, Object, Options, Outcome,
         Place, Sample, SubjectRecord,
@@ -838,17 +838,10 @@ fn nameless(subject: &Subject) -> SubjectRecord {
     }
 }
 
-/// Capabilities that are about who owns a file: advice on them wants to know it.
+/// Whether advice on a capability wants to know who owns the file.
 fn is_about_owner(capability: u8) -> bool {
-    Capability::from_number(capability).is_some_and(|capability| {
-        [
-            Capability::CHOWN,
-            Capability::DAC_OVERRIDE,
-            Capability::DAC_READ_SEARCH,
-            Capability::FOWNER,
-        ]
-        .contains(&capability)
-    })
+    Capability::from_number(capability)
+        .is_some_and(|capability| CapSet::OF_FILE_OWNERS.contains(capability))
 }
 
 fn image_of<'a>(tracker: &'a Tracker, waiting: &'a Waiting) -> Option<&'a Image> {
