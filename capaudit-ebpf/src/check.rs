@@ -344,7 +344,10 @@ fn sight(site: &SiteKey) -> u32 {
 /// Has the outcome of the system call under way reported; returns what joins the two records.
 #[inline(always)]
 fn await_result(key: &CheckKey, site: &SiteKey, thread: u32, sent: bool) -> u64 {
-    if key.syscall as usize >= TABLE_LEN || key.flags & flag::COMPAT != 0 {
+    if setting::CHECKS_ONLY.load() != 0
+        || key.syscall as usize >= TABLE_LEN
+        || key.flags & flag::COMPAT != 0
+    {
         return 0;
     }
     if let Some(pending) = PENDING.get_ptr_mut(&thread) {

@@ -15,6 +15,10 @@ pub static SELF_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static CAPABILITIES: Global<u64> = Global::new(u64::MAX);
 
+/// Non-zero: what system calls returned is not of interest, and nothing is attached that would tell.
+#[unsafe(no_mangle)]
+pub static CHECKS_ONLY: Global<u32> = Global::new(0);
+
 /// Bit n: user space looks up what a check of capability n was about, as soon as it is told of it.
 #[unsafe(no_mangle)]
 pub static LOOKED_UP: Global<u64> = Global::new(0);

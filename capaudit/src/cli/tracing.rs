@@ -23,6 +23,11 @@ pub struct Tracing {
     /// Room for so many distinct checks, call sites and processes at a time (400 bytes each)
     #[arg(long, value_name = "N", default_value_t = Settings::default().max_checks, value_parser = map_entries)]
     map_entries: u32,
+
+    /// Slow down only what makes capability checks, and see only these: not how system calls end, nor needs that no
+    /// check shows. The record is incomplete
+    #[arg(long)]
+    checks_only: bool,
 }
 
 impl Tracing {
@@ -33,6 +38,7 @@ impl Tracing {
             ring_bytes: self.ring_buffer * 1024,
             max_checks: self.map_entries,
             max_processes: self.map_entries,
+            checks_only: self.checks_only,
             ..Settings::default()
         }
     }

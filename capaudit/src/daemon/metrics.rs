@@ -213,6 +213,7 @@ mod tests {
                 exit_status: None,
                 losses: Losses::default(),
                 unattributed: Vec::new(),
+                checks_only: false,
                 notes: Vec::new(),
             },
             subjects: vec![subject],

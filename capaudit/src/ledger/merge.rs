@@ -100,6 +100,7 @@ impl Session {
                 None => self.unattributed.push((capability, count)),
             }
         }
+        self.checks_only |= other.checks_only;
         for note in other.notes {
             if !self.notes.contains(&note) {
                 self.notes.push(note);

@@ -51,6 +51,9 @@ pub struct Session {
     pub losses: Losses,
     /// Checks of processes whose record was lost, by capability name.
     pub unattributed: Vec<(crate::capability::Capability, u64)>,
+    /// Whether only checks were seen: not how system calls ended, nor those that need a capability without any check.
+    #[serde(default)]
+    pub checks_only: bool,
     /// What else a reader should know about the record, each a sentence.
     pub notes: Vec<String>,
 }
@@ -65,6 +68,6 @@ impl Ledger {
 impl Session {
     /// Whether nothing is missing from the record.
     pub fn is_complete(&self) -> bool {
-        self.losses.is_none() && self.unattributed.is_empty()
+        self.losses.is_none() && self.unattributed.is_empty() && !self.checks_only
     }
 }

@@ -140,6 +140,9 @@ pub struct Settings {
     pub capabilities: CapSet,
     /// Leave out checks that were granted.
     pub denied_only: bool,
+    /// See checks alone: not what system calls returned, nor those that need a capability without any check. Whatever makes
+    /// none is not slowed down then.
+    pub checks_only: bool,
     /// Checks can be asked for one by one ([`Tracer::send_singles`]): all of them, up to this many a second of each
     /// processor; with 0 only the first sightings, which are sent anyhow.
     pub singles: Option<u32>,
@@ -159,6 +162,7 @@ impl Default for Settings {
             follow_new_containers: true,
             capabilities: CapSet::from_bits(u64::MAX),
             denied_only: false,
+            checks_only: false,
             singles: None,
             ring_bytes: 8 << 20,
             max_checks: 1 << 16,
@@ -300,16 +304,15 @@ impl Tracer {
         let _lowered = privilege::while_loading().map_err(ProbeError::Privilege)?;
         let (mut bpf, btf) = load(settings, Allowed::EVERYTHING)?;
         // Processes first, so that no check is seen of a process that is not followed yet.
-        attach_all(
-            &mut bpf,
-            &btf,
-            &[
-                ("process_exit", "sched_process_exit"),
-                ("process_exec", "sched_process_exec"),
-                ("process_fork", "sched_process_fork"),
-                ("call_exit", "sys_exit"),
-            ],
-        )?;
+        let tracepoints = [
+            ("process_exit", "sched_process_exit"),
+            ("process_exec", "sched_process_exec"),
+            ("process_fork", "sched_process_fork"),
+        ];
+        attach_all(&mut bpf, &btf, &tracepoints)?;
+        if !settings.checks_only {
+            attach_all(&mut bpf, &btf, &[("call_exit", "sys_exit")])?;
+        }
         let hook = attach_best(&mut bpf, &btf, settings.hook)?;
 
         Ok(Self {
@@ -556,9 +559,10 @@ fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError
     let btf = Btf::from_sys_fs()?;
     let table = treatment::table();
     let own_namespace = mount_namespace_of("self").unwrap_or(0);
-    let scalars: [(&str, u32); 7] = [
+    let scalars: [(&str, u32); 8] = [
         ("SELF_TGID", std::process::id()),
         ("DENIED_ONLY", settings.denied_only.into()),
+        ("CHECKS_ONLY", settings.checks_only.into()),
         ("FOLLOW_ALL", settings.follow_all.into()),
         ("FOLLOW_UNKNOWN", settings.follow_new_containers.into()),
         ("SEND_ALL", settings.singles.map_or(0, of_a_period)),

@@ -84,6 +84,8 @@ pub struct Observation {
     next_image: u64,
     /// Subjects of single checks, named.
     named: HashMap<SubjectId, Arc<SubjectRecord>>,
+    /// System calls are not seen.
+    checks_only: bool,
 }
 
 impl Observation {
@@ -105,6 +107,12 @@ impl Observation {
             );
         }
         notes.extend(privilege::blindness(own::effective()));
+        if settings.checks_only {
+            notes.push(
+                "INCOMPLETE, as --checks-only asks for: needs that no check shows are missing (what reads its own capabilities, and system calls that a seccomp profile allows by capability), and how calls ended was not seen, so that more may count as a need than is one"
+                    .to_owned(),
+            );
+        }
         let mut collector = Collector::new(symbols);
         let records = readable(&tracer).map_err(|error| ObservationError::System {
             what: "cannot wait for records",
@@ -139,6 +147,7 @@ impl Observation {
             clock: Instant::now(),
             next_image: 1,
             named: HashMap::new(),
+            checks_only: settings.checks_only,
         })
     }
 
@@ -442,6 +451,7 @@ impl Observation {
             exit_status: origin.exit_status,
             losses,
             unattributed: Vec::new(),
+            checks_only: self.checks_only,
             notes: self.notes.clone(),
         }
     }

@@ -135,6 +135,7 @@ pub fn ledger(factor: u64) -> Ledger {
             exit_status: None,
             losses: Losses::default(),
             unattributed: Vec::new(),
+            checks_only: false,
             notes: Vec::new(),
         },
         subjects: vec![

@@ -300,6 +300,7 @@ fn audited() -> Ledger {
             exit_status: Some(0),
             losses: Losses::default(),
             unattributed: Vec::new(),
+            checks_only: false,
             notes: Vec::new(),
         },
         subjects: subjects.into(),

@@ -531,6 +531,7 @@ fn session() -> Session {
         exit_status: None,
         losses: Losses::default(),
         unattributed: Vec::new(),
+        checks_only: false,
         notes: Vec::new(),
     }
 }

@@ -170,6 +170,7 @@ impl Maker {
                     .perhaps(|it| (it.capability(), it.count()))
                     .into_iter()
                     .collect(),
+                checks_only: self.roll() % 8 == 0,
                 notes: self.perhaps(Self::text).into_iter().collect(),
             },
             subjects,

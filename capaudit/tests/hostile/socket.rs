@@ -117,6 +117,7 @@ fn nothing() -> Ledger {
             exit_status: None,
             losses: Losses::default(),
             unattributed: Vec::new(),
+            checks_only: false,
             notes: Vec::new(),
         },
         subjects: Vec::new(),

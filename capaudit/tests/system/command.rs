@@ -2,7 +2,7 @@
 
 use capaudit::{
     advise::{Evidence, Verdict},
-    ledger::{Object, Place},
+    ledger::{Object, Place, SubjectRecord},
 };
 use libtest_mimic::Trial;
 
@@ -42,6 +42,7 @@ pub fn trials() -> Vec<Trial> {
             short_lives_count_exactly,
         ),
         Trial::test("command::hooks_agree", hooks_agree),
+        Trial::test("command::checks_only", checks_only),
     ]
 }
 
@@ -334,6 +335,32 @@ fn short_lives_count_exactly() -> Verdicts {
 }
 
 /// Every hook that works here finds the same.
+/// Without system calls, checks are counted as ever, and what is missing is said and costs `--strict` its status.
+fn checks_only() -> Verdicts {
+    let file = tempfile::NamedTempFile::new()?;
+    let path = file.path().to_string_lossy().into_owned();
+    let script = "unshare --user true; chown 1:1 \"$1\"";
+    let command = ["sh", "-ec", script, "sh", &path];
+    let all = audit(&command)?;
+    let alone = audit_with(&["--checks-only", "--strict"], &command)?;
+
+    let (full, bare) = (&all.ledger.subjects[0], &alone.ledger.subjects[0]);
+    ensure(!full.calls.is_empty() && bare.calls.is_empty(), &bare.calls)?;
+    let returned = |subject: &SubjectRecord| {
+        let mut samples = subject.checks.iter().flat_map(|check| &check.samples);
+        samples.any(|sample| sample.result.is_some())
+    };
+    ensure(returned(full) && !returned(bare), "results")?;
+
+    needs(alone.command()?, &["CHOWN"])?;
+    let found = capability(alone.command()?, "CHOWN")?;
+    ensure(found.checks.total == 2, found)?;
+    ensure(!alone.report.session.complete, &alone.report.session)?;
+    let notes = &alone.report.session.notes;
+    ensure(notes.iter().any(|note| note.contains("--checks-only")), notes)?;
+    ensure(alone.output.status.code() == Some(4), alone.output.status)
+}
+
 fn hooks_agree() -> Verdicts {
     let mut working = Vec::new();
     for hook in ["fexit", "tp_btf", "kprobe"] {

@@ -73,6 +73,7 @@ fn session(exit_status: i32) -> Session {
         exit_status: Some(exit_status),
         losses: Losses::default(),
         unattributed: Vec::new(),
+        checks_only: false,
         notes: Vec::new(),
     }
 }

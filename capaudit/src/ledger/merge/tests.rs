@@ -64,6 +64,7 @@ fn ledger(exit_status: i32, events: u64, subjects: Vec<SubjectRecord>) -> Ledger
                 ..Losses::default()
             },
             unattributed: Vec::new(),
+            checks_only: false,
             notes: vec!["same".to_owned()],
         },
         subjects,

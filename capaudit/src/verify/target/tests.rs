@@ -50,6 +50,7 @@ fn ledger(subjects: Vec<SubjectRecord>) -> Ledger {
             exit_status: Some(0),
             losses: Losses::default(),
             unattributed: Vec::new(),
+            checks_only: false,
             notes: Vec::new(),
         },
         subjects,
