@@ -149,6 +149,8 @@ pub struct Collector {
     singles: Option<Singles>,
     symbols: Symbols,
     missed: Missed,
+    /// Images of processes that the kernel side does not follow any more, and so sends no end of.
+    let_go: Vec<u64>,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
     /// Subjects whose facts were handed out for good.
@@ -171,6 +173,7 @@ impl Collector {
             singles: None,
             symbols,
             missed: Missed::default(),
+            let_go: Vec::new(),
             services: Vec::new(),
             retired: HashSet::new(),
             started: monotonic_now(),
@@ -415,8 +418,13 @@ impl Collector {
         Some((id, record))
     }
 
-    /// Lets go of what was kept for subjects that have ended by now. To be called with no record outstanding.
+    /// Lets go of what was kept for subjects that have ended by now, and of processes that are not followed any more. To be
+    /// called with no record outstanding.
     pub fn rest(&mut self) {
+        // What they had forked before they were let go has told so by now, and is known as none of ours, too.
+        for image in self.let_go.drain(..) {
+            self.tracker.missed_end(image);
+        }
         let tracker = &self.tracker;
         self.files.let_go(|namespace| tracker.lives_in(namespace));
     }
@@ -427,8 +435,9 @@ impl Collector {
     ///
     /// A map cannot be read.
     pub fn sweep(&mut self, tracer: &mut Tracer) -> Result<(), ProbeError> {
-        for (process, mount_namespace) in self.tracker.take_unrelated() {
-            tracer.stop_following(process, mount_namespace);
+        for unrelated in self.tracker.take_unrelated() {
+            tracer.stop_following(unrelated.process, unrelated.mount_namespace);
+            self.let_go.push(unrelated.image);
         }
         if self.tracker.ended() < SWEEP_AT.min(tracer.max_checks() as usize / ROOM_OF_IMAGE) {
             return Ok(());
@@ -969,6 +978,21 @@ mod tests {
             let sum: u64 = divide(total, &sites).iter().map(|(_, (_, share))| share).sum();
             prop_assert_eq!(sum, total);
         }
+    }
+
+    #[test]
+    fn a_process_that_is_let_go_of_does_not_stay_for_ever() {
+        let mut collector = Collector::new(Symbols::default());
+        collector.let_go.push(7);
+        assert_eq!(
+            collector.tracker.ended(),
+            0,
+            "what it forked may still tell so"
+        );
+        collector.rest();
+        assert_eq!(collector.tracker.take_ended(), [7]);
+        collector.rest();
+        assert_eq!(collector.tracker.ended(), 0);
     }
 
     #[test]

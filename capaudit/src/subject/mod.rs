@@ -127,7 +127,18 @@ pub struct Tracker {
     existing: Existing,
     wanted: Wanted,
     ended: Vec<u64>,
-    unrelated: Vec<(u32, u32)>,
+    unrelated: Vec<Unrelated>,
+}
+
+/// A process that turned out to be none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrelated {
+    /// What it runs.
+    pub image: u64,
+    /// Process id in the initial pid namespace.
+    pub process: u32,
+    /// Inode number of its mount namespace.
+    pub mount_namespace: u32,
 }
 
 /// Subjects from which on further programs are not told apart.
@@ -324,7 +335,11 @@ impl Tracker {
         };
         let owner = self.decide(exec, known);
         if owner == Owner::Unrelated {
-            self.unrelated.push((exec.header.tgid, exec.namespaces.mnt));
+            self.unrelated.push(Unrelated {
+                image: exec.header.image,
+                process: exec.header.tgid,
+                mount_namespace: exec.namespaces.mnt,
+            });
         }
         if known == Owner::Undecided {
             self.settle(exec.previous, owner);
@@ -534,7 +549,7 @@ impl Tracker {
             .map(|(image, _known)| *image)
     }
 
-    /// An image has ended, though the record of that was lost; or it was never known.
+    /// An image has ended, though there is no record of that; or it was never known.
     pub fn missed_end(&mut self, image: u64) {
         if self.images.contains_key(&image) {
             self.end(image);
@@ -553,9 +568,8 @@ impl Tracker {
         std::mem::take(&mut self.ended)
     }
 
-    /// Takes the processes, each with its mount namespace, that turned out to be none of ours: the kernel need not
-    /// follow them any further.
-    pub fn take_unrelated(&mut self) -> Vec<(u32, u32)> {
+    /// Takes the processes that turned out to be none of ours: the kernel need not follow them any further.
+    pub fn take_unrelated(&mut self) -> Vec<Unrelated> {
         std::mem::take(&mut self.unrelated)
     }
 

@@ -181,9 +181,15 @@ fn what_was_there_before_is_none_of_ours() {
             Some(Owner::Unrelated)
         );
     }
+    let expected = [(1, 570), (2, 501)].map(|(image, mount_namespace)| Unrelated {
+        image,
+        process: image as u32 + 1000,
+        mount_namespace,
+    });
+    assert_eq!(tracker.take_unrelated(), expected);
     // The same container, stopped and started again: it is new.
     tracker.exec(&exec(3, 0, 71, "/init", ID));
-    assert!(identity(&tracker, 3).is_some());
+    assert!(identity(&tracker, 3).is_some() && tracker.take_unrelated().is_empty());
 }
 
 #[test]

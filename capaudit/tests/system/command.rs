@@ -357,7 +357,10 @@ fn checks_only() -> Verdicts {
     ensure(found.checks.total == 2, found)?;
     ensure(!alone.report.session.complete, &alone.report.session)?;
     let notes = &alone.report.session.notes;
-    ensure(notes.iter().any(|note| note.contains("--checks-only")), notes)?;
+    ensure(
+        notes.iter().any(|note| note.contains("--checks-only")),
+        notes,
+    )?;
     ensure(alone.output.status.code() == Some(4), alone.output.status)
 }
 
