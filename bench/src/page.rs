@@ -38,7 +38,8 @@ impl Page {
             "# What capaudit costs
 
 Measured on {} by `cargo xtask bench --write docs/bench.md`, on {cores} cores of {model} (a virtual machine), Linux
-{kernel}, hook {}, {}. All figures of a table were measured side by side, in {} rounds that took turns; each is the median.
+{kernel}, hook {}, {}. All figures of a table were measured side by side, in {} rounds that took turns. Of short loops, and of whole programs, the
+quickest counts, which whatever else the machine did disturbed least; else the median.
 ",
             String::from_utf8_lossy(&date.stdout).trim(),
             programs.hook,

@@ -8,10 +8,11 @@ use crate::{
     tracing::{Programs, Tracing},
 };
 
-const KINDS: [Tracing; 7] = [
+const KINDS: [Tracing; 8] = [
     Tracing::None,
     Tracing::Floor,
     Tracing::Run,
+    Tracing::RunChecksOnly,
     Tracing::RunElsewhere,
     Tracing::Watch,
     Tracing::BpftraceCount,
@@ -47,10 +48,17 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
         } else {
             medians(programs.rounds, &KINDS, measure)?
         };
-        let [none, floor, ..] = found[..] else {
+        let of = |wanted| {
+            let place = KINDS.iter().position(|kind| *kind == wanted);
+            place.and_then(|place| found.get(place)).copied()
+        };
+        let (Some(none), Some(floor), Some(bpftrace)) = (
+            of(Tracing::None),
+            of(Tracing::Floor),
+            of(Tracing::BpftraceCount),
+        ) else {
             continue;
         };
-        let bpftrace = found[5] - none;
         let rows: Vec<Vec<String>> = KINDS
             .iter()
             .zip(&found)
@@ -69,7 +77,7 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
                     format!("{nanoseconds:.0} ns"),
                     format!("{added:+.0} ns"),
                     times(floor - none),
-                    times(bpftrace),
+                    times(bpftrace - none),
                 ]
             })
             .collect();

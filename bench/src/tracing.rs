@@ -27,6 +27,8 @@ pub enum Tracing {
     Floor,
     /// `capaudit run -- PROGRAM`
     Run,
+    /// `capaudit run --checks-only -- PROGRAM`
+    RunChecksOnly,
     /// `capaudit run` on something else: what it costs the rest of the machine.
     RunElsewhere,
     /// `capaudit watch` of the whole machine, every check shown.
@@ -44,6 +46,7 @@ impl Tracing {
             Self::None => "no tracing",
             Self::Floor => "an empty program on the same hook",
             Self::Run => "capaudit run",
+            Self::RunChecksOnly => "capaudit run --checks-only",
             Self::RunElsewhere => "capaudit run, of another program",
             Self::Watch => "capaudit watch --all, of the whole machine",
             Self::BpftraceCount => "bpftrace, counting",
@@ -79,7 +82,7 @@ impl Programs {
     /// Begins to trace; the traced program is to be started by [`Self::command`].
     pub fn begin(&self, tracing: Tracing) -> Result<Active> {
         Ok(match tracing {
-            Tracing::None | Tracing::Run => Active::Nothing,
+            Tracing::None | Tracing::Run | Tracing::RunChecksOnly => Active::Nothing,
             Tracing::Floor => Active::Floor(Floor::start(self.hook)?),
             Tracing::RunElsewhere => {
                 let mut capaudit = Command::new(&self.capaudit)
@@ -108,17 +111,22 @@ impl Programs {
 
     /// The command that runs a traced program.
     pub fn command(&self, tracing: Tracing, program: &Path, words: &[&OsStr]) -> Command {
-        let mut command = match tracing {
-            Tracing::Run => {
-                let mut command = Command::new(&self.capaudit);
-                command
-                    .args(["run", "--output", "/dev/null", "--"])
-                    .arg(program);
-                command
+        let options: &[&str] = match tracing {
+            Tracing::Run => &[],
+            Tracing::RunChecksOnly => &["--checks-only"],
+            _ => {
+                let mut command = Command::new(program);
+                command.args(words);
+                return command;
             }
-            _ => Command::new(program),
         };
-        command.args(words);
+        let mut command = Command::new(&self.capaudit);
+        command
+            .args(["run", "--output", "/dev/null"])
+            .args(options)
+            .arg("--")
+            .arg(program)
+            .args(words);
         command
     }
 

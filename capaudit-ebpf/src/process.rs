@@ -164,14 +164,7 @@ pub fn fork(parent: Pointer, child: Pointer) {
 
 /// Sends a [`Fork`] record.
 #[inline(always)]
-fn announce(
-    task: Pointer,
-    process: Process,
-    kind: u32,
-    tgid: u32,
-    parent: u64,
-    haste: Haste,
-) {
+fn announce(task: Pointer, process: Process, kind: u32, tgid: u32, parent: u64, haste: Haste) {
     let Some(mut entry) = EVENTS.reserve::<Fork>(0) else {
         lose(loss::RING);
         return;

@@ -57,9 +57,7 @@ fn is_to_wake(now: u64, haste: Haste) -> bool {
     // SAFETY: a map value, read and written as a whole; between processors, one wake-up too many is the worst.
     unsafe {
         let rested = now.wrapping_sub(*woken);
-        if haste == Haste::Later
-            && (rested < SHORT_REST || (rested < REST && !is_filled(FILLED)))
-        {
+        if haste == Haste::Later && (rested < SHORT_REST || (rested < REST && !is_filled(FILLED))) {
             return false;
         }
         *woken = now;

@@ -170,7 +170,7 @@ impl Maker {
                     .perhaps(|it| (it.capability(), it.count()))
                     .into_iter()
                     .collect(),
-                checks_only: self.roll() % 8 == 0,
+                checks_only: self.roll().is_multiple_of(8),
                 notes: self.perhaps(Self::text).into_iter().collect(),
             },
             subjects,
