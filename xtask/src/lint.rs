@@ -1,5 +1,5 @@
-//! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors; and that the committed
-//! BPF object is that of its sources.
+//! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors; that no merge was left
+//! half done; and that the committed BPF object is that of its sources.
 
 use std::process::Command;
 
@@ -7,7 +7,8 @@ use anyhow::{Result, bail};
 
 use crate::{bpf, command, project};
 
-/// Check formatting, lints and documentation of the workspace, the formatting of the BPF crate, and the committed BPF object
+/// Check formatting, lints and documentation of the workspace, the formatting of the BPF crate, that no file holds a merge's
+/// conflicts, and the committed BPF object
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
@@ -36,7 +37,10 @@ pub fn run(_: &Args) -> Result<()> {
     Ok(())
 }
 
-fn checks() -> [(&'static str, Command); 4] {
+/// The tree without files: its name is the same in every repository.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+
+fn checks() -> [(&'static str, Command); 5] {
     let cargo = |arguments: &[&str]| {
         let mut cargo = project::cargo();
         cargo.args(arguments);
@@ -46,6 +50,15 @@ fn checks() -> [(&'static str, Command); 4] {
     bpf.current_dir(project::root().join("capaudit-ebpf"));
     let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);
     doc.env("RUSTDOCFLAGS", "-D warnings");
+    let mut conflicts = Command::new("git");
+    conflicts
+        .current_dir(project::root())
+        // Blanks are rustfmt's business, and some tests' input.
+        .args([
+            "-c",
+            "core.whitespace=-blank-at-eol,-blank-at-eof,-space-before-tab",
+        ])
+        .args(["diff", "--check", EMPTY_TREE]);
     [
         ("format", cargo(&["fmt", "--all", "--check"])),
         ("format of the BPF crate", bpf),
@@ -62,5 +75,6 @@ fn checks() -> [(&'static str, Command); 4] {
             ]),
         ),
         ("documentation", doc),
+        ("conflicts", conflicts),
     ]
 }
