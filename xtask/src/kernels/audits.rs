@@ -31,7 +31,7 @@ struct Audit {
     needs: &'static [&'static str],
 }
 
-const AUDITS: [Audit; 6] = [
+const AUDITS: [Audit; 7] = [
     Audit {
         name: "nothing",
         command: "true",
@@ -62,6 +62,12 @@ const AUDITS: [Audit; 6] = [
         name: "mknod",
         command: "mknod /tmp/null.$$ c 1 3",
         needs: &["MKNOD"],
+    },
+    // The machine's time of day jumps back by decades and ahead again; what is recorded must not notice.
+    Audit {
+        name: "clock",
+        command: "date -s @1000000000 && touch /tmp/late.$$ && chown 1:1 /tmp/late.$$ && date -s @2100000000",
+        needs: &["CHOWN", "SYS_TIME"],
     },
 ];
 
@@ -250,7 +256,7 @@ mod tests {
             for audit in &AUDITS {
                 let seen = |name: &&str| serde_json::json!({ "name": name, "seen_in": [{ "caller": caller }] });
                 let report = serde_json::json!({
-                    "session": { "complete": true, "lost_events": 0 },
+                    "session": { "complete": true, "lost_events": 0, "duration_s": 0.5 },
                     "subjects": [{
                         "kind": "command",
                         "cap_add": audit.needs,

@@ -25,7 +25,11 @@ struct Report {
 struct Session {
     complete: bool,
     lost_events: u64,
+    duration_s: f64,
 }
+
+/// Seconds that a command here may take, emulated; clocks that went wrong make years of them.
+const LONGEST: f64 = 3600.0;
 
 #[derive(Deserialize)]
 struct Subject {
@@ -54,6 +58,11 @@ impl Finding {
             session.complete,
             "the record is incomplete: {} events were lost",
             session.lost_events
+        );
+        ensure!(
+            (0.0..LONGEST).contains(&session.duration_s),
+            "it took {} s",
+            session.duration_s
         );
         let command = subjects
             .into_iter()
@@ -95,7 +104,7 @@ mod tests {
     use super::*;
 
     const REPORT: &str = r#"{
-        "session": { "complete": true, "lost_events": 0 },
+        "session": { "complete": true, "lost_events": 0, "duration_s": 0.5 },
         "subjects": [
             { "kind": "container", "cap_add": ["KILL"], "capabilities": [] },
             { "kind": "command", "cap_add": ["CHOWN", "SETUID"], "capabilities": [
@@ -123,5 +132,13 @@ mod tests {
             Err("the record is incomplete: 7 events were lost".to_owned())
         );
         assert!(Finding::parse("").is_err());
+    }
+
+    #[test]
+    fn a_clock_that_went_wrong_is_no_finding() {
+        for duration in ["-1", "1100000000"] {
+            let report = REPORT.replace("0.5", duration);
+            assert!(Finding::parse(&report).is_err(), "{duration} s");
+        }
     }
 }
