@@ -19,20 +19,28 @@ const WHILE: Duration = Duration::from_secs(5);
 /// Measures it.
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Memory and processor time");
-    let idle = looked_at(programs, "sleep 60")?;
     let work = programs.ourselves.display();
-    let flood = looked_at(
-        programs,
-        &format!("{work} work checks 100000000 & {work} work checks 100000000 & wait"),
-    )?;
-    let storm = looked_at(
-        programs,
-        &format!("while :; do {work} work processes 1000 10 >/dev/null; done"),
-    )?;
+    let flood = format!("{work} work checks 100000000 & {work} work checks 100000000 & wait");
+    let storm = format!("while :; do {work} work processes 1000 10 >/dev/null; done");
+    let idle = of_run(programs, "sleep 60")?;
     let rows: Vec<Vec<String>> = [
-        ("an idle command", idle),
-        ("a flood of checks on both cores", flood),
-        ("a storm of short processes", storm),
+        ("`run` of an idle command", idle),
+        (
+            "`run` of a flood of checks on both cores",
+            of_run(programs, &flood)?,
+        ),
+        (
+            "`run` of a storm of short processes",
+            of_run(programs, &storm)?,
+        ),
+        (
+            "`daemon`, nothing going on",
+            of_daemon(programs, "sleep 60")?,
+        ),
+        (
+            "`daemon`, beside a storm of short processes in no container",
+            of_daemon(programs, &storm)?,
+        ),
     ]
     .into_iter()
     .map(|(what, seen)| {
@@ -43,7 +51,6 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
         ]
     })
     .collect();
-    page.say("`capaudit run` of:");
     page.table(&["", "resident", "of a core"], &rows);
     page.say("");
     page.say(&format!(
@@ -63,24 +70,53 @@ struct Seen {
     maps: f64,
 }
 
-fn looked_at(programs: &Programs, script: &str) -> Result<Seen> {
+/// What `capaudit run` of a script takes.
+fn of_run(programs: &Programs, script: &str) -> Result<Seen> {
     let mut capaudit = Command::new(&programs.capaudit)
-        .args([
-            "run",
-            "--output",
-            "/dev/null",
-            "--",
-            "setsid",
-            "sh",
-            "-c",
-            script,
-        ])
+        .args(["run", "--output", "/dev/null", "--", "setsid", "sh", "-c"])
+        .arg(script)
         .stdout(Stdio::null())
         .spawn()?;
+    let seen = looked_at(&capaudit);
+    for session in children(&capaudit)? {
+        end_session(session);
+    }
+    capaudit.wait()?;
+    seen
+}
+
+/// What `capaudit daemon` takes while a script runs beside it.
+fn of_daemon(programs: &Programs, script: &str) -> Result<Seen> {
+    let directory = tempfile::tempdir()?;
+    let mut capaudit = Command::new(&programs.capaudit)
+        .arg("daemon")
+        .arg("--socket")
+        .arg(directory.path().join("socket"))
+        .arg("--state")
+        .arg(directory.path().join("state"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let mut beside = Command::new("setsid")
+        .args(["sh", "-c", script])
+        .stdout(Stdio::null())
+        .spawn()?;
+    let seen = looked_at(&capaudit);
+    end_session(i32::try_from(beside.id())?);
+    beside.wait()?;
+    kill(
+        Pid::from_raw(i32::try_from(capaudit.id())?),
+        Signal::SIGTERM,
+    )?;
+    capaudit.wait()?;
+    seen
+}
+
+fn looked_at(capaudit: &Child) -> Result<Seen> {
     std::thread::sleep(Duration::from_secs(1));
-    let before = ticks(&capaudit)?;
+    let before = ticks(capaudit)?;
     std::thread::sleep(WHILE);
-    let ticked = ticks(&capaudit)? - before;
+    let ticked = ticks(capaudit)? - before;
     let status = std::fs::read_to_string(format!("/proc/{}/status", capaudit.id()))?;
     let resident = status
         .lines()
@@ -94,12 +130,10 @@ fn looked_at(programs: &Programs, script: &str) -> Result<Seen> {
         })
         .context("no VmRSS")?
         / 1024.0;
-    let maps = maps(&capaudit)?;
-    end(&mut capaudit)?;
     Ok(Seen {
         resident,
         processor: ticked / WHILE.as_secs_f64(),
-        maps,
+        maps: maps(capaudit)?,
     })
 }
 
@@ -131,14 +165,17 @@ fn maps(child: &Child) -> Result<f64> {
     Ok(bytes / 1e6)
 }
 
-/// Ends the command's whole session, and capaudit with it.
-fn end(capaudit: &mut Child) -> Result<()> {
-    let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", capaudit.id()))?;
-    for child in children.split_ascii_whitespace() {
-        let session: i32 = child.parse()?;
-        let _ = kill(Pid::from_raw(-session), Signal::SIGKILL);
-        let _ = kill(Pid::from_raw(session), Signal::SIGKILL);
-    }
-    capaudit.wait()?;
-    Ok(())
+/// Processes that a process started.
+fn children(child: &Child) -> Result<Vec<i32>> {
+    let text = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()))?;
+    Ok(text
+        .split_ascii_whitespace()
+        .map(str::parse)
+        .collect::<Result<_, _>>()?)
+}
+
+/// Ends a session, by its leader.
+fn end_session(leader: i32) {
+    let _ = kill(Pid::from_raw(-leader), Signal::SIGKILL);
+    let _ = kill(Pid::from_raw(leader), Signal::SIGKILL);
 }
