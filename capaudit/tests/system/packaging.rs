@@ -157,7 +157,8 @@ fn debian_package() -> Verdicts {
     ensure(found.lines().eq(wanted), found)
 }
 
-/// A manual page for each subcommand, completions for each shell, and nothing that Debian's own check complains of.
+/// A manual page for each subcommand, completions for each shell, the licences of what is linked in, and nothing that Debian's own
+/// check complains of.
 fn well_made() -> Verdicts {
     let package = dist()?.join("capaudit.deb");
     let root = tempfile::tempdir()?;
@@ -196,6 +197,7 @@ fn well_made() -> Verdicts {
             "complete -c capaudit",
         ),
         ("doc/capaudit/copyright", "License: Expat"),
+        ("doc/capaudit/LICENSES.txt", "\ntokio 1."),
     ] {
         let script = fs::read_to_string(share.join(file))?;
         ensure(script.contains(word), file)?;

@@ -5,6 +5,7 @@
 
 mod binary;
 mod deb;
+mod licenses;
 
 use std::{
     fs,
@@ -18,7 +19,7 @@ use crate::{command, project};
 
 pub use binary::{TARGET, static_binary};
 
-/// Build the statically linked program, its manual pages and its completions into target/dist
+/// Build the statically linked program, its manual pages, its completions and the licences of what is in it into target/dist
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Also a Debian package of them
@@ -41,6 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     replace(&built, &program)?;
     manual(&program, &dist.join("man"))?;
     completions(&program, &dist.join("completions"))?;
+    licenses::write(&dist.join("LICENSES.txt"))?;
     println!("{}", program.display());
     if args.deb {
         println!("{}", deb::build(&dist)?.display());
