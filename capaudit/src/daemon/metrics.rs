@@ -194,7 +194,7 @@ mod tests {
     use crate::{
         capability::{CapSet, Capability},
         ledger::{SCHEMA, Session, SubjectRecord},
-        probe::{Hook, Losses},
+        probe::Hook,
     };
 
     #[test]
@@ -205,16 +205,8 @@ mod tests {
         let ledger = Ledger {
             schema: SCHEMA.to_owned(),
             session: Session {
-                started: String::new(),
                 duration_ms: 1500,
-                kernel: String::new(),
-                hook: Hook::TpBtf,
-                command: Vec::new(),
-                exit_status: None,
-                losses: Losses::default(),
-                unattributed: Vec::new(),
-                checks_only: false,
-                notes: Vec::new(),
+                ..Session::new(Hook::TpBtf)
             },
             subjects: vec![subject],
         };

@@ -66,6 +66,22 @@ impl Ledger {
 }
 
 impl Session {
+    /// One that has recorded nothing yet.
+    pub fn new(hook: Hook) -> Self {
+        Self {
+            started: String::new(),
+            duration_ms: 0,
+            kernel: String::new(),
+            hook,
+            command: Vec::new(),
+            exit_status: None,
+            losses: Losses::default(),
+            unattributed: Vec::new(),
+            checks_only: false,
+            notes: Vec::new(),
+        }
+    }
+
     /// Whether nothing is missing from the record.
     pub fn is_complete(&self) -> bool {
         self.losses.is_none() && self.unattributed.is_empty() && !self.checks_only

@@ -446,13 +446,12 @@ impl Observation {
             started: self.started.to_string(),
             duration_ms: milliseconds_since(self.clock),
             kernel: self.kernel.clone(),
-            hook: self.tracer.hook(),
             command: origin.command,
             exit_status: origin.exit_status,
             losses,
-            unattributed: Vec::new(),
             checks_only: self.checks_only,
             notes: self.notes.clone(),
+            ..Session::new(self.tracer.hook())
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         Asker, CheckIdentity, CheckRecord, Credentials, Kind, Ledger, Object, Outcome, Place,
         SCHEMA, Sample, Session, SubjectRecord, UserIds,
     },
-    probe::{Hook, Losses},
+    probe::Hook,
     session::single::Single,
     watch::{source::Missing, state::State},
 };
@@ -130,13 +130,7 @@ pub fn ledger(factor: u64) -> Ledger {
             started: "2026-01-02T03:04:05Z".to_owned(),
             duration_ms: 1000 * factor,
             kernel: "6.18.0".to_owned(),
-            hook: Hook::TpBtf,
-            command: Vec::new(),
-            exit_status: None,
-            losses: Losses::default(),
-            unattributed: Vec::new(),
-            checks_only: false,
-            notes: Vec::new(),
+            ..Session::new(Hook::TpBtf)
         },
         subjects: vec![
             subject(Kind::Container, "shop-web-1", "nginx:1", Some("web")),

@@ -17,7 +17,7 @@ use capaudit::{
     },
     ledger::{self, Kind, Ledger, SCHEMA, Session, SubjectRecord},
     manifest::{self, Workload, compose::Project},
-    probe::{Hook, Losses},
+    probe::Hook,
     report::{Report, Style, sanitize},
     yaml::{Source, Unusable},
 };
@@ -294,14 +294,8 @@ fn audited() -> Ledger {
         session: Session {
             started: "2026-01-01T00:00:00Z".to_owned(),
             duration_ms: 1,
-            kernel: String::new(),
-            hook: Hook::TpBtf,
-            command: Vec::new(),
             exit_status: Some(0),
-            losses: Losses::default(),
-            unattributed: Vec::new(),
-            checks_only: false,
-            notes: Vec::new(),
+            ..Session::new(Hook::TpBtf)
         },
         subjects: subjects.into(),
     }

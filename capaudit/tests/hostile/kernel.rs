@@ -6,7 +6,7 @@ use capaudit::{
     capability::FileCapabilities,
     inspect::{process::Task, status::Status},
     ledger::{Kind, Session, SubjectRecord},
-    probe::{Event, Hook, Losses, btf::KernelBtf, decode, symbols::Symbols},
+    probe::{Event, Hook, btf::KernelBtf, decode, symbols::Symbols},
     report::sanitize,
     session::{Collector, single::Single},
     subject::{
@@ -502,7 +502,12 @@ fn recorded(records: &[Bytes]) -> Verdict {
     while let Some((waiting, _subject, record)) = collector.next_single(true, |_, _| true) {
         let mut subject = SubjectRecord::new(Kind::Process);
         subject.name = record.identity.asker.exe.clone();
-        let single = Single::of(&waiting, Arc::new(subject), record, &session());
+        let single = Single::of(
+            &waiting,
+            Arc::new(subject),
+            record,
+            &Session::new(Hook::TpBtf),
+        );
         is_shown_safely("a line", &plain::line(&single, &jiff::tz::TimeZone::UTC))?;
         let line = Line::check(&single);
         let text = line.text();
@@ -519,19 +524,4 @@ fn recorded(records: &[Bytes]) -> Verdict {
 
 fn corpus_of_symbols() -> &'static [u8] {
     include_bytes!("corpus/kallsyms/kernel")
-}
-
-fn session() -> Session {
-    Session {
-        started: String::new(),
-        duration_ms: 0,
-        kernel: String::new(),
-        hook: Hook::TpBtf,
-        command: Vec::new(),
-        exit_status: None,
-        losses: Losses::default(),
-        unattributed: Vec::new(),
-        checks_only: false,
-        notes: Vec::new(),
-    }
 }

@@ -3,7 +3,7 @@
 use capaudit::{
     daemon::socket::{Question, answer},
     ledger::{self, Ledger, SCHEMA, Session},
-    probe::{Hook, Losses},
+    probe::Hook,
 };
 use libtest_mimic::Trial;
 use proptest::{prelude::*, test_runner::TestCaseError};
@@ -110,15 +110,7 @@ fn nothing() -> Ledger {
         schema: SCHEMA.to_owned(),
         session: Session {
             started: "2026-01-01T00:00:00Z".to_owned(),
-            duration_ms: 0,
-            kernel: String::new(),
-            hook: Hook::TpBtf,
-            command: Vec::new(),
-            exit_status: None,
-            losses: Losses::default(),
-            unattributed: Vec::new(),
-            checks_only: false,
-            notes: Vec::new(),
+            ..Session::new(Hook::TpBtf)
         },
         subjects: Vec::new(),
     }

@@ -8,7 +8,7 @@ use crate::{
         Asker, CheckRecord, Credentials, FileOwner, Kind, Object, Options, Outcome, Place, Sample,
         Session, SubjectRecord, UserIds,
     },
-    probe::{Hook, Losses},
+    probe::Hook,
 };
 
 /// A check as most are: granted, own, of a plain program.
@@ -65,16 +65,8 @@ fn subject(checks: Vec<CheckRecord>) -> SubjectRecord {
 
 fn session(exit_status: i32) -> Session {
     Session {
-        started: String::new(),
-        duration_ms: 0,
-        kernel: String::new(),
-        hook: Hook::TpBtf,
-        command: Vec::new(),
         exit_status: Some(exit_status),
-        losses: Losses::default(),
-        unattributed: Vec::new(),
-        checks_only: false,
-        notes: Vec::new(),
+        ..Session::new(Hook::TpBtf)
     }
 }
 

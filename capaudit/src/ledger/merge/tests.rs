@@ -53,19 +53,14 @@ fn ledger(exit_status: i32, events: u64, subjects: Vec<SubjectRecord>) -> Ledger
     Ledger {
         schema: SCHEMA.to_owned(),
         session: Session {
-            started: String::new(),
             duration_ms: 1,
-            kernel: String::new(),
-            hook: Hook::TpBtf,
-            command: Vec::new(),
             exit_status: Some(exit_status),
             losses: Losses {
                 events,
                 ..Losses::default()
             },
-            unattributed: Vec::new(),
-            checks_only: false,
             notes: vec!["same".to_owned()],
+            ..Session::new(Hook::TpBtf)
         },
         subjects,
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     capability::Capability,
     ledger::{SCHEMA, Session},
-    probe::{Hook, Losses},
+    probe::Hook,
     verify::enforce::{
         compose::{ComposeRun, Resolved},
         docker::DockerRun,
@@ -42,16 +42,8 @@ fn ledger(subjects: Vec<SubjectRecord>) -> Ledger {
     Ledger {
         schema: SCHEMA.to_owned(),
         session: Session {
-            started: String::new(),
-            duration_ms: 0,
-            kernel: String::new(),
-            hook: Hook::TpBtf,
-            command: Vec::new(),
             exit_status: Some(0),
-            losses: Losses::default(),
-            unattributed: Vec::new(),
-            checks_only: false,
-            notes: Vec::new(),
+            ..Session::new(Hook::TpBtf)
         },
         subjects,
     }
