@@ -9,6 +9,7 @@
 
 mod archive;
 mod audits;
+mod emulator;
 mod enforcements;
 mod initramfs;
 mod package;
@@ -26,6 +27,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::{dist, project};
 
 use self::archive::Archive;
+use self::emulator::Emulator;
 use self::initramfs::{Root, Step};
 use self::package::Unpacked;
 use self::qemu::Machine;
@@ -76,7 +78,7 @@ pub fn run(args: Args) -> Result<()> {
     }
 
     let kernels = unpack(&cache, &args)?;
-    let qemu = qemu::find_or_install(&cache)?;
+    let qemu = Emulator::find_or_fetch(&cache)?;
     let mut root = Root::new(&package::busybox(&cache)?)?;
     if !args.bare {
         let capaudit = match &args.capaudit {

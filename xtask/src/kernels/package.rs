@@ -204,7 +204,7 @@ fn module_name(file: &Path) -> Option<&str> {
 }
 
 /// The paths in a folder, sorted.
-fn list_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn list_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = || {
         fs::read_dir(folder)?
             .map(|entry| Ok(entry?.path()))
@@ -221,7 +221,7 @@ pub(super) fn remove_if_there(file: &Path) -> Result<()> {
         .with_context(|| format!("cannot remove {}", file.display()))
 }
 
-fn remove_folder_if_there(folder: &Path) -> Result<()> {
+pub(super) fn remove_folder_if_there(folder: &Path) -> Result<()> {
     accept_absence(fs::remove_dir_all(folder))
         .with_context(|| format!("cannot remove {}", folder.display()))
 }

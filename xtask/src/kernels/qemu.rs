@@ -3,21 +3,16 @@
 use std::fs;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::command;
-
+use super::emulator::Emulator;
 use super::initramfs::Step;
 use super::package::Unpacked;
 use super::results::Outcome;
-
-/// The emulator, and the Debian package that brings it.
-const QEMU: &str = "qemu-system-x86_64";
-const QEMU_PACKAGE: &str = "qemu-system-x86";
 
 /// The kernel's command line. The first serial port takes the kernel's messages and what commands print; an oops stops
 /// the machine; BPF LSM programs are enabled, which Debian's default leaves out up to 5.10.
@@ -30,7 +25,7 @@ const POLL: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Machine<'a> {
     /// The emulator.
-    pub(super) qemu: &'a Path,
+    pub(super) qemu: &'a Emulator,
     /// The kernel to boot.
     pub(super) kernel: &'a Unpacked,
     /// Folder for files that are gone after the run.
@@ -88,7 +83,8 @@ impl Machine<'_> {
         let report = report
             .to_str()
             .context("the checkout's path is not valid UTF-8: move it")?;
-        Command::new(self.qemu)
+        self.qemu
+            .command()?
             .args([
                 "-no-user-config",
                 "-nodefaults",
@@ -129,7 +125,7 @@ impl Machine<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot run {}", self.qemu.display()))
+            .context("cannot run the emulator")
     }
 
     /// Waits for the emulator's end; nothing if it had to be stopped.
@@ -144,27 +140,6 @@ impl Machine<'_> {
         child.wait().context("qemu is gone")?;
         Ok(None)
     }
-}
-
-/// Finds the emulator, or installs it, which takes root.
-pub(super) fn find_or_install(cache: &Path) -> Result<PathBuf> {
-    if let Some(qemu) = command::find(QEMU) {
-        return Ok(qemu);
-    }
-    println!("== installing {QEMU_PACKAGE}");
-    let mut install = Command::new("apt-get");
-    install.env("DEBIAN_FRONTEND", "noninteractive").args([
-        "install",
-        "--yes",
-        "--no-remove",
-        "--no-install-recommends",
-        QEMU_PACKAGE,
-    ]);
-    command::logged(&mut install, &cache.join("qemu-install.log")).with_context(|| {
-        format!("there is no {QEMU}: install it, as root with `apt-get install {QEMU_PACKAGE}`")
-    })?;
-    command::find(QEMU)
-        .with_context(|| format!("{QEMU_PACKAGE} is installed, yet there is no {QEMU}"))
 }
 
 /// Copies the console, line by line and without control characters; returns the kernel's last words, if it
