@@ -25,6 +25,51 @@ pub struct CheckKey {
 }
 assert_size!(CheckKey, 24);
 
+/// What a check asks, whoever asks it: all of a [`CheckKey`] but the image, in two words that are made and compared faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Question {
+    /// The namespace of the question, below that of the credentials.
+    namespaces: u64,
+    /// From below: operation, system call, capability, flags.
+    what: u64,
+}
+assert_size!(Question, 16);
+
+impl Question {
+    /// The words of `key`; its image does not matter.
+    #[inline(always)]
+    pub const fn of(key: &CheckKey) -> Self {
+        Self {
+            namespaces: key.target_ns as u64 | (key.cred_ns as u64) << 32,
+            what: key.operation as u64
+                | (key.syscall as u64) << 32
+                | (key.capability as u64) << 48
+                | (key.flags as u64) << 56,
+        }
+    }
+
+    /// The key of the question, where `image` asks it.
+    #[inline(always)]
+    pub const fn asked_by(self, image: u64) -> CheckKey {
+        CheckKey {
+            image,
+            target_ns: self.namespaces as u32,
+            cred_ns: (self.namespaces >> 32) as u32,
+            operation: self.what as u32,
+            syscall: (self.what >> 32) as u16,
+            capability: (self.what >> 48) as u8,
+            flags: (self.what >> 56) as u8,
+        }
+    }
+
+    /// What is asked, but not in which namespaces, as a number.
+    #[inline(always)]
+    pub const fn what(self) -> u64 {
+        self.what
+    }
+}
+
 /// `CheckKey::syscall` where the check was not made on behalf of a system call.
 pub const NO_SYSCALL: u16 = u16::MAX;
 
@@ -63,7 +108,7 @@ assert_size!(CheckCount, 32);
 
 /// Checks of one key that one processor has counted and not yet added to the key's total.
 ///
-/// The processor alone writes it, and user space reads `key` and `pending` without any lock: whoever changes the key, or
+/// The processor alone writes it, and user space reads `image`, `question` and `pending` without any lock: whoever changes the former, or
 /// adds what is pending to the total, sets `tail` to a new number first and `head` to the same last, and who reads in
 /// ascending order has a whole one if the two are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,9 +118,11 @@ pub struct Recent {
     pub head: u32,
     /// The process that asked, valid as long as `epoch` is the current one.
     pub tgid: u32,
-    /// The key; image 0 if there is none yet, or if the process is not followed.
-    pub key: CheckKey,
-    /// When it was last seen that the process runs the key's image ([`crate::scope::epoch`]).
+    /// The image that asked; 0 if none has yet, or if the process is not followed.
+    pub image: u64,
+    /// What it asked.
+    pub question: Question,
+    /// When it was last seen that the process runs the image ([`crate::scope::epoch`]).
     pub epoch: u64,
     /// Checks not in the key's total yet.
     pub pending: u64,

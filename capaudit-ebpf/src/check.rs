@@ -8,7 +8,7 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag},
+    key::{CheckKey, NO_SYSCALL, Question, SiteCount, SiteKey, flag},
     scope::{Process, image, loss},
     syscall::{TABLE_LEN, Treatment},
 };
@@ -104,15 +104,15 @@ pub fn observe<const DIRECT: bool>(
     }
     let task = kernel::current();
     let tgid: u32 = direct(task, &offset::TASK_TGID);
-    let (mut key, treatment) = question::<DIRECT>(task, cred, target, capability, options, result);
+    let (question, treatment) = question::<DIRECT>(task, cred, target, capability, options, result);
     let epoch = process::current_epoch();
     // A check that may be sent must not only be counted.
     let wanted = Wanted::now();
     let place = match wanted {
         Wanted::Each => None,
-        Wanted::First | Wanted::EachButSpent => Place::of(tgid, &key),
+        Wanted::First | Wanted::EachButSpent => Place::of(tgid, question),
     };
-    match place.and_then(|place| place.count(task, tgid, epoch, &key)) {
+    match place.and_then(|place| place.count(task, tgid, epoch, question)) {
         Some(Asker::Stranger) => return,
         Some(Asker::Followed) => return wanted.forgo(),
         None => {}
@@ -121,17 +121,18 @@ pub fn observe<const DIRECT: bool>(
         Met::Followed(process) => process,
         Met::Stranger => {
             if let Some(place) = place {
-                place.give_to_stranger(task, tgid, epoch, &key);
+                place.give_to_stranger(task, tgid, epoch, question);
             }
             return;
         }
         Met::Unclear => return,
     };
-    key.image = process.image;
-    if place.is_some_and(|place| place.count_again(task, tgid, epoch, &key)) {
+    let is_known = |place: Place| place.count_again(task, tgid, epoch, process.image, question);
+    if place.is_some_and(is_known) {
         return wanted.forgo();
     }
-    let Some(is_due) = count::total(place, tgid, epoch, &key) else {
+    let key = question.asked_by(process.image);
+    let Some(is_due) = count::total(place, tgid, epoch, &key, question) else {
         return;
     };
     let single = match wanted {
@@ -206,7 +207,7 @@ fn take_allowance() -> bool {
     true
 }
 
-/// The key of a check, of no image yet.
+/// What a check asks, and how its system call is treated.
 #[inline(always)]
 fn question<const DIRECT: bool>(
     task: Pointer,
@@ -215,7 +216,7 @@ fn question<const DIRECT: bool>(
     capability: u32,
     options: Option<u32>,
     result: i32,
-) -> (CheckKey, Treatment) {
+) -> (Question, Treatment) {
     let subjective: u64 = direct(task, &offset::TASK_CRED);
     let objective: u64 = direct(task, &offset::TASK_REAL_CRED);
     let mut flags = 0;
@@ -265,7 +266,7 @@ fn question<const DIRECT: bool>(
         capability: capability as u8,
         flags,
     };
-    (key, treatment)
+    (Question::of(&key), treatment)
 }
 
 /// Finds the call site, counts it, and sends the check if it is among its first.

@@ -7,7 +7,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use capaudit_common::{
-    key::{CheckCount, CheckKey, RECENT_LEN, Recent, flag, next_walk},
+    key::{CheckCount, CheckKey, Question, RECENT_LEN, Recent, flag, next_walk},
     scope::loss,
 };
 
@@ -30,15 +30,11 @@ pub enum Asker {
 pub struct Place(*mut Recent);
 
 impl Place {
-    /// Where a process's checks of this kind are counted; `key.image` does not matter.
+    /// Where a process's checks of this kind are counted.
     #[inline(always)]
-    pub fn of(tgid: u32, key: &CheckKey) -> Option<Self> {
+    pub fn of(tgid: u32, question: Question) -> Option<Self> {
         let table = RECENT.get_ptr_mut(0)?;
-        let question = u64::from(key.operation) << 32
-            | u64::from(key.syscall) << 16
-            | u64::from(key.capability) << 8
-            | u64::from(key.flags);
-        let hash = mix(tgid, question);
+        let hash = mix(tgid, question.what());
         let index = (hash ^ (hash >> 16)) as usize & (RECENT_LEN - 1);
         // SAFETY: a map value of this processor, and an index within it.
         Some(Self(unsafe { (&raw mut (*table).0[0]).add(index) }))
@@ -46,17 +42,17 @@ impl Place {
 
     /// Counts a check of a process whose image is not looked up yet, if this place knows both process and key.
     #[inline(always)]
-    pub fn count(self, task: Pointer, tgid: u32, epoch: u64, key: &CheckKey) -> Option<Asker> {
+    pub fn count(self, task: Pointer, tgid: u32, epoch: u64, question: Question) -> Option<Asker> {
         // SAFETY: a map value that only this processor writes, in a program that does not interrupt itself.
         let recent = unsafe { &mut *self.0 };
         if recent.tgid != tgid
             || recent.epoch != epoch
             || recent.quota == 0
-            || !is_same_question(&recent.key, key)
+            || recent.question != question
         {
             return None;
         }
-        if recent.key.image == 0 {
+        if recent.image == 0 {
             let stays = recent.mount_namespace == kernel::own_mount_namespace(task);
             return stays.then_some(Asker::Stranger);
         }
@@ -65,30 +61,37 @@ impl Place {
         Some(Asker::Followed)
     }
 
-    /// As [`Self::count`], for a process that was found to run `key.image`; whether it was counted.
+    /// As [`Self::count`], for a process that was found to run `image`; whether it was counted.
     #[inline(always)]
-    pub fn count_again(self, task: Pointer, tgid: u32, epoch: u64, key: &CheckKey) -> bool {
+    pub fn count_again(
+        self,
+        task: Pointer,
+        tgid: u32,
+        epoch: u64,
+        image: u64,
+        question: Question,
+    ) -> bool {
         // SAFETY: as in `count`.
         let recent = unsafe { &mut *self.0 };
-        if recent.key.image != key.image {
+        if recent.image != image {
             return false;
         }
         recent.tgid = tgid;
         recent.epoch = epoch;
-        self.count(task, tgid, epoch, key).is_some()
+        self.count(task, tgid, epoch, question).is_some()
     }
 
     /// Has the checks of a process that is not followed recognized here.
     #[inline(always)]
-    pub fn give_to_stranger(self, task: Pointer, tgid: u32, epoch: u64, key: &CheckKey) {
-        self.give(tgid, epoch, key, u64::MAX);
+    pub fn give_to_stranger(self, task: Pointer, tgid: u32, epoch: u64, question: Question) {
+        self.give(tgid, epoch, 0, question, u64::MAX);
         // SAFETY: as in `count`.
         unsafe { (*self.0).mount_namespace = kernel::own_mount_namespace(task) };
     }
 
-    /// Adds what is counted here to its total, and lets `key` have the place for its next `quota` checks.
+    /// Adds what is counted here to its total, and lets another image's question have the place for its next `quota` checks.
     #[inline(always)]
-    fn give(self, tgid: u32, epoch: u64, key: &CheckKey, quota: u64) {
+    fn give(self, tgid: u32, epoch: u64, image: u64, question: Question, quota: u64) {
         let recent = self.0;
         // SAFETY: as in `count`; volatile, because user space reads meanwhile and relies on the order.
         unsafe {
@@ -97,35 +100,42 @@ impl Place {
             let pending = (*recent).pending;
             if pending != 0
                 // If it is not there any more, user space has taken it over, with what is pending here.
-                && let Some(total) = CHECKS.get_ptr_mut(&(*recent).key)
+                && let Some(total) = CHECKS.get_ptr_mut(&(*recent).question.asked_by((*recent).image))
             {
                 add_atomically(&raw mut (*total).count, pending as i64);
             }
             (*recent).pending = 0;
             (*recent).tgid = tgid;
-            (*recent).key = *key;
+            (*recent).image = image;
+            (*recent).question = question;
             (*recent).epoch = epoch;
             (*recent).quota = quota;
             (&raw mut (*recent).head).write_volatile(change);
         }
     }
 
-    /// Adds what is counted here to its total, if that is `key`'s.
+    /// Adds what is counted here to its total, if that is this image's question.
     #[inline(always)]
-    fn settle(self, key: &CheckKey) {
+    fn settle(self, image: u64, question: Question) {
         // SAFETY: as in `count`.
         let held = unsafe { &*self.0 };
-        if held.pending != 0 && held.key.image == key.image && is_same_question(&held.key, key) {
-            self.give(held.tgid, held.epoch, key, 0);
+        if held.pending != 0 && held.image == image && held.question == question {
+            self.give(held.tgid, held.epoch, image, question, 0);
         }
     }
 }
 
 /// Adds one to the key's total. Whether its call site is to be looked for; `None` if it could not be counted by its key.
 #[inline(always)]
-pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Option<bool> {
+pub fn total(
+    place: Option<Place>,
+    tgid: u32,
+    epoch: u64,
+    key: &CheckKey,
+    question: Question,
+) -> Option<bool> {
     if let Some(place) = place {
-        place.settle(key);
+        place.settle(key.image, question);
     }
     let total = match CHECKS.get_ptr_mut(key) {
         Some(total) => total,
@@ -146,7 +156,7 @@ pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Opt
     if let Some(place) = place
         && quota != 0
     {
-        place.give(tgid, epoch, key, quota);
+        place.give(tgid, epoch, key.image, question, quota);
     }
     Some(is_due)
 }
@@ -171,15 +181,4 @@ fn enter(key: &CheckKey) -> Option<*mut CheckCount> {
         increment(&OVERFLOW, (denied << 6) | (key.capability as u32 & 63));
     }
     entered
-}
-
-/// Whether two keys are the same but for their images.
-#[inline(always)]
-fn is_same_question(one: &CheckKey, other: &CheckKey) -> bool {
-    one.target_ns == other.target_ns
-        && one.cred_ns == other.cred_ns
-        && one.operation == other.operation
-        && one.syscall == other.syscall
-        && one.capability == other.capability
-        && one.flags == other.flags
 }

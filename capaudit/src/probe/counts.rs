@@ -76,7 +76,7 @@ fn add_pending(
     for (before, after) in places(before).into_iter().zip(places(after)) {
         if !(is_whole(&before) && is_whole(&after) && before.head == after.head) {
             is_settled = false;
-        } else if let Some(total) = totals.get_mut(&before.key) {
+        } else if let Some(total) = totals.get_mut(&before.question.asked_by(before.image)) {
             total.count += before.pending;
         }
     }
@@ -90,7 +90,7 @@ fn is_whole(recent: &Recent) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use capaudit_common::key::{RECENT_LEN, next_walk};
+    use capaudit_common::key::{Question, RECENT_LEN, next_walk};
     use proptest::prelude::*;
 
     use super::*;
@@ -124,7 +124,8 @@ mod tests {
         Recent {
             head: change,
             tail: change,
-            key: key(image),
+            image,
+            question: Question::of(&key(image)),
             pending,
             ..Recent::default()
         }
@@ -167,6 +168,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_question_is_all_of_a_key_but_its_image(
+            image: u64, target_ns: u32, cred_ns: u32, operation: u32, syscall: u16, capability: u8, flags: u8
+        ) {
+            let key = CheckKey { image, target_ns, cred_ns, operation, syscall, capability, flags };
+            prop_assert_eq!(Question::of(&key).asked_by(image), key);
+        }
+
         #[test]
         fn call_sites_are_looked_for_again_and_again(count in 0u64..1 << 40) {
             let next = next_walk(count);
