@@ -15,7 +15,7 @@ use capaudit_common::{
 
 use crate::{
     count::{self, Asker, Place},
-    kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, probe, read},
+    kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, follow, probe, read},
     maps::{
         AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, WATCHED,
         count_atomically, lose,
@@ -97,14 +97,16 @@ pub fn observe<const DIRECT: bool>(
     options: Option<u32>,
     result: i32,
 ) {
+    let task = kernel::current();
+    let pointers = Pointers::load::<DIRECT>(task, cred);
     if setting::CAPABILITIES.load() & (1 << (capability & 63)) == 0
         || (setting::DENIED_ONLY.load() != 0 && result == 0)
     {
         return;
     }
-    let task = kernel::current();
     let tgid: u32 = direct(task, &offset::TASK_TGID);
-    let (question, treatment) = question::<DIRECT>(task, cred, target, capability, options, result);
+    let (question, treatment) =
+        question::<DIRECT>(task, pointers, cred, target, capability, options, result);
     let epoch = process::current_epoch();
     // A check that may be sent must not only be counted.
     let wanted = Wanted::now();
@@ -112,7 +114,7 @@ pub fn observe<const DIRECT: bool>(
         Wanted::Each => None,
         Wanted::First | Wanted::EachButSpent => Place::of(tgid, question),
     };
-    match place.and_then(|place| place.count(task, tgid, epoch, question)) {
+    match place.and_then(|place| place.count(pointers.namespaces, tgid, epoch, question)) {
         Some(Asker::Stranger) => return,
         Some(Asker::Followed) => return wanted.forgo(),
         None => {}
@@ -121,13 +123,14 @@ pub fn observe<const DIRECT: bool>(
         Met::Followed(process) => process,
         Met::Stranger => {
             if let Some(place) = place {
-                place.give_to_stranger(task, tgid, epoch, question);
+                place.give_to_stranger(pointers.namespaces, tgid, epoch, question);
             }
             return;
         }
         Met::Unclear => return,
     };
-    let is_known = |place: Place| place.count_again(task, tgid, epoch, process.image, question);
+    let is_known =
+        |place: Place| place.count_again(pointers.namespaces, tgid, epoch, process.image, question);
     if place.is_some_and(is_known) {
         return wanted.forgo();
     }
@@ -147,6 +150,33 @@ pub fn observe<const DIRECT: bool>(
         walk::<DIRECT>(
             ctx, task, cred, target, process, pid_tgid, &key, treatment, single,
         );
+    }
+}
+
+/// Pointers out of structures that the verifier knows.
+///
+/// They are loaded once, and before any branch: each time that the verifier comes past such a load, it looks through all types
+/// of the kernel by name, up to four times (`btf_nested_type_is_trusted`, kernel/bpf/btf.c), which takes 0.3 ms each.
+#[derive(Clone, Copy)]
+struct Pointers {
+    /// The task's own credentials: those that it acts with, and those that it is acted upon with.
+    subjective: u64,
+    objective: u64,
+    /// User namespace of the examined credentials.
+    user_ns: Pointer,
+    /// The task's other namespaces.
+    namespaces: Pointer,
+}
+
+impl Pointers {
+    #[inline(always)]
+    fn load<const DIRECT: bool>(task: Pointer, cred: Pointer) -> Self {
+        Self {
+            subjective: direct(task, &offset::TASK_CRED),
+            objective: direct(task, &offset::TASK_REAL_CRED),
+            user_ns: read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer,
+            namespaces: kernel::own_namespaces(task),
+        }
     }
 }
 
@@ -211,14 +241,19 @@ fn take_allowance() -> bool {
 #[inline(always)]
 fn question<const DIRECT: bool>(
     task: Pointer,
+    pointers: Pointers,
     cred: Pointer,
     target: Pointer,
     capability: u32,
     options: Option<u32>,
     result: i32,
 ) -> (Question, Treatment) {
-    let subjective: u64 = direct(task, &offset::TASK_CRED);
-    let objective: u64 = direct(task, &offset::TASK_REAL_CRED);
+    let Pointers {
+        subjective,
+        objective,
+        user_ns,
+        ..
+    } = pointers;
     let mut flags = 0;
     if result != 0 {
         flags |= flag::DENIED;
@@ -251,7 +286,6 @@ fn question<const DIRECT: bool>(
             operation = object::operation(registers, treatment, capability);
         }
     }
-    let user_ns = read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer;
     let target_ns = read::<u32, DIRECT>(target, &offset::USER_NS_INUM);
     let key = CheckKey {
         image: 0,
@@ -408,8 +442,8 @@ fn send<const DIRECT: bool>(
         tid: pid_tgid as u32,
         flags: process.flags,
     };
-    let asking = direct::<u64>(task, &offset::TASK_CRED) as Pointer;
-    let user_ns = read::<u64, DIRECT>(cred, &offset::CRED_USER_NS) as Pointer;
+    let asking = follow(task, &offset::TASK_CRED);
+    let user_ns = follow(cred, &offset::CRED_USER_NS);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
         (*check).header = header;
@@ -422,7 +456,7 @@ fn send<const DIRECT: bool>(
         }
         (*check).ids = kernel::ids(asking);
         (*check).sets = kernel::sets(asking);
-        (*check).target_level = read::<u32, DIRECT>(target, &offset::USER_NS_LEVEL);
+        (*check).target_level = probe(target, &offset::USER_NS_LEVEL);
         (*check).cred_level = probe(user_ns, &offset::USER_NS_LEVEL);
         (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
         object::describe(check, task, treatment);

@@ -42,7 +42,13 @@ impl Place {
 
     /// Counts a check of a process whose image is not looked up yet, if this place knows both process and key.
     #[inline(always)]
-    pub fn count(self, task: Pointer, tgid: u32, epoch: u64, question: Question) -> Option<Asker> {
+    pub fn count(
+        self,
+        namespaces: Pointer,
+        tgid: u32,
+        epoch: u64,
+        question: Question,
+    ) -> Option<Asker> {
         // SAFETY: a map value that only this processor writes, in a program that does not interrupt itself.
         let recent = unsafe { &mut *self.0 };
         if recent.tgid != tgid
@@ -53,7 +59,7 @@ impl Place {
             return None;
         }
         if recent.image == 0 {
-            let stays = recent.mount_namespace == kernel::own_mount_namespace(task);
+            let stays = recent.mount_namespace == kernel::mount_namespace_of(namespaces);
             return stays.then_some(Asker::Stranger);
         }
         recent.quota -= 1;
@@ -65,7 +71,7 @@ impl Place {
     #[inline(always)]
     pub fn count_again(
         self,
-        task: Pointer,
+        namespaces: Pointer,
         tgid: u32,
         epoch: u64,
         image: u64,
@@ -78,15 +84,15 @@ impl Place {
         }
         recent.tgid = tgid;
         recent.epoch = epoch;
-        self.count(task, tgid, epoch, question).is_some()
+        self.count(namespaces, tgid, epoch, question).is_some()
     }
 
     /// Has the checks of a process that is not followed recognized here.
     #[inline(always)]
-    pub fn give_to_stranger(self, task: Pointer, tgid: u32, epoch: u64, question: Question) {
+    pub fn give_to_stranger(self, namespaces: Pointer, tgid: u32, epoch: u64, question: Question) {
         self.give(tgid, epoch, 0, question, u64::MAX);
         // SAFETY: as in `count`.
-        unsafe { (*self.0).mount_namespace = kernel::own_mount_namespace(task) };
+        unsafe { (*self.0).mount_namespace = kernel::mount_namespace_of(namespaces) };
     }
 
     /// Adds what is counted here to its total, and lets another image's question have the place for its next `quota` checks.

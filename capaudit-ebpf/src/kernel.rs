@@ -123,11 +123,16 @@ pub fn mount_namespace(task: Pointer) -> u32 {
     probe(follow(proxy, &offset::NSPROXY_MNT), &offset::MNT_NS_INUM)
 }
 
-/// As [`mount_namespace`], of the running task, by loads.
+/// The namespaces of the running task, for [`mount_namespace_of`]; null if it has none any more.
 #[inline(always)]
-pub fn own_mount_namespace(task: Pointer) -> u32 {
-    let proxy = direct::<u64>(task, &offset::TASK_NSPROXY) as Pointer;
-    let namespace = direct::<u64>(proxy, &offset::NSPROXY_MNT) as Pointer;
+pub fn own_namespaces(task: Pointer) -> Pointer {
+    direct::<u64>(task, &offset::TASK_NSPROXY) as Pointer
+}
+
+/// As [`mount_namespace`], of [`own_namespaces`], by loads.
+#[inline(always)]
+pub fn mount_namespace_of(namespaces: Pointer) -> u32 {
+    let namespace = direct::<u64>(namespaces, &offset::NSPROXY_MNT) as Pointer;
     direct(namespace, &offset::MNT_NS_INUM)
 }
 

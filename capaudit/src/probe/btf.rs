@@ -3,7 +3,7 @@
 //! Format: Documentation/bpf/btf.rst of the kernel. Only what finding a member needs is understood; anything
 //! malformed is an error, nothing is assumed of the file.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -47,8 +47,8 @@ pub struct KernelBtf {
     strings: std::ops::Range<usize>,
     /// Position of each type's record; the index is its id, id 0 is void.
     types: Vec<usize>,
-    /// Structures and unions by name; `None` where a name is ambiguous.
-    structures: HashMap<u32, Option<u32>>,
+    /// Where the name of each structure and union is, and its id.
+    structures: Vec<(u32, u32)>,
 }
 
 struct Record {
@@ -95,7 +95,7 @@ impl KernelBtf {
             return Err(TRUNCATED);
         }
         let mut types = vec![0];
-        let mut structures = HashMap::new();
+        let mut structures = Vec::new();
         let mut at = types_at;
         while at < types_end {
             let name = word(at)?;
@@ -104,10 +104,7 @@ impl KernelBtf {
             let length = (info & 0xffff) as usize;
             let id = types.len() as u32;
             if (kind == KIND_STRUCT || kind == KIND_UNION) && name != 0 {
-                structures
-                    .entry(name)
-                    .and_modify(|known| *known = None)
-                    .or_insert(Some(id));
+                structures.push((name, id));
             }
             types.push(at);
             at += 12
@@ -188,23 +185,20 @@ impl KernelBtf {
     pub fn knows(&self, name: &str) -> bool {
         (1..self.types.len() as u32).any(|id| {
             self.record(id).is_some_and(|(name_at, record)| {
-                matches!(record.kind, KIND_TYPEDEF | KIND_FUNC)
-                    && self.string(name_at) == Some(name.as_bytes())
+                matches!(record.kind, KIND_TYPEDEF | KIND_FUNC) && self.is(name_at, name)
             })
         })
     }
 
     fn structure(&self, name: &str) -> Result<Option<u32>, BtfError> {
-        let mut found = None;
-        for (at, id) in &self.structures {
-            if self.string(*at) == Some(name.as_bytes()) {
-                if found.is_some() || id.is_none() {
-                    return Err(BtfError::Ambiguous(name.to_owned()));
-                }
-                found = *id;
-            }
+        let mut found = self
+            .structures
+            .iter()
+            .filter(|(at, _id)| self.is(*at, name));
+        match (found.next(), found.next()) {
+            (Some(_), Some(_)) => Err(BtfError::Ambiguous(name.to_owned())),
+            (found, _) => Ok(found.map(|(_at, id)| *id)),
         }
-        Ok(found)
     }
 
     /// Offset and type of a member; `left` is how many members may still be looked at.
@@ -229,7 +223,7 @@ impl KernelBtf {
                 if let Some((inner, found)) = self.member(member, wanted, depth + 1, left) {
                     return Some(((bits / 8).checked_add(inner)?, found));
                 }
-            } else if self.string(name) == Some(wanted.as_bytes()) {
+            } else if self.is(name, wanted) {
                 return Some((bits / 8, member));
             }
         }
@@ -288,11 +282,12 @@ impl KernelBtf {
         Some(u32::from_le_bytes(bytes.try_into().ok()?))
     }
 
-    fn string(&self, at: u32) -> Option<&[u8]> {
-        let strings = self.data.get(self.strings.clone())?;
-        let tail = strings.get(at as usize..)?;
-        let end = tail.iter().position(|byte| *byte == 0)?;
-        tail.get(..end)
+    /// Whether this is the string at a place.
+    fn is(&self, at: u32, wanted: &str) -> bool {
+        let strings = self.data.get(self.strings.clone());
+        strings
+            .and_then(|strings| strings.get(at as usize..)?.strip_prefix(wanted.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&0))
     }
 }
 
