@@ -52,7 +52,6 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     })
     .collect();
     page.table(&["", "resident", "of a core"], &rows);
-    page.say("");
     page.say(&format!(
         "The resident size counts the ring buffer (8 MB) twice, as it is mapped twice. BPF maps take {:.1} MB of kernel memory.",
         idle.maps

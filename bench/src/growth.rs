@@ -31,7 +31,6 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.say("100,000 checks by so many processes, one after the other, each counted by itself; what a check costs more under `capaudit run`, the process's own fork, sightings and end included:");
     table(page, "processes", &counts, &found);
 
-    page.say("");
     let counts = [1_u32, 50];
     let found = medians(programs.rounds.min(3), &counts, |count| {
         let traced = among_containers(programs, Tracing::Run, count)?;
@@ -41,7 +40,6 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.say("The same check over and over in one of so many containers (a cgroup and a mount namespace each):");
     table(page, "containers", &counts, &found);
 
-    page.say("");
     let (made, counted, lost) = hammered(programs)?;
     page.say(&format!(
         "Two processes that make {made} checks as fast as they can, on both cores: **{counted} counted, {lost} records lost**."

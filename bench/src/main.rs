@@ -105,10 +105,10 @@ fn measure(run: &Run) -> Result<()> {
             part(&programs, &mut page).with_context(|| name.to_owned())?;
         }
     }
-    print!("{}", page.text());
+    let text = page.text();
+    print!("{text}");
     if let Some(file) = &run.write {
-        std::fs::write(file, page.text())
-            .with_context(|| format!("cannot write {}", file.display()))?;
+        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }

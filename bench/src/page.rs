@@ -38,8 +38,9 @@ impl Page {
             "# What capaudit costs
 
 Measured on {} by `cargo xtask bench --write docs/bench.md`, on {cores} cores of {model} (a virtual machine), Linux
-{kernel}, hook {}, {}. All figures of a table were measured side by side, in {} rounds that took turns. Of short loops, and of whole programs, the
-quickest counts, which whatever else the machine did disturbed least; else the median.
+{kernel}, hook {}, {}. All figures of a table were measured side by side, in {} rounds that took turns. Of short loops, whole
+programs and start-up, the quickest counts, which whatever else the machine did disturbed least; else the median.
+
 ",
             String::from_utf8_lossy(&date.stdout).trim(),
             programs.hook,
@@ -51,7 +52,7 @@ quickest counts, which whatever else the machine did disturbed least; else the m
     /// Begins a part.
     pub fn heading(&mut self, text: &str) {
         // Writing to a string cannot fail.
-        let _ = write!(self.0, "\n## {text}\n\n");
+        let _ = write!(self.0, "## {text}\n\n");
     }
 
     /// A paragraph.
@@ -81,10 +82,14 @@ quickest counts, which whatever else the machine did disturbed least; else the m
                 .collect();
             let _ = writeln!(self.0, "| {} |", cells.join(" | "));
         }
+        self.0.push('\n');
     }
 
     /// All of it.
-    pub fn text(&self) -> &str {
-        &self.0
+    pub fn text(mut self) -> String {
+        // Each part leaves a blank line behind.
+        self.0.truncate(self.0.trim_end().len());
+        self.0.push('\n');
+        self.0
     }
 }

@@ -92,7 +92,6 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
             ],
             &rows,
         );
-        page.say("");
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     page::Page,
-    rounds::medians,
+    rounds::least,
     tracing::{Programs, Tracing},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Start-up");
     let kinds = [Tracing::None, Tracing::Run, Tracing::BpftraceCount];
-    let found = medians(programs.rounds * 3, &kinds, |tracing| match tracing {
+    let found = least(programs.rounds * 3, &kinds, |tracing| match tracing {
         Tracing::BpftraceCount => {
             let started = SystemTime::now();
             let active = programs.begin(tracing)?;
