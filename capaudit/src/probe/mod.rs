@@ -56,6 +56,9 @@ pub enum ProbeError {
     /// aya could not use it.
     #[error("cannot read the kernel's BTF: {0}")]
     AyaBtf(#[from] aya::BtfError),
+    /// The kernel lacks a helper that the programs call.
+    #[error("this kernel is too old: it has no {NEWEST_HELPER}; Linux 5.15 or later is needed")]
+    TooOld,
     /// A structure is not as any known kernel has it.
     #[error("this kernel is not known: {0}")]
     UnknownKernel(String),
@@ -543,6 +546,9 @@ impl AsFd for Tracer {
     }
 }
 
+/// The newest of the helpers that the programs call, whatever the hook (kernel/trace/bpf_trace.c since 5.15).
+const NEWEST_HELPER: &str = "bpf_task_pt_regs";
+
 /// What is allowed in a second, in a period of the kernel side's: 2^26 ns.
 fn of_a_period(a_second: u32) -> u32 {
     /// 2^26 ns go into a second this many times.
@@ -553,6 +559,9 @@ fn of_a_period(a_second: u32) -> u32 {
 /// Loads the object, with its constants set.
 fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError> {
     let kernel = KernelBtf::of_running_kernel()?;
+    if !kernel.knows(NEWEST_HELPER) {
+        return Err(ProbeError::TooOld);
+    }
     let offsets = offset::resolve(&kernel)?;
     let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
     drop(kernel);

@@ -15,6 +15,9 @@ use super::results::Outcome;
 /// capaudit's exit status where it cannot trace.
 pub(super) const CANNOT_TRACE: i32 = 3;
 
+/// Its exit status under `--strict` where something is missing from the record.
+const INCOMPLETE: i32 = 4;
+
 /// The newest of the helpers that capaudit's programs call whatever the hook (Linux 5.15).
 const NEEDED_HELPER: &str = "bpf_task_pt_regs";
 
@@ -86,7 +89,7 @@ impl Audit {
     fn step(&self, hook: &str) -> Step {
         let (report, command) = (self.report_name(hook), self.command);
         let run = format!(
-            "capaudit run --hook {hook} --format json --output /out/{report} -- sh -c '{command}'"
+            "capaudit run --hook {hook} --strict --format json --output /out/{report} -- sh -c '{command}'"
         );
         // A hook that was refused to the first audit need not be asked for again.
         let first = AUDITS[0].report_name(hook);
@@ -97,7 +100,12 @@ impl Audit {
         };
         Step {
             label: self.label(hook),
-            script: format!("{unless_refused}exec {run}\n"),
+            // Where a hook may be left in the middle for another task that comes past it, the kernel leaves that one out. Then
+            // the record is incomplete, says so, and is made again, as users are told to.
+            script: format!(
+                "{unless_refused}for attempt in 1 2 3; do\n{run}\nstatus=$?\n[ $status = {INCOMPLETE} ] || break\ndone\nexit \
+                 $status\n"
+            ),
         }
     }
 
