@@ -15,7 +15,7 @@ use crate::{
         count_atomically, lose,
     },
     object,
-    send::{Haste, submit},
+    send::{Wake, submit},
     setting::{self, offset},
 };
 
@@ -93,7 +93,7 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
         (*result).call = pending.call;
         (*result).value = value;
     }
-    submit(entry, header.time, Haste::Later);
+    submit(entry, header.time, Wake::IfFilled);
 }
 
 /// Nobody awaits the outcome of a thread's system call any more.
@@ -148,7 +148,7 @@ fn report(
         (*call).arguments = kernel::arguments(registers);
         (*call).value = value;
     }
-    submit(entry, header.time, Haste::Later);
+    submit(entry, header.time, Wake::IfFilled);
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
     key::{CheckKey, NO_SYSCALL, Question, SiteCount, SiteKey, flag},
-    scope::{Process, image, loss},
+    scope::{Process, loss},
     syscall::{TABLE_LEN, Treatment},
 };
 
@@ -22,7 +22,7 @@ use crate::{
     },
     object,
     process::{self, Met},
-    send::{Haste, is_filled, submit},
+    send::{Wake, is_filled, submit},
     setting::{self, offset},
 };
 
@@ -461,17 +461,5 @@ fn send<const DIRECT: bool>(
         (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
         object::describe(check, task, treatment);
     }
-    submit(entry, header.time, haste(process, site.check.capability));
-}
-
-/// How soon user space needs a check's record: it holds on to what a new container's setting up shows, and looks at the
-/// owners of files.
-#[inline(always)]
-fn haste(process: Process, capability: u8) -> Haste {
-    let is_looked_up = setting::LOOKED_UP.load() & (1 << (capability & 63)) != 0;
-    if process.flags & image::SETUP != 0 || is_looked_up {
-        Haste::Now
-    } else {
-        Haste::Later
-    }
+    submit(entry, header.time, Wake::IfFilled);
 }

@@ -14,7 +14,7 @@ use crate::{
     call,
     kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
     maps::{EPOCH, EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, count_atomically, lose},
-    send::{Haste, submit},
+    send::{Wake, submit},
     setting::{self, offset},
 };
 
@@ -55,7 +55,7 @@ pub fn meet(task: Pointer, tgid: u32) -> Met {
     let Some(process) = enter(tgid, flags, 0) else {
         return Met::Unclear;
     };
-    announce(task, process, kind::ADOPT, tgid, 0, Haste::Now);
+    announce(task, process, kind::ADOPT, tgid, 0, Wake::IfFilled);
     Met::Followed(process)
 }
 
@@ -158,13 +158,20 @@ pub fn fork(parent: Pointer, child: Pointer) {
     {
         // The pid may have been a stranger's.
         begin_epoch();
-        announce(child, process, kind::FORK, tgid, from.image, Haste::Later);
+        announce(
+            child,
+            process,
+            kind::FORK,
+            tgid,
+            from.image,
+            Wake::NowAndThen,
+        );
     }
 }
 
 /// Sends a [`Fork`] record.
 #[inline(always)]
-fn announce(task: Pointer, process: Process, kind: u32, tgid: u32, parent: u64, haste: Haste) {
+fn announce(task: Pointer, process: Process, kind: u32, tgid: u32, parent: u64, wake: Wake) {
     let Some(mut entry) = EVENTS.reserve::<Fork>(0) else {
         lose(loss::RING);
         return;
@@ -181,7 +188,7 @@ fn announce(task: Pointer, process: Process, kind: u32, tgid: u32, parent: u64, 
         (*fork).sets = kernel::sets(cred);
         (*fork).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
     }
-    submit(entry, header.time, haste);
+    submit(entry, header.time, wake);
 }
 
 #[inline(always)]
@@ -247,7 +254,7 @@ pub fn exec(task: Pointer, bprm: Pointer) {
             cgroups(exec, task);
         }
     }
-    submit(entry, header.time, Haste::Now);
+    submit(entry, header.time, Wake::AtOnce);
 }
 
 /// Records the names of the task's cgroup and of those above it: in the unified hierarchy, or, where it is
@@ -344,5 +351,5 @@ pub fn exit(task: Pointer) {
         (*exit).status = probe(task, &offset::TASK_EXIT_CODE);
         (*exit).reserved = 0;
     }
-    submit(entry, header.time, Haste::Later);
+    submit(entry, header.time, Wake::NowAndThen);
 }

@@ -1,23 +1,27 @@
 //! Records on their way to user space, and when that is woken for them.
 //!
 //! To wake another task costs the one that is traced several times as much as to record something: up to 10 µs where an idle
-//! processor has to be interrupted. So user space is woken at once only for what it has to look at while it is still there, else now
-//! and then; it looks by itself, too (`session::observation`).
+//! processor has to be interrupted. And on a preemptible kernel whoever is woken may run before the program that woke it has come to
+//! its end; what it does then is not seen, as the kernel runs no program within itself (`recursion_misses`), and counts as a loss.
+//! So the programs that user space comes past all the time itself, those on checks and system calls, wake nobody: while there is
+//! something to read, it looks every few milliseconds anyway (`session::observation`).
 
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 
 use crate::maps::{EVENTS, WOKEN};
 
-/// How soon user space has to have a record.
+/// When user space is woken for a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Haste {
-    /// While the process it is about is still as it was: more about it is read from /proc.
-    Now,
-    /// Whenever it looks next.
-    Later,
+pub enum Wake {
+    /// Always: more about it is read from /proc, while the process is still as it was.
+    AtOnce,
+    /// If that has not been done for a while.
+    NowAndThen,
+    /// Only if the ring buffer would not have room for long.
+    IfFilled,
 }
 
-/// Nanoseconds for which nobody is woken again for what is not urgent.
+/// Nanoseconds for which nobody is woken again but for [`Wake::AtOnce`].
 const REST: u64 = 10_000_000;
 
 /// The same where an eighth of the ring buffer is used up already. Two processors need ten times as long for the rest.
@@ -35,8 +39,8 @@ const SIZE: u64 = 1;
 
 /// Submits a record of the moment `now`.
 #[inline(always)]
-pub fn submit<T>(entry: RingBufEntry<T>, now: u64, haste: Haste) {
-    entry.submit(if is_to_wake(now, haste) {
+pub fn submit<T>(entry: RingBufEntry<T>, now: u64, wake: Wake) {
+    entry.submit(if is_due(now, wake) {
         FORCE_WAKEUP
     } else {
         NO_WAKEUP
@@ -50,17 +54,21 @@ pub fn is_filled(parts: u64) -> bool {
 }
 
 #[inline(always)]
-fn is_to_wake(now: u64, haste: Haste) -> bool {
+fn is_due(now: u64, wake: Wake) -> bool {
     let Some(woken) = WOKEN.get_ptr_mut(0) else {
         return true;
     };
     // SAFETY: a map value, read and written as a whole; between processors, one wake-up too many is the worst.
     unsafe {
         let rested = now.wrapping_sub(*woken);
-        if haste == Haste::Later && (rested < SHORT_REST || (rested < REST && !is_filled(FILLED))) {
-            return false;
+        let is_due = match wake {
+            Wake::AtOnce => true,
+            Wake::NowAndThen if rested >= REST => true,
+            Wake::NowAndThen | Wake::IfFilled => rested >= SHORT_REST && is_filled(FILLED),
+        };
+        if is_due {
+            *woken = now;
         }
-        *woken = now;
+        is_due
     }
-    true
 }

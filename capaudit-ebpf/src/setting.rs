@@ -19,10 +19,6 @@ pub static CAPABILITIES: Global<u64> = Global::new(u64::MAX);
 #[unsafe(no_mangle)]
 pub static CHECKS_ONLY: Global<u32> = Global::new(0);
 
-/// Bit n: user space looks up what a check of capability n was about, as soon as it is told of it.
-#[unsafe(no_mangle)]
-pub static LOOKED_UP: Global<u64> = Global::new(0);
-
 /// Non-zero: only refused checks are of interest.
 #[unsafe(no_mangle)]
 pub static DENIED_ONLY: Global<u32> = Global::new(0);

@@ -580,7 +580,6 @@ fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError
     ];
     let sets = [
         ("CAPABILITIES", settings.capabilities.bits()),
-        ("LOOKED_UP", CapSet::OF_FILE_OWNERS.bits()),
         ("COMMAND_MAY", allowed.command.bits()),
         ("CONTAINERS_MAY", allowed.containers.bits()),
     ];

@@ -32,6 +32,10 @@ use crate::{
 const BATCH: usize = 1024;
 /// How often maps are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// How often records are looked for while they come: the kernel side wakes for some only.
+const POLL: Duration = Duration::from_millis(2);
+/// How long none has to come until that is left to [`TICK`].
+const LULL: Duration = Duration::from_millis(50);
 /// Batches taken at the very end. Should anything go on and on, the rest is counted as lost by the kernel.
 const LAST_BATCHES: usize = 1 << 12;
 /// Batches taken for a snapshot: about what fits into the buffer.
@@ -80,6 +84,8 @@ pub struct Observation {
     kernel: String,
     started: jiff::Timestamp,
     clock: Instant,
+    /// When records were last there.
+    last_record: Instant,
     /// Next number of an image that user space gives.
     next_image: u64,
     /// Subjects of single checks, named.
@@ -145,6 +151,7 @@ impl Observation {
             kernel: kernel_release(),
             started: jiff::Timestamp::now(),
             clock: Instant::now(),
+            last_record: Instant::now(),
             next_image: 1,
             named: HashMap::new(),
             checks_only: settings.checks_only,
@@ -229,23 +236,33 @@ impl Observation {
     ///
     /// The kernel's maps cannot be read.
     pub async fn advance(&mut self) -> Result<(), ObservationError> {
-        tokio::select! {
+        let taken = tokio::select! {
             biased;
             ready = self.records.readable() => {
                 let mut ready = ready.map_err(|error| ObservationError::System {
                     what: "cannot wait for records",
                     error,
                 })?;
-                if self.tracer.drain(BATCH, |event| self.collector.record(event)) < BATCH {
+                let taken = self.tracer.drain(BATCH, |event| self.collector.record(event));
+                if taken < BATCH {
                     ready.clear_ready();
                 }
+                taken
             }
             _ = self.tick.tick() => {
-                if self.tracer.drain(BATCH, |event| self.collector.record(event)) < BATCH {
+                let taken = self.tracer.drain(BATCH, |event| self.collector.record(event));
+                if taken < BATCH {
                     self.collector.rest();
                     self.collector.look_for_missed(&self.tracer)?;
                 }
+                taken
             }
+            () = tokio::time::sleep(POLL), if self.last_record.elapsed() < LULL => {
+                self.tracer.drain(BATCH, |event| self.collector.record(event))
+            }
+        };
+        if taken > 0 {
+            self.last_record = Instant::now();
         }
         Ok(self.collector.sweep(&mut self.tracer)?)
     }
