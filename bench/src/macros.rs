@@ -15,7 +15,7 @@ use nix::{
 
 use crate::{
     page::Page,
-    rounds::least,
+    rounds::{least, quickest},
     tracing::{Programs, Tracing},
 };
 
@@ -80,11 +80,10 @@ fn served(
         .stderr(Stdio::null())
         .spawn()
         .with_context(|| program.to_owned())?;
-    let found = ready(port)
-        .and_then(|()| (0..BURSTS).try_fold(f64::INFINITY, |least, _burst| Ok(least.min(work()?))));
+    let found = ready(port).and_then(|()| (0..BURSTS).map(|_burst| work()).collect());
     stop(&mut server)?;
     active.end()?;
-    found
+    found.map(quickest)
 }
 
 fn ready(port: u16) -> Result<()> {
@@ -237,10 +236,8 @@ fn timed(
     active.end()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let bursts: Option<Vec<f64>> = text.lines().map(|line| line.trim().parse().ok()).collect();
-    let nanoseconds = bursts
+    let bursts = bursts
         .filter(|bursts| bursts.len() == BURSTS)
-        .with_context(|| format!("{program}: {:?}, {}", text, output.status))?
-        .into_iter()
-        .fold(f64::INFINITY, f64::min);
-    Ok(nanoseconds / 1e9)
+        .with_context(|| format!("{program}: {:?}, {}", text, output.status))?;
+    Ok(quickest(bursts) / 1e9)
 }

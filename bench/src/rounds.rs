@@ -20,11 +20,15 @@ pub fn least<K: Copy>(
     kinds: &[K],
     measure: impl FnMut(K) -> Result<f64>,
 ) -> Result<Vec<f64>> {
-    let least = |found: Vec<f64>| found.into_iter().fold(f64::INFINITY, f64::min);
     Ok(all(rounds, kinds, measure)?
         .into_iter()
-        .map(least)
+        .map(quickest)
         .collect())
+}
+
+/// The least of what was measured.
+pub fn quickest(found: Vec<f64>) -> f64 {
+    found.into_iter().fold(f64::INFINITY, f64::min)
 }
 
 /// What was measured of each of `kinds`, in their order. A round before the others fills the caches.

@@ -138,7 +138,7 @@ impl Observation {
                 tracer.forget_process(*process);
             }
         }
-        while tracer.drain(BATCH, |event| collector.record(event)) == BATCH {}
+        while take_batch(&mut tracer, &mut collector) == BATCH {}
         collector.begin(existing);
         return_memory();
         Ok(Self {
@@ -243,14 +243,14 @@ impl Observation {
                     what: "cannot wait for records",
                     error,
                 })?;
-                let taken = self.tracer.drain(BATCH, |event| self.collector.record(event));
+                let taken = take_batch(&mut self.tracer, &mut self.collector);
                 if taken < BATCH {
                     ready.clear_ready();
                 }
                 taken
             }
             _ = self.tick.tick() => {
-                let taken = self.tracer.drain(BATCH, |event| self.collector.record(event));
+                let taken = take_batch(&mut self.tracer, &mut self.collector);
                 if taken < BATCH {
                     self.collector.rest();
                     self.collector.look_for_missed(&self.tracer)?;
@@ -258,7 +258,7 @@ impl Observation {
                 taken
             }
             () = tokio::time::sleep(POLL), if self.last_record.elapsed() < LULL => {
-                self.tracer.drain(BATCH, |event| self.collector.record(event))
+                take_batch(&mut self.tracer, &mut self.collector)
             }
         };
         if taken > 0 {
@@ -387,10 +387,7 @@ impl Observation {
     /// Takes the records that have come by now, but no more than so many batches.
     fn drain(&mut self, batches: usize) {
         for _ in 0..batches {
-            let taken = self
-                .tracer
-                .drain(BATCH, |event| self.collector.record(event));
-            if taken < BATCH {
+            if take_batch(&mut self.tracer, &mut self.collector) < BATCH {
                 break;
             }
         }
@@ -471,6 +468,11 @@ impl Observation {
             ..Session::new(self.tracer.hook())
         }
     }
+}
+
+/// Takes some of the records that have come by now; returns how many, [`BATCH`] if there may be more.
+fn take_batch(tracer: &mut Tracer, collector: &mut Collector) -> usize {
+    tracer.drain(BATCH, |event| collector.record(event))
 }
 
 /// Gives back what reading the kernel's types took, many times what is kept: glibc's allocator would hold on to it.

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 
 use crate::command;
 
-use super::package::{list_folder, remove_folder_if_there};
+use super::package::{extract_all, remove_folder_if_there};
 
 /// The emulator, and the Debian package that brings it.
 const QEMU: &str = "qemu-system-x86_64";
@@ -90,17 +90,7 @@ fn fetch(root: &Path, cache: &Path) -> Result<()> {
     .arg(place)
     .arg(PACKAGE);
     command::logged(&mut apt, &cache.join("qemu-fetch.log"))?;
-    for package in list_folder(&archives)?
-        .iter()
-        .filter(|file| file.extension().is_some_and(|kind| kind == "deb"))
-    {
-        command::succeed(
-            Command::new("dpkg-deb")
-                .arg("--extract")
-                .arg(package)
-                .arg(&partial),
-        )?;
-    }
+    extract_all(&archives, &partial)?;
     remove_folder_if_there(&archives)?;
     fs::rename(&partial, root).with_context(|| format!("cannot create {}", root.display()))
 }

@@ -89,12 +89,9 @@ fn fill(
     let modules = folder.join("modules");
     fs::create_dir_all(&modules).with_context(|| format!("cannot create {}", modules.display()))?;
     download(folder)?;
-    for package in list_folder(folder)?
-        .iter()
-        .filter(|file| file.extension() == Some(OsStr::new("deb")))
-    {
-        unpack(package, folder)?;
-        remove_if_there(package)?;
+    for package in packages_in(folder)? {
+        unpack(&package, folder)?;
+        remove_if_there(&package)?;
     }
     for needed in ["vmlinuz", "config"] {
         ensure!(
@@ -120,14 +117,7 @@ pub(super) fn busybox(cache: &Path) -> Result<PathBuf> {
             .args(["download", "busybox-static"]),
     )
     .context("cannot fetch busybox: run `apt-get update` and try again")?;
-    for package in list_folder(&partial)? {
-        command::text_of(
-            Command::new("dpkg-deb")
-                .arg("--extract")
-                .arg(package)
-                .arg(&partial),
-        )?;
-    }
+    extract_all(&partial, &partial)?;
     let places = ["bin/busybox", "usr/bin/busybox"].map(|place| partial.join(place));
     let unpacked = places
         .iter()
@@ -137,6 +127,21 @@ pub(super) fn busybox(cache: &Path) -> Result<PathBuf> {
         .with_context(|| format!("cannot create {}", program.display()))?;
     remove_folder_if_there(&partial)?;
     Ok(program)
+}
+
+/// Unpacks all files of the packages in a folder into another, or the same.
+pub(super) fn extract_all(packages: &Path, into: &Path) -> Result<()> {
+    packages_in(packages)?.iter().try_for_each(|package| {
+        let mut dpkg_deb = Command::new("dpkg-deb");
+        command::text_of(dpkg_deb.arg("--extract").arg(package).arg(into)).map(drop)
+    })
+}
+
+/// The packages in a folder, sorted.
+fn packages_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut packages = list_folder(folder)?;
+    packages.retain(|file| file.extension() == Some(OsStr::new("deb")));
+    Ok(packages)
 }
 
 /// Unpacks the files we want from a kernel package, under the names we want.
@@ -204,7 +209,7 @@ fn module_name(file: &Path) -> Option<&str> {
 }
 
 /// The paths in a folder, sorted.
-pub(super) fn list_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+fn list_folder(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = || {
         fs::read_dir(folder)?
             .map(|entry| Ok(entry?.path()))
