@@ -108,9 +108,9 @@ assert_size!(CheckCount, 32);
 
 /// Checks of one key that one processor has counted and not yet added to the key's total.
 ///
-/// The processor alone writes it, and user space reads `image`, `question` and `pending` without any lock: whoever changes the former, or
-/// adds what is pending to the total, sets `tail` to a new number first and `head` to the same last, and who reads in
-/// ascending order has a whole one if the two are equal.
+/// The processor alone writes it, and user space reads `image`, `question` and `pending` without any lock: whoever changes
+/// the former two, or adds what is pending to the total, sets `tail` to a new number first and `head` to the same last,
+/// and who reads in ascending order has a whole one if the two are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Recent {

@@ -135,7 +135,7 @@ pub fn observe<const DIRECT: bool>(
         return wanted.forgo();
     }
     let key = question.asked_by(process.image);
-    let Some(is_due) = count::total(place, tgid, epoch, &key, question) else {
+    let Some(is_due) = count::total(place, tgid, epoch, &key) else {
         return;
     };
     let single = match wanted {

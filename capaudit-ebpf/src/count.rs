@@ -133,13 +133,8 @@ impl Place {
 
 /// Adds one to the key's total. Whether its call site is to be looked for; `None` if it could not be counted by its key.
 #[inline(always)]
-pub fn total(
-    place: Option<Place>,
-    tgid: u32,
-    epoch: u64,
-    key: &CheckKey,
-    question: Question,
-) -> Option<bool> {
+pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Option<bool> {
+    let question = Question::of(key);
     if let Some(place) = place {
         place.settle(key.image, question);
     }
