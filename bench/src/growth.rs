@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use capaudit::{ledger, report::Report};
+use capaudit_core::{ledger, report::Report};
 
 use crate::{
     page::Page,
@@ -124,7 +124,7 @@ fn hammered(programs: &Programs) -> Result<(u64, u64, u64)> {
         .stdout(Stdio::null())
         .status()?;
     ensure!(status.success(), "{status}");
-    let ledger = ledger::load(&session)?;
+    let ledger = ledger::from_bytes(&std::fs::read(&session)?, &session)?;
     let report = Report::of(&ledger);
     let kill = report
         .subjects

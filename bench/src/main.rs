@@ -16,7 +16,8 @@ mod work;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
-use capaudit::probe::{Hook, Settings, Tracer};
+use capaudit_core::ledger::Hook;
+use capaudit_tracer::probe::{Settings, Tracer};
 use clap::{Parser, Subcommand};
 
 use page::Page;

@@ -9,7 +9,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use capaudit::probe::{Floor, Hook};
+use capaudit_core::ledger::Hook;
+use capaudit_tracer::probe::Floor;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Toolchain, sources};
 
 /// The object's place below the repository's root.
-const OBJECT: &str = "capaudit/bpf/capaudit.bpf.o";
+const OBJECT: &str = "capaudit-tracer/bpf/capaudit.bpf.o";
 /// That of the record of what it was built from.
-const RECORD: &str = "capaudit/bpf/capaudit.bpf.json";
+const RECORD: &str = "capaudit-tracer/bpf/capaudit.bpf.json";
 
 /// What an object was built from, and with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use capaudit::{report::Report, watch::lines::json::Line};
+use capaudit::watch::lines::json::Line;
+use capaudit_core::report::Report;
 
 /// `UPDATE=1 cargo test --test schema` writes it anew.
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]

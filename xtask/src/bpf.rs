@@ -21,7 +21,7 @@ pub fn run(args: &Args) -> Result<()> {
     let toolchain = Toolchain::find()?;
     let object = build(&toolchain)?;
     Committed::of(project::root()).replace(&object, &toolchain)?;
-    println!("capaudit/bpf has the object of today's sources, by {toolchain}: commit it");
+    println!("capaudit-tracer/bpf has the object of today's sources, by {toolchain}: commit it");
     Ok(())
 }
 
@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Result<()> {
 pub fn check() -> Result<()> {
     let committed = Committed::of(project::root());
     if let Err(stale) = committed.fresh() {
-        bail!("{stale}: run `cargo xtask bpf` and commit capaudit/bpf");
+        bail!("{stale}: run `cargo xtask bpf` and commit capaudit-tracer/bpf");
     }
     let toolchain = Toolchain::find()?;
     match committed.compare(&build(&toolchain)?, &toolchain)? {
@@ -40,7 +40,7 @@ pub fn check() -> Result<()> {
         }
         Comparison::Different => bail!(
             "the committed object is not what the toolchain that it names makes of these sources: run `cargo xtask \
-             bpf` and commit capaudit/bpf"
+             bpf` and commit capaudit-tracer/bpf"
         ),
         Comparison::AnotherToolchain(theirs) => {
             println!(

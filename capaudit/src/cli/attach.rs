@@ -2,13 +2,15 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use capaudit_tracer::{probe::Settings, session::audit::attach, subject::attached::Target};
+
 use super::{
     Exit, complain,
     report::Presentation,
     run::of_error,
     tracing::{Tracing, with_signals},
 };
-use crate::{probe::Settings, session::audit::attach, subject::attached::Target, watch::Daemon};
+use crate::watch::Daemon;
 
 /// Audit what runs already: processes, containers, compose services or cgroups.
 ///

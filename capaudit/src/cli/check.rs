@@ -2,17 +2,21 @@
 
 use std::{io, path::PathBuf};
 
+use capaudit_core::{
+    report::Report,
+    text::{self, Style},
+};
+use capaudit_formats::{
+    check::{self, Level, Outcome},
+    manifest,
+};
 use serde_json::json;
 
 use super::{
     Exit, complain,
     report::{Sessions, deliver},
 };
-use crate::{
-    check::{self, Level, Outcome},
-    manifest,
-    report::{self, Report, Style},
-};
+use crate::{cli::terminal, storage::Disk};
 
 /// How findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         Ok(ledger) => ledger,
         Err(exit) => return exit,
     };
-    let workloads = match manifest::load(&arguments.against) {
+    let workloads = match manifest::load(&arguments.against, &Disk) {
         Ok(workloads) => workloads,
         Err(error) => {
             complain(&error);
@@ -95,20 +99,20 @@ fn show(arguments: &Arguments, outcome: &Outcome) -> io::Result<()> {
         Format::Text => {
             let style = match arguments.output {
                 Some(_) => Style::PLAIN,
-                None => Style::of(&io::stdout()),
+                None => terminal::style_of(&io::stdout()),
             };
             check::text(outcome, style)
         }
-        Format::Sarif => report::json(&check::sarif(outcome))?,
+        Format::Sarif => text::json(&check::sarif(outcome))?,
         Format::Junit => check::junit(outcome, arguments.level).map_err(io::Error::other)?,
-        Format::Json => report::json(&for_programs(outcome))?,
+        Format::Json => text::json(&for_programs(outcome))?,
     };
     deliver(&rendered, arguments.output.as_deref(), io::stdout())
 }
 
 /// Contract `capaudit.check/1`.
 fn for_programs(outcome: &Outcome) -> serde_json::Value {
-    let place = |place: &Option<crate::yaml::Place>| {
+    let place = |place: &Option<capaudit_formats::yaml::Place>| {
         place.as_ref().map(
             |place| json!({ "file": &*place.file, "line": place.line, "column": place.column }),
         )

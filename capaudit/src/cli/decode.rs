@@ -1,19 +1,19 @@
 //! `capaudit decode WORD…`
 
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    text::{Style, paragraph, sanitize},
+};
+use capaudit_tracer::inspect::{
+    all_of_running_kernel,
+    decode::{DecodeError, Decoded, Reading, Word},
+    status::SetName,
+};
 use serde::Serialize;
 
 use super::{
     Exit, complain,
     output::{Format, print, print_json, style},
-};
-use crate::{
-    capability::{CapSet, Capability},
-    inspect::{
-        all_of_running_kernel,
-        decode::{DecodeError, Decoded, Reading, Word},
-        status::SetName,
-    },
-    report::{Style, paragraph, sanitize},
 };
 
 /// Tell which capabilities a mask, a process or a saved status holds, or which mask a list of names is.

@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
-use super::Exit;
-use crate::{
-    capability::{Capability, own},
-    inspect::status::{Seccomp, Status},
-    privilege,
-    probe::{Allowed, Enforcer, Hook, KernelBtf, ProbeError, Settings, Tracer, one_line},
-    report::{Style, sanitize},
+use capaudit_core::{
+    capability::Capability,
+    ledger::Hook,
+    text::{Style, sanitize},
 };
+use capaudit_tracer::{
+    inspect::status::{Seccomp, Status},
+    privilege::{self, own},
+    probe::{Allowed, Enforcer, KernelBtf, ProbeError, Settings, Tracer, one_line},
+};
+
+use super::Exit;
+use crate::cli::terminal;
 
 /// Check what auditing needs here: privileges, kernel features, hooks.
 #[derive(Debug, clap::Args)]
@@ -23,7 +28,7 @@ struct Check {
 
 /// Runs the subcommand.
 pub fn run(_arguments: &Arguments) -> Exit {
-    let style = Style::of(&std::io::stdout());
+    let style = terminal::style_of(&std::io::stdout());
     let mut text = String::new();
     for check in [privileges(), pid_namespace(), type_information(), symbols()] {
         text.push_str(&line(&check, style));
@@ -74,7 +79,7 @@ fn pid_namespace() -> Check {
     const INITIAL: u32 = 0xeffffffc;
     Check {
         name: "pid namespace".to_owned(),
-        result: match crate::probe::namespace_inode("self", "pid") {
+        result: match capaudit_tracer::probe::namespace_inode("self", "pid") {
             Some(INITIAL) => Ok("the machine's own".to_owned()),
             _ => Err(
                 "not the machine's own, so that processes cannot be told apart: run on the host, or in a container with --pid=host"
@@ -97,7 +102,7 @@ fn type_information() -> Check {
 }
 
 fn symbols() -> Check {
-    let known = crate::probe::symbols::Symbols::of_running_kernel();
+    let known = capaudit_tracer::probe::symbols::Symbols::of_running_kernel();
     Check {
         name: "kernel symbols".to_owned(),
         result: match known {

@@ -2,13 +2,14 @@
 
 use std::{ffi::OsString, io, path::PathBuf};
 
-use super::{Exit, complain};
-use crate::{
-    capability::CapSet,
+use capaudit_core::capability::CapSet;
+use capaudit_tracer::{
     launch::{Launched, Signals, end_like},
     privilege,
     probe::{Allowed, Enforcer},
 };
+
+use super::{Exit, complain};
 
 /// Run a command with capabilities refused by a BPF LSM program.
 #[derive(Debug, clap::Args)]

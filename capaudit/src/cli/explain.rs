@@ -1,13 +1,14 @@
 //! `capaudit explain CAP…`
 
+use capaudit_core::{
+    capability::Capability,
+    explain::{Kernel, list, page},
+};
+use capaudit_tracer::probe::symbols;
+
 use super::{
     Exit,
     output::{Format, print, print_json, style, width},
-};
-use crate::{
-    capability::Capability,
-    explain::{Kernel, list, page},
-    probe::symbols,
 };
 
 /// Tell what capabilities allow, how dangerous each is in a container, what asks for it, and how to do without.

@@ -6,18 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capaudit_core::{
+    recommend::workload::{START_UNSEEN, caveats, containers, name_of, workloads},
+    report::Report,
+    text::Style,
+};
+use capaudit_formats::export::{
+    Format,
+    kubernetes::{self, Owner},
+    oci,
+};
+
 use super::{
     Exit, complain, patch,
     report::{Sessions, deliver},
-};
-use crate::{
-    export::{
-        Format,
-        kubernetes::{self, Owner},
-        oci,
-        workload::{START_UNSEEN, caveats, containers, name_of, workloads},
-    },
-    report::{Report, Style},
 };
 
 /// What is made of a Kubernetes container's securityContext.

@@ -2,16 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use capaudit_core::{capability::CapSet, text::sanitize};
+use capaudit_tracer::inspect::files::{Found, Privileged, Search, exact};
 use serde::Serialize;
 
 use super::{
     Exit, complain,
     output::{Format, print, print_json},
-};
-use crate::{
-    capability::CapSet,
-    inspect::files::{Found, Privileged, Search, exact},
-    report::sanitize,
 };
 
 /// Unentered file systems and unreadable places that are named one by one.

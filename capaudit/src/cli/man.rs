@@ -12,7 +12,7 @@ use clap_mangen::{
 };
 
 use super::{Exit, complain, output::print};
-use crate::ledger::write_whole;
+use crate::storage::write_whole;
 
 /// Write manual pages: capaudit's own, a subcommand's, or all of them into a directory.
 #[derive(Debug, clap::Args)]

@@ -16,6 +16,7 @@ mod patch;
 mod ps;
 mod report;
 mod run;
+mod terminal;
 mod tracing;
 mod verify;
 mod watch;
@@ -126,7 +127,7 @@ pub fn main() -> ExitCode {
 /// Tells what went wrong, in one line.
 fn complain(error: &(impl std::fmt::Display + ?Sized)) {
     use std::io::Write as _;
-    let text = crate::report::sanitize(&error.to_string());
+    let text = capaudit_core::text::sanitize(&error.to_string());
     // Nobody is left to tell if this cannot be printed.
     let _ = writeln!(std::io::stderr(), "capaudit: {text}");
 }

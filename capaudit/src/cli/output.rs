@@ -2,10 +2,11 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use capaudit_core::text::Style;
 use serde::Serialize;
 
 use super::{Exit, complain};
-use crate::report::Style;
+use crate::cli::terminal;
 
 /// How a result is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -18,7 +19,7 @@ pub enum Format {
 
 /// How to write text on standard output.
 pub fn style() -> Style {
-    Style::of(&io::stdout())
+    terminal::style_of(&io::stdout())
 }
 
 /// Columns of standard output; `None` if it is no terminal, and lines may be as long as they are.
@@ -39,7 +40,7 @@ pub fn print(text: &str, otherwise: Exit) -> Exit {
 
 /// Prints a value as JSON on standard output.
 pub fn print_json(value: &impl Serialize, otherwise: Exit) -> Exit {
-    match crate::report::json(value) {
+    match capaudit_core::text::json(value) {
         Ok(json) => print(&json, otherwise),
         Err(error) => {
             complain(&error);

@@ -6,17 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capaudit_core::{recommend::workload::containers, report::Report, text::sanitize};
+use capaudit_formats::{
+    export::patch::{self, Patch, Wish},
+    manifest,
+};
 use similar::TextDiff;
 
 use super::{Exit, complain, export::Failure, report::deliver};
-use crate::{
-    export::{
-        patch::{self, Patch, Wish},
-        workload::containers,
-    },
-    manifest::compose,
-    report::{Report, sanitize},
-};
+use crate::storage;
 
 /// Which files are patched, and where the result goes.
 pub struct Job<'a> {
@@ -53,7 +51,7 @@ impl Job<'_> {
     /// Nothing was written; or what was does not suffice, and the user knows.
     pub fn run(&self, report: &Report) -> Result<(), Failure> {
         let wishes = wishes(report);
-        let patch = patch::patch(&compose::read(self.files)?, &wishes)?;
+        let patch = patch::patch(&manifest::project(self.files, &storage::Disk)?, &wishes)?;
         if patch.not_here.len() == wishes.len() {
             return Err(Failure::Untold(format!(
                 "no audited service is in these files: the sessions know {}, the files have {}",
@@ -84,7 +82,7 @@ impl Job<'_> {
             .filter(|file| file.before != file.after)
             .map(|file| (file.path.as_path(), file.after.as_str()))
             .collect();
-        patch::replace(&changed)
+        storage::replace(&changed)
     }
 
     /// Says on standard error what was done, what was not, and what is left to do.

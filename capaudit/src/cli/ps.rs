@@ -2,25 +2,27 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde::Serialize;
-
-use super::{
-    Exit, complain,
-    output::{Format, print, print_json, style, width},
-};
-use crate::{
+use capaudit_core::{
     capability::Capability,
+    text::{sanitize, table},
+};
+use capaudit_tracer::{
     inspect::{
         all_of_running_kernel,
         process::{Found, Holds, Task, Wanted, is_gone, look, of_process},
         status::{Seccomp, SetName},
     },
     probe::namespace_inode,
-    report::{sanitize, table},
     subject::{
         container::ContainerId,
         engine::{Description, Engine},
     },
+};
+use serde::Serialize;
+
+use super::{
+    Exit, complain,
+    output::{Format, print, print_json, style, width},
 };
 
 /// Show which capabilities every process holds now, and in which container it is.

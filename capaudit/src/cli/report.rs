@@ -6,14 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capaudit_core::{
+    capability::CapSet,
+    ledger::{self, Ledger},
+    report::{Report, hint},
+    text::Style,
+};
+use capaudit_formats::export::Format;
+use capaudit_tracer::privilege;
+
 use super::{Exit, complain};
 use crate::{
-    capability::CapSet,
+    cli::terminal,
     daemon::{SOCKET, client},
-    export::Format,
-    ledger::{self, Ledger},
-    privilege,
-    report::{Report, Style, hint},
+    storage,
 };
 
 /// Where a report goes, and how.
@@ -54,7 +60,7 @@ impl Presentation {
     ) -> io::Result<String> {
         let style = match &self.output {
             Some(_) => Style::PLAIN,
-            None => Style::of(otherwise),
+            None => terminal::style_of(otherwise),
         };
         let report = Report::of(ledger);
         let mut rendered = self.format.render(&report, style, self.all)?;
@@ -123,8 +129,8 @@ impl Presentation {
 ///
 /// It is not where it was to be.
 pub(super) fn save(ledger: &Ledger, file: &Path) -> Result<(), Exit> {
-    ledger::save(ledger, file).map_err(|error| {
-        let rescued = match ledger::save_elsewhere(ledger) {
+    storage::save(ledger, file).map_err(|error| {
+        let rescued = match storage::save_elsewhere(ledger) {
             Ok(other) => format!("it was saved to {other:?} instead"),
             Err(error) => format!("nor is there room elsewhere: {error}"),
         };
@@ -142,7 +148,7 @@ pub(super) fn save(ledger: &Ledger, file: &Path) -> Result<(), Exit> {
 /// It cannot be written. A closed pipe is no error.
 pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io::Result<()> {
     match file {
-        Some(file) => ledger::write_whole(file, text.as_bytes()).map_err(|error| {
+        Some(file) => storage::write_whole(file, text.as_bytes()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
         }),
         None => match otherwise.write_all(text.as_bytes()) {
@@ -240,7 +246,7 @@ pub fn run(arguments: Arguments) -> Exit {
 pub fn merged(files: &[PathBuf]) -> Result<Ledger, Exit> {
     let mut ledgers = Vec::new();
     for file in files {
-        match ledger::load(file) {
+        match storage::load(file) {
             Ok(ledger) => ledgers.push(ledger),
             Err(error) => {
                 complain(&error);

@@ -2,14 +2,15 @@
 
 use std::{ffi::OsString, io, path::PathBuf};
 
+use capaudit_tracer::{
+    launch::end_like,
+    session::audit::{AuditError, Plan, audit},
+};
+
 use super::{
     Exit, complain,
     report::Presentation,
     tracing::{Tracing, of_attach, of_observation, with_signals},
-};
-use crate::{
-    launch::end_like,
-    session::audit::{AuditError, Plan, audit},
 };
 
 /// Run a command and audit it, all its descendants, and every container that starts meanwhile.

@@ -2,12 +2,14 @@
 
 use std::io;
 
-use super::{Exit, complain};
-use crate::{
+use capaudit_core::ledger::Hook;
+use capaudit_tracer::{
     launch::Signals,
-    probe::{Hook, ProbeError, Settings},
+    probe::{ProbeError, Settings},
     session::observation::{AttachError, ObservationError},
 };
+
+use super::{Exit, complain};
 
 /// How the kernel is watched.
 #[derive(Debug, clap::Args)]

@@ -2,12 +2,16 @@
 
 use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus, time::Duration};
 
+use capaudit_core::{
+    capability::CapSet,
+    text::{self, Style},
+};
+use capaudit_tracer::launch::{Signals, end_like};
+
 use super::{Exit, complain, report::merged};
 use crate::{
-    capability::CapSet,
-    launch::{Signals, end_like},
-    ledger,
-    report::{self, Style},
+    cli::terminal,
+    storage,
     verify::{self, ExecuteError, Plan, Source, Verified, VerifyError, Via, progress::Terminal},
 };
 
@@ -146,18 +150,18 @@ fn show(arguments: &Arguments, verified: &Verified) -> io::Result<()> {
     let rendered = |style| -> io::Result<String> {
         Ok(match arguments.format {
             Format::Text => verify::text(verified, style, arguments.all),
-            Format::Json => report::json(verified)?,
+            Format::Json => text::json(verified)?,
         })
     };
     match &arguments.output {
         Some(file) => {
-            ledger::write_whole(file, rendered(Style::PLAIN)?.as_bytes()).map_err(|error| {
+            storage::write_whole(file, rendered(Style::PLAIN)?.as_bytes()).map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
             })
         }
         None => {
             let mut stream = io::stdout();
-            let rendered = rendered(Style::of(&stream))?;
+            let rendered = rendered(terminal::style_of(&stream))?;
             match io::Write::write_all(&mut stream, rendered.as_bytes()) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                 result => result,

@@ -7,6 +7,14 @@ use std::{
     time::Duration,
 };
 
+use capaudit_core::capability::CapSet;
+use capaudit_tracer::{
+    launch::{Streams, end_like},
+    privilege,
+    probe::Settings,
+    subject::attached::Target,
+};
+
 use super::{
     Exit,
     attach::{Targets, duration},
@@ -16,12 +24,7 @@ use super::{
     tracing::{Tracing, with_signals},
 };
 use crate::{
-    capability::CapSet,
     daemon::SOCKET,
-    launch::{Streams, end_like},
-    privilege,
-    probe::Settings,
-    subject::attached::Target,
     watch::{
         Plan, Scope,
         lines::{Choice, Form, Lines},

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use capaudit_core::ledger::{self, Hook, Ledger, LoadError};
 use thiserror::Error;
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
@@ -15,11 +16,7 @@ use tokio::{
 };
 
 use super::socket::{LEDGER, WATCH};
-use crate::{
-    ledger::{self, Ledger, LoadError},
-    probe::Hook,
-    watch::lines::json::{Line, SCHEMA},
-};
+use crate::watch::lines::json::{Line, SCHEMA};
 
 /// How long the daemon may take.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -2,6 +2,11 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::atomic::AtomicU64, time::Duration};
 
+use capaudit_core::{
+    ledger::{Kind, Ledger},
+    report::Report,
+    text::sanitize,
+};
 use http_body_util::Full;
 use hyper::{
     Request, Response, StatusCode,
@@ -19,10 +24,6 @@ use prometheus_client::{
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{DaemonError, Question, ledger};
-use crate::{
-    ledger::{Kind, Ledger},
-    report::{Report, sanitize},
-};
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -190,12 +191,12 @@ pub fn text(ledger: &Ledger) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
+    use capaudit_core::{
         capability::{CapSet, Capability},
-        ledger::{SCHEMA, Session, SubjectRecord},
-        probe::Hook,
+        ledger::{Hook, SCHEMA, Session, SubjectRecord},
     };
+
+    use super::*;
 
     #[test]
     fn names_cannot_break_out_of_their_labels() {

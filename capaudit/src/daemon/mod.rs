@@ -11,24 +11,29 @@ mod watchers;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use sd_notify::NotifyState;
-use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
-
-use crate::{
+use capaudit_core::{
     capability::CapSet,
-    launch::{Arrived, Signals},
     ledger::{self, Ledger, LoadError},
+};
+use capaudit_tracer::{
+    launch::{Arrived, Signals},
     probe::Settings,
     session::{
         audit::hurry,
         observation::{AttachError, Observation, ObservationError, Origin, readable},
     },
     subject::attached::Target,
+};
+use sd_notify::NotifyState;
+use state::State;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use watchers::{Subscription, Watchers};
+
+use crate::{
+    storage,
     watch::{singles_a_second, source::Missing},
 };
-use state::State;
-use watchers::{Subscription, Watchers};
 
 /// Where the socket is, unless somebody says otherwise.
 pub const SOCKET: &str = "/run/capaudit/capaudit.sock";
@@ -189,7 +194,7 @@ pub async fn run(
     let ended = observation.finish(Origin::default()).await?;
     let all = state.with(ended);
     if let Err(error) = state.save(&all) {
-        return Err(match ledger::save_elsewhere(&all) {
+        return Err(match storage::save_elsewhere(&all) {
             Ok(other) => DaemonError::Elsewhere(error.to_string(), other),
             Err(_no_room) => error,
         });

@@ -10,6 +10,7 @@
 
 use std::{io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
+use capaudit_core::ledger::to_bytes;
 use nix::unistd::{Gid, Uid, chown};
 use tokio::{
     io::{
@@ -21,9 +22,9 @@ use tokio::{
     time::timeout,
 };
 
-pub use super::Question;
 use super::{DaemonError, ledger, peer::Allowed, subscription};
-use crate::ledger::to_bytes;
+
+pub use super::Question;
 
 /// Bytes of a question at most.
 const LONGEST: u64 = 256;

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use capaudit_core::ledger::{self, Ledger, merge};
+
 use super::DaemonError;
-use crate::ledger::{self, Ledger, merge};
+use crate::storage;
 
 /// Workloads that are told apart by name. Beyond, those that have nothing but their image in common with what people
 /// wrote become one an image: names that an engine makes up are never seen again.
@@ -29,7 +31,7 @@ impl State {
         )))?;
         let file = directory.join("session.json");
         let past = if file.exists() {
-            Some(ledger::load(&file)?)
+            Some(storage::load(&file)?)
         } else {
             None
         };
@@ -60,7 +62,7 @@ impl State {
     ///
     /// The file cannot be written; the one of before stays.
     pub fn save(&self, all: &Ledger) -> Result<(), DaemonError> {
-        ledger::save(all, &self.file).map_err(DaemonError::system(format!(
+        storage::save(all, &self.file).map_err(DaemonError::system(format!(
             "cannot save {}",
             self.file.display()
         )))

@@ -6,6 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use capaudit_core::ledger::Hook;
+use capaudit_tracer::{
+    probe::ProbeError,
+    session::{milliseconds_since, observation::Observation},
+    subject::attached::Target,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     sync::{
@@ -18,15 +24,10 @@ use tokio::{
 };
 
 use super::{Question, missing};
-use crate::{
-    probe::{Hook, ProbeError},
-    session::{milliseconds_since, observation::Observation},
-    subject::attached::Target,
-    watch::{
-        Scope,
-        lines::json::Line,
-        source::{BATCH, Missing, Summary},
-    },
+use crate::watch::{
+    Scope,
+    lines::json::Line,
+    source::{BATCH, Missing, Summary},
 };
 
 /// Lines that wait for the slowest, some megabytes at most. Beyond, it is told how many it missed.

@@ -8,6 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use capaudit_tracer::{
+    inspect::process::status_of,
+    launch::{Arrived, Signals},
+    privilege::own,
+};
 use nix::{
     sys::{
         signal::{self, Signal},
@@ -24,11 +29,6 @@ use thiserror::Error;
 use super::{
     enforce::{Invocation, bounding},
     output::Tail,
-};
-use crate::{
-    capability::own,
-    inspect::process::status_of,
-    launch::{Arrived, Signals},
 };
 
 /// How long what a run left behind may take to die.

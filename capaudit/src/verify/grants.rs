@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use capaudit_core::capability::{CapSet, Capability};
 use serde::{Deserialize, Serialize};
-
-use crate::capability::{CapSet, Capability};
 
 /// One capability, granted to one subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,12 +15,10 @@
 
 use std::cmp::Reverse;
 
+use capaudit_core::advise::Evidence;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    advise::Evidence,
-    verify::{Grant, Grants},
-};
+use crate::verify::{Grant, Grants};
 
 /// Failures in a row that are put down to the capability left out, before it is looked whether the candidates are
 /// enough at all.

@@ -17,7 +17,29 @@ mod text;
 
 use std::{ffi::OsString, io, path::PathBuf, time::Duration};
 
+use capaudit_core::{
+    advise::Evidence,
+    capability::CapSet,
+    ledger::{Kind, Ledger, LoadError, SubjectRecord},
+    report::Report,
+};
+use capaudit_tracer::{
+    launch::Signals,
+    probe::{Allowed, Enforcer, ProbeError},
+};
+use enforce::{
+    Enforcement, NotUnderstood,
+    compose::{ComposeRun, Resolved},
+    docker::DockerRun,
+    lsm,
+};
+use minimize::{Candidate, Fate, Minimum, Problem};
 use nix::sys::signal::Signal;
+use progress::Progress;
+use proof::{Member, Proof};
+use runner::Runner;
+use state::{Audited, Key, State};
+use target::Target;
 use thiserror::Error;
 
 pub use enforce::Via;
@@ -27,27 +49,6 @@ pub use grants::{Grant, Grants};
 pub use proof::{Verification, Verified};
 pub use state::StateError;
 pub use text::text;
-
-use crate::{
-    advise::Evidence,
-    capability::CapSet,
-    launch::Signals,
-    ledger::{Kind, Ledger, LoadError, SubjectRecord},
-    probe::{Allowed, Enforcer, ProbeError},
-    report::Report,
-};
-use enforce::{
-    Enforcement, NotUnderstood,
-    compose::{ComposeRun, Resolved},
-    docker::DockerRun,
-    lsm,
-};
-use minimize::{Candidate, Fate, Minimum, Problem};
-use progress::Progress;
-use proof::{Member, Proof};
-use runner::Runner;
-use state::{Audited, Key, State};
-use target::Target;
 
 /// Where the set comes from.
 #[derive(Clone, Debug)]

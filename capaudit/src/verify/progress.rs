@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
+use capaudit_core::text::sanitize;
+
 use super::{
     Grant, Grants,
     minimize::{Outcome, Purpose, Step},
     proof::Member,
     state::Run,
 };
-use crate::report::sanitize;
 
 /// Takes what is to be told.
 pub trait Progress {
@@ -133,8 +134,9 @@ pub fn result(step: &Step, run: &Run) -> String {
 
 #[cfg(test)]
 mod tests {
+    use capaudit_core::capability::{CapSet, Capability};
+
     use super::*;
-    use crate::capability::{CapSet, Capability};
 
     fn step(purpose: Purpose) -> Step {
         Step {

@@ -2,6 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use capaudit_core::{
+    advise::{Evidence, Verdict},
+    capability::{CapSet, Capability},
+    report::{CapabilityReport, Checks, Report},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +15,6 @@ use super::{
     enforce::Via,
     minimize::{Fate, Minimum},
     target::Target,
-};
-use crate::{
-    advise::{Evidence, Verdict},
-    capability::{CapSet, Capability},
-    report::{CapabilityReport, Checks, Report},
 };
 
 /// A verified report.

@@ -2,6 +2,11 @@
 
 use std::{collections::BTreeMap, ffi::OsString, io, path::Path, time::Duration};
 
+use capaudit_core::{
+    capability::CapSet,
+    ledger::{Kind, Ledger},
+};
+use capaudit_tracer::launch::{Signals, shell_status};
 use tempfile::TempDir;
 
 use super::{
@@ -12,11 +17,7 @@ use super::{
     progress::{self, Progress},
     state::{Audited, Run, State},
 };
-use crate::{
-    capability::CapSet,
-    launch::{Signals, shell_status},
-    ledger::{self, Kind, Ledger},
-};
+use crate::storage;
 
 /// Without a limit of the user's, a run may take so many times as long as the first one.
 const PATIENCE: u32 = 10;
@@ -106,7 +107,7 @@ impl Runner<'_> {
         if !session.exists() {
             return Err(not_audited(&ended));
         }
-        let mut ledger = ledger::load(&session)?;
+        let mut ledger = storage::load(&session)?;
         call_by_command(&mut ledger, self.command);
         let started = match self.enforcement {
             Enforcement::Bounding(_) | Enforcement::Lsm(_) => None,

@@ -6,15 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capaudit_core::{capability::CapSet, ledger::Ledger, text::json};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{enforce::Via, minimize::Outcome};
-use crate::{
-    capability::CapSet,
-    ledger::{self, Ledger},
-    report::json,
-};
+use crate::storage;
 
 /// Names the format of the file.
 const SCHEMA: &str = "capaudit.verify/1";
@@ -252,15 +249,16 @@ fn write(path: &Path, kept: &Kept) -> Result<(), StateError> {
         error,
     };
     let text = json(kept).map_err(|error| failed(error.into()))?;
-    ledger::write_whole(path, text.as_bytes()).map_err(failed)
+    storage::write_whole(path, text.as_bytes()).map_err(failed)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+    use capaudit_core::capability::Capability;
+
     use super::*;
-    use crate::capability::Capability;
 
     fn key(command: &str) -> Key {
         Key {

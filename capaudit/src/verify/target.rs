@@ -1,15 +1,16 @@
 //! Which of an audit's subjects are those that sets are enforced on.
 
-use crate::{
+use capaudit_core::{
     advise::{self, Evidence},
     capability::CapSet,
     ledger::{Kind, Ledger, SubjectRecord},
-    report::sanitize,
-    verify::{
-        Grant, Grants,
-        enforce::{Enforcement, NotUnderstood, lsm},
-        minimize::Candidate,
-    },
+    text::sanitize,
+};
+
+use crate::verify::{
+    Grant, Grants,
+    enforce::{Enforcement, NotUnderstood, lsm},
+    minimize::Candidate,
 };
 
 /// What a set is enforced on.

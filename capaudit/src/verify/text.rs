@@ -2,14 +2,20 @@
 
 use std::ffi::OsStr;
 
+use capaudit_core::{
+    report::text as report_text,
+    text::{Style, sanitize},
+};
+use capaudit_formats::export::compose_text;
+
 use super::proof::{Member, Verification, Verified};
-use crate::report::{Style, sanitize, text as report_text};
 
 /// Writes it out; `all` shows also what made no difference.
 pub fn text(verified: &Verified, style: Style, all: bool) -> String {
     let mut out = String::new();
     if let Some(report) = &verified.report {
         out.push_str(&report_text(report, style, all));
+        out.push_str(&compose_text(report, style));
         out.push('\n');
     }
     verification_text(&mut out, &verified.verification, style);

@@ -112,7 +112,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_wider_than_its_column(text in any::<String>(), width in 0usize..40) {
-            let text = crate::report::sanitize(&text);
+            let text = capaudit_core::text::sanitize(&text);
             prop_assert!(clip(&text, width).width() <= width);
             prop_assert_eq!(fit(&text, width).width(), width);
             prop_assert!(end(&text, width).width() <= width);

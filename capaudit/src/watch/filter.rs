@@ -2,11 +2,12 @@
 
 use std::str::FromStr;
 
-use crate::{
+use capaudit_core::{
     advise::Verdict,
     capability::{CapSet, Capability},
-    watch::words,
 };
+
+use crate::watch::words;
 
 /// What a check, or the total of some, is filtered by.
 #[derive(Clone, Copy, Debug)]

@@ -8,12 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
-
-use crate::{
-    daemon::client::{self, ClientError},
+use capaudit_core::ledger::{Ledger, Outcome, SubjectRecord};
+use capaudit_tracer::{
     launch::{Arrived, Signals},
-    ledger::{self, Ledger, Outcome, SubjectRecord},
     privilege,
     probe::Settings,
     session::{
@@ -21,6 +18,12 @@ use crate::{
         milliseconds_since,
         observation::readable,
     },
+};
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
+
+use crate::{
+    daemon::client::{self, ClientError},
+    storage,
     watch::{
         Daemon, Plan,
         lines::json::{CheckLine, Line, SubjectLine},
@@ -216,7 +219,7 @@ impl Live<'_> {
 
     async fn save(&self, path: PathBuf) -> Result<PathBuf, String> {
         let ledger = self.wanted.totals().map_err(|error| error.to_string())?;
-        ledger::save(&ledger, &path)
+        storage::save(&ledger, &path)
             .map_err(|error| format!("cannot save to {path:?}: {error}"))?;
         Ok(path)
     }
@@ -282,11 +285,10 @@ impl Wanted<'_> {
 
 #[cfg(test)]
 mod tests {
+    use capaudit_core::capability::{CapSet, Capability};
+
     use super::*;
-    use crate::{
-        capability::{CapSet, Capability},
-        watch::samples,
-    };
+    use crate::watch::samples;
 
     fn daemon(containers: &[&str], services: &[&str]) -> Daemon {
         Daemon {

@@ -19,7 +19,8 @@ pub mod words;
 
 use std::{ffi::OsString, path::PathBuf, thread, time::Duration};
 
-use crate::{capability::CapSet, probe::Settings, subject::attached::Target};
+use capaudit_core::capability::CapSet;
+use capaudit_tracer::{probe::Settings, subject::attached::Target};
 
 /// Single checks a second that are worth sending for people: nobody reads more.
 const SINGLES: u32 = 10_000;

@@ -2,17 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{
+use capaudit_core::{
     advise::{Fact, acted_upon, judge},
     capability::{CapSet, Capability},
     ledger::{
-        Asker, CheckIdentity, CheckRecord, Credentials, Kind, Ledger, Object, Outcome, Place,
+        Asker, CheckIdentity, CheckRecord, Credentials, Hook, Kind, Ledger, Object, Outcome, Place,
         SCHEMA, Sample, Session, SubjectRecord, UserIds,
     },
-    probe::Hook,
-    session::single::Single,
-    watch::{source::Missing, state::State},
 };
+use capaudit_tracer::session::single::Single;
+
+use crate::watch::{source::Missing, state::State};
 
 /// A container's name that nobody should show as it is.
 pub const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";

@@ -13,6 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use capaudit_core::capability::CapSet;
+use capaudit_tracer::{
+    launch::{Signals, Streams},
+    privilege,
+    session::audit::hurry,
+};
 use crossterm::{clipboard::CopyToClipboard, event, execute};
 use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
@@ -24,11 +30,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use self::guard::Screen;
 use crate::{
-    capability::CapSet,
-    launch::{Signals, Streams},
-    ledger::write_whole,
-    privilege,
-    session::audit::hurry,
+    storage::write_whole,
     watch::{
         Plan, Scope,
         model::{Effect, Model},

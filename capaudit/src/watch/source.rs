@@ -8,23 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::sys::signal::Signal;
-use thiserror::Error;
-use tokio::sync::mpsc::UnboundedReceiver;
-
-use crate::{
+use capaudit_core::{
     capability::CapSet,
-    daemon::client::ClientError,
+    ledger::{Hook, Ledger, Losses},
+};
+use capaudit_tracer::{
     launch::{Arrived, Launched, Signals, Streams, shell_status},
-    ledger::{self, Ledger},
     privilege,
-    probe::{Hook, Losses, ProbeError},
+    probe::ProbeError,
     session::{
         audit::{AuditError, after, hurry, system},
         observation::{AttachError, Observation, Origin, readable},
         single::Single,
     },
     subject::{Identity, container::ContainerId},
+};
+use nix::sys::signal::Signal;
+use thiserror::Error;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::{
+    daemon::client::ClientError,
+    storage,
     watch::{Plan, Scope, live, state::State},
 };
 
@@ -360,7 +365,7 @@ impl Running {
         let ledger = self.observation.snapshot(self.origin()).await;
         ledger
             .map_err(|error| error.to_string())
-            .and_then(|ledger| ledger::save(&ledger, &path).map_err(|error| error.to_string()))
+            .and_then(|ledger| storage::save(&ledger, &path).map_err(|error| error.to_string()))
             .map_err(|error| format!("cannot save to {path:?}: {error}"))?;
         Ok(path)
     }

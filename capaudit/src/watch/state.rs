@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::{
+use capaudit_core::{
     advise::{Evidence, Fact, Verdict, acted_upon, judge},
     capability::Capability,
     ledger::{CheckRecord, Kind, Ledger, Outcome, SubjectRecord, unite_by_image},
     report::{Report, SubjectReport},
-    watch::source::Missing,
 };
+
+use crate::watch::source::Missing;
 
 /// Leaves that are kept apart; the rest is in [`State::more`].
 const MOST_LEAVES: usize = 4096;

@@ -1,11 +1,10 @@
 //! What things are called, for people.
 
-use nix::errno::Errno;
-
-use crate::{
+use capaudit_core::{
     advise::{Evidence, Verdict},
     ledger::{Kind, Outcome, SubjectRecord},
 };
+use nix::errno::Errno;
 
 /// A verdict as reports write it.
 pub fn verdict(verdict: Verdict) -> &'static str {

@@ -7,18 +7,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capaudit::{
+use capaudit::storage::Disk;
+use capaudit_core::{
     capability::{CapSet, Capability},
+    ledger::{self, Hook, Kind, Ledger, SCHEMA, Session, SubjectRecord},
+    recommend::workload,
+    report::Report,
+    text::{Style, sanitize},
+};
+use capaudit_formats::{
     check,
     export::{
         Format, oci,
         patch::{Patch, Wish, patch},
-        workload,
     },
-    ledger::{self, Kind, Ledger, SCHEMA, Session, SubjectRecord},
-    manifest::{self, Workload, compose::Project},
-    probe::Hook,
-    report::{Report, Style, sanitize},
+    manifest::{self, Memory, Workload, compose::Project},
     yaml::{Source, Unusable},
 };
 use libtest_mimic::Trial;
@@ -240,14 +243,10 @@ fn session(bytes: &[u8]) -> Verdict {
     Ok("read")
 }
 
-fn nothing_else(_: &Path) -> io::Result<Source> {
-    Err(io::ErrorKind::NotFound.into())
-}
-
 fn project(text: &str) -> Result<Project, Unusable> {
     let path = PathBuf::from("compose.yaml");
     let source = Source::new("compose.yaml", text.to_owned());
-    Project::new(vec![(path, source)], &nothing_else)
+    Project::new(vec![(path, source)], &Memory::default())
 }
 
 fn compose(bytes: &[u8]) -> Verdict {
@@ -465,7 +464,7 @@ fn file_target(
             });
             let path = path.map_err(failed)?;
             std::fs::write(&path, &*bytes).map_err(failed)?;
-            match manifest::load(&[path.to_string_lossy().into_owned()]) {
+            match manifest::load(&[path.to_string_lossy().into_owned()], &Disk) {
                 Ok(workloads) => checked(&workloads),
                 Err(error) => refused(&error),
             }

@@ -2,21 +2,23 @@
 
 use std::{mem::offset_of, sync::Arc};
 
-use capaudit::{
+use capaudit::watch::lines::{json::Line, plain};
+use capaudit_common::event::{
+    Call, Check, Exec, Exit, Fork, Header, Result as CallResult, kind, object,
+};
+use capaudit_core::{
     capability::FileCapabilities,
+    ledger::{Hook, Kind, Session, SubjectRecord},
+    text::sanitize,
+};
+use capaudit_tracer::{
     inspect::{process::Task, status::Status},
-    ledger::{Kind, Session, SubjectRecord},
-    probe::{Event, Hook, btf::KernelBtf, decode, symbols::Symbols},
-    report::sanitize,
+    probe::{Event, btf::KernelBtf, decode, symbols::Symbols},
     session::{Collector, single::Single},
     subject::{
         attached::{self, Attached},
         container::ContainerId,
     },
-    watch::lines::{json::Line, plain},
-};
-use capaudit_common::event::{
-    Call, Check, Exec, Exit, Fork, Header, Result as CallResult, kind, object,
 };
 use libtest_mimic::Trial;
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};

@@ -1,13 +1,12 @@
 //! Ledgers in which every text is somebody else's, and the rest is such that rules apply.
 
-use capaudit::{
+use capaudit_core::{
     capability::{CapSet, Capability, FileCapabilities},
     ledger::{
         Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord, FileOwner,
-        Kind, Ledger, Object, Options, Outcome, Place, Pod, SCHEMA, Sample, Session, SubjectRecord,
-        UserIds,
+        Hook, Kind, Ledger, Losses, Object, Options, Outcome, Place, Pod, SCHEMA, Sample, Session,
+        SubjectRecord, UserIds,
     },
-    probe::{Hook, Losses},
 };
 use proptest::{collection::vec, prelude::*};
 

@@ -8,12 +8,7 @@ use std::{
 };
 
 use capaudit::{
-    capability::CapSet,
-    check,
     daemon::metrics,
-    export::{Format, workload},
-    ledger::{Kind, Ledger},
-    report::{Report, Style, sanitize},
     watch::{
         model::Model,
         source::{Message, Missing},
@@ -21,6 +16,14 @@ use capaudit::{
         view::{self, Theme},
     },
 };
+use capaudit_core::{
+    capability::CapSet,
+    ledger::{Kind, Ledger},
+    recommend::workload,
+    report::Report,
+    text::{Style, sanitize},
+};
+use capaudit_formats::{check, export::Format};
 use clap::ValueEnum as _;
 use libtest_mimic::Trial;
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};
@@ -321,7 +324,7 @@ fn oci(text: &str, report: &Report) -> Holds {
 fn sarif(text: &str) -> Holds {
     use std::sync::LazyLock;
     static SCHEMA: LazyLock<Option<jsonschema::Validator>> = LazyLock::new(|| {
-        let schema = include_str!("../data/sarif-2.1.0.schema.json");
+        let schema = include_str!("../../../capaudit-formats/tests/data/sarif-2.1.0.schema.json");
         let mut schema: Value = serde_json::from_str(schema).ok()?;
         // The published pattern of a language has a bracket too many, which not every dialect takes for a character.
         for owner in ["run", "toolComponent"] {

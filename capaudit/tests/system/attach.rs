@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use capaudit::report::{Report, SubjectReport};
+use capaudit_core::report::{Report, SubjectReport};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{

@@ -5,9 +5,10 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use capaudit::{
+use capaudit::storage;
+use capaudit_core::{
     advise::Verdict,
-    ledger::{self, Ledger},
+    ledger::Ledger,
     report::{CapabilityReport, Report, SubjectReport},
 };
 use libtest_mimic::Failed;
@@ -48,7 +49,7 @@ pub fn audit_with<S: AsRef<OsStr>>(options: &[&str], command: &[S]) -> Result<Au
     })?;
     Ok(Audited {
         report: serde_json::from_str(&text)?,
-        ledger: ledger::load(&session)?,
+        ledger: storage::load(&session)?,
         output,
     })
 }

@@ -2,7 +2,11 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
-use capaudit::yaml::{self, Source};
+use capaudit::storage::Disk;
+use capaudit_formats::{
+    manifest::Files,
+    yaml::{self, Source},
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -207,7 +211,7 @@ fn own_grants() -> Verdicts {
 
 /// An example's file.
 fn example(name: &str) -> Result<(Source, yaml::Stream), Failed> {
-    let source = Source::read(
+    let source = Disk.read(
         &Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../docs/ci")
             .join(name),

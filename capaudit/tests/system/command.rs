@@ -1,6 +1,6 @@
 //! Plain commands: what each asks of the kernel, and what is made of it.
 
-use capaudit::{
+use capaudit_core::{
     advise::{Evidence, Verdict},
     ledger::{Object, Place, SubjectRecord},
 };
@@ -108,7 +108,7 @@ fn low_port_refused() -> Verdicts {
     let refused = checks
         .iter()
         .find(|check| {
-            check.identity.capability == capaudit::capability::Capability::NET_BIND_SERVICE
+            check.identity.capability == capaudit_core::capability::Capability::NET_BIND_SERVICE
         })
         .ok_or("no such check")?;
     ensure(refused.failed == 1 && refused.errno == 13, refused)

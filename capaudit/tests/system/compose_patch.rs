@@ -2,10 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use capaudit::{
-    capability::CapSet,
-    yaml::{self, Data, Source, difference},
-};
+use capaudit_core::capability::CapSet;
+use capaudit_formats::yaml::{self, Data, Source, difference};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
     sync::OnceLock,
 };
 
-use capaudit::{advise::Verdict, ledger::Kind, report::Report};
+use capaudit_core::{advise::Verdict, ledger::Kind, report::Report};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -125,7 +125,7 @@ fn grant_all() -> Result<&'static [String], Failed> {
         .lines()
         .find_map(|line| line.strip_prefix("CapBnd:"))
         .ok_or("no CapBnd in /proc/self/status")?;
-    let bounding: capaudit::capability::CapSet = bounding.trim().parse()?;
+    let bounding: capaudit_core::capability::CapSet = bounding.trim().parse()?;
     let mut options = vec!["--cap-drop".to_owned(), "ALL".to_owned()];
     for name in bounding.names() {
         // The engine refuses names it is too old for before anything is created.
@@ -425,7 +425,7 @@ fn cgroup_2() -> Verdicts {
 fn container_with_id<'a>(
     report: &'a Report,
     id: &str,
-) -> Result<&'a capaudit::report::SubjectReport, Failed> {
+) -> Result<&'a capaudit_core::report::SubjectReport, Failed> {
     report
         .subjects
         .iter()

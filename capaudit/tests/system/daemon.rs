@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use capaudit::report::Report;
+use capaudit_core::report::Report;
 use libtest_mimic::{Failed, Trial};
 use nix::{sys::signal, unistd::Pid};
 
@@ -304,11 +304,11 @@ fn privileges() -> Verdicts {
         .lines()
         .filter(|line| line.starts_with("CapEff:") || line.starts_with("CapPrm:"))
     {
-        let set: capaudit::capability::CapSet = line[7..]
+        let set: capaudit_core::capability::CapSet = line[7..]
             .trim()
             .parse()
             .map_err(|error| format!("{error}"))?;
-        let kept = capaudit::privilege::TO_OBSERVE;
+        let kept = capaudit_tracer::privilege::TO_OBSERVE;
         ensure(set.difference(kept).is_empty(), line)?;
     }
     Ok(())

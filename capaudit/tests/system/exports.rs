@@ -7,7 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
-use capaudit::{capability::CapSet, ledger};
+use capaudit::storage;
+use capaudit_core::capability::CapSet;
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -43,7 +44,7 @@ impl Session {
         let session = Self {
             directory: tempfile::tempdir()?,
         };
-        ledger::save(&audited.ledger, &session.file())?;
+        storage::save(&audited.ledger, &session.file())?;
         Ok(session)
     }
 

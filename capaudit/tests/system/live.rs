@@ -10,7 +10,7 @@ use std::{
 
 use aya::maps::{Array, Map, MapData};
 use capaudit::{
-    ledger,
+    storage,
     watch::lines::json::{CheckLine, Line},
 };
 use libtest_mimic::{Failed, Trial};
@@ -224,7 +224,7 @@ fn filters() -> Verdicts {
     else {
         return Err(format!("{lines:?}").into());
     };
-    let ledger = ledger::load(session.as_ref())?;
+    let ledger = storage::load(session.as_ref())?;
     let counted: u64 = ledger
         .subjects
         .iter()
@@ -408,7 +408,7 @@ fn screen() -> Verdicts {
     tmux.keys(&["Enter"])?;
     tmux.shows("saved to")?;
     ensure(
-        ledger::load(&session)?
+        storage::load(&session)?
             .subjects
             .iter()
             .any(|subject| subject.name == named("screen")),

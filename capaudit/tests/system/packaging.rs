@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::{
+use capaudit_core::{
     ledger::Kind,
     report::{Report, SubjectReport},
 };
@@ -562,7 +562,7 @@ fn install() -> Verdicts {
     let said = String::from_utf8_lossy(&refused.stderr);
     ensure(!refused.status.success(), &said)?;
     for words in [
-        "the BPF sources have changed since capaudit/bpf/capaudit.bpf.o was built",
+        "the BPF sources have changed since capaudit-tracer/bpf/capaudit.bpf.o was built",
         "no bpf-linker",
         "cargo xtask setup",
     ] {

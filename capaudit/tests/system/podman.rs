@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use capaudit::{
+use capaudit_core::{
     advise::seccomp::PROFILES,
     capability::{CapSet, Capability},
     ledger::Engine,

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::{
+use capaudit::storage;
+use capaudit_core::{
     capability::{CapSet, Capability},
-    ledger,
-    privilege::{NEEDED, TO_HURRY, TO_OBSERVE, TO_SIGNAL, TO_WRITE},
     report::Report,
 };
+use capaudit_tracer::privilege::{NEEDED, TO_HURRY, TO_OBSERVE, TO_SIGNAL, TO_WRITE};
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{self, Signal},
@@ -440,7 +440,7 @@ fn unit() -> Verdicts {
     ensure(mode & 0o7777 == 0o600, format!("{mode:o}"))?;
     ensure(daemon.end()?.success(), "the daemon failed")?;
 
-    let ledger = ledger::load(session.as_ref())?;
+    let ledger = storage::load(session.as_ref())?;
     let found = recommended(&Report::of(&ledger))?;
     ensure(found == NEEDED.union(Capability::CHOWN.into()), found)?;
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/capaudit.service");

@@ -329,7 +329,7 @@ fn saved_sessions() -> Verdicts {
         .args(["report", "--format", "json"])
         .args([&first, &first])
         .output()?;
-    let merged: capaudit::report::Report = serde_json::from_slice(&output.stdout)?;
+    let merged: capaudit_core::report::Report = serde_json::from_slice(&output.stdout)?;
     ensure(merged.subjects.len() == 1, &merged.subjects)?;
     let found = capability(&merged.subjects[0], "CHOWN")?;
     ensure(found.checks.granted == 2, found)?;

@@ -9,7 +9,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use capaudit::capability::{CapSet, Capability, FileCapabilities};
+use capaudit_core::capability::{CapSet, Capability, FileCapabilities};
 use libtest_mimic::{Failed, Trial};
 use rustix::fs::{XattrFlags, setxattr};
 use serde_json::Value;

@@ -9,10 +9,13 @@ use std::{
 };
 
 use capaudit::{
+    storage,
+    watch::lines::json::{CheckLine, Line},
+};
+use capaudit_core::{
     advise::Verdict,
     capability::Capability,
-    ledger::{self, Kind, Outcome},
-    watch::lines::json::{CheckLine, Line},
+    ledger::{Kind, Outcome},
 };
 use libtest_mimic::{Failed, Trial};
 
@@ -331,7 +334,7 @@ fn flood() -> Verdicts {
 
 /// Checks of the command's in a saved session, for one capability or for all. Others may run containers meanwhile.
 fn of_command(session: &Path, capability: Option<Capability>) -> Result<u64, Failed> {
-    Ok(ledger::load(session)?
+    Ok(storage::load(session)?
         .subjects
         .iter()
         .filter(|subject| subject.kind == Kind::Command)
@@ -405,7 +408,7 @@ fn hostile() -> Verdicts {
         let output = watch(&[form, "--", &program, "1", &path])?;
         let stdout = String::from_utf8(output.stdout)?;
         ensure(stdout.contains("CHOWN"), &stdout)?;
-        let is_unsafe = |character| character != '\n' && capaudit::report::is_unsafe(character);
+        let is_unsafe = |character| character != '\n' && capaudit_core::text::is_unsafe(character);
         ensure(!stdout.chars().any(is_unsafe), &stdout)?;
     }
     Ok(())
@@ -549,7 +552,7 @@ fn saves() -> Verdicts {
     tmux.keys(&["w", "C-u"])?;
     tmux.line(&session.to_string_lossy())?;
     tmux.shows("saved to")?;
-    let saved = ledger::load(&session)?;
+    let saved = storage::load(&session)?;
     ensure(
         saved
             .subjects

@@ -1,6 +1,7 @@
 //! A set enforced on a plain command: everything else is dropped before it is executed.
 
-use crate::capability::{CapSet, Capability, own};
+use capaudit_core::capability::{CapSet, Capability};
+use capaudit_tracer::privilege::own;
 
 /// Why a set cannot be enforced on a child of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

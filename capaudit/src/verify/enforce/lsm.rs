@@ -32,8 +32,9 @@ pub fn enforced(
 
 #[cfg(test)]
 mod tests {
+    use capaudit_core::capability::{CapSet, Capability};
+
     use super::*;
-    use crate::capability::{CapSet, Capability};
 
     #[test]
     fn each_subject_gets_its_set() {

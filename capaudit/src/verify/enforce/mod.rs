@@ -12,13 +12,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
-
-pub use words::NotUnderstood;
-
-use crate::{capability::CapSet, verify::Grants};
+use capaudit_core::capability::CapSet;
 use compose::{ComposeRun, Resolved};
 use docker::{DockerRun, Mark};
+use serde::{Deserialize, Serialize};
+
+use crate::verify::Grants;
+
+pub use words::NotUnderstood;
 
 /// How a set is enforced.
 #[derive(

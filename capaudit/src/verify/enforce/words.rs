@@ -6,7 +6,7 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
-use crate::report::sanitize;
+use capaudit_core::text::sanitize;
 
 /// Why a command line is not understood, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,10 +2,10 @@
 
 use std::convert::Infallible;
 
+use capaudit_core::capability::{CapSet, Capability};
 use proptest::prelude::*;
 
 use super::*;
-use crate::capability::{CapSet, Capability};
 
 /// A program that needs one member of each of several sets.
 struct Program {

@@ -2,15 +2,15 @@
 
 use std::ffi::OsString;
 
-use super::*;
-use crate::{
+use capaudit_core::{
     capability::Capability,
-    ledger::{SCHEMA, Session},
-    probe::Hook,
-    verify::enforce::{
-        compose::{ComposeRun, Resolved},
-        docker::DockerRun,
-    },
+    ledger::{Hook, SCHEMA, Session},
+};
+
+use super::*;
+use crate::verify::enforce::{
+    compose::{ComposeRun, Resolved},
+    docker::DockerRun,
 };
 
 fn container(id: &str, name: &str, image: &str) -> SubjectRecord {

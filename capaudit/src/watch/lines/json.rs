@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::{
+use capaudit_core::{
     advise::{Evidence, Judgement, Verdict},
     capability::Capability,
     ledger::{
-        Asker, CheckIdentity, CheckRecord, Credentials, Kind, Outcome, Place, Pod, Sample,
-        SubjectRecord, UserIds,
+        Asker, CheckIdentity, CheckRecord, Credentials, Hook, Kind, Losses, Outcome, Place, Pod,
+        Sample, SubjectRecord, UserIds,
     },
-    probe::{Hook, Losses},
-    report::{Seconds, escape_json},
-    session::single::Single,
-    watch::source::{Missing, Summary},
+    report::Seconds,
+    text::escape_json,
 };
+use capaudit_tracer::session::single::Single;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::watch::source::{Missing, Summary};
 
 /// Names the format of the lines.
 pub const SCHEMA: &str = "capaudit.watch/1";
@@ -291,8 +291,9 @@ impl Line {
 
 #[cfg(test)]
 mod tests {
+    use capaudit_core::text::is_unsafe;
+
     use super::*;
-    use crate::report::is_unsafe;
 
     #[test]
     fn what_could_move_a_terminal_or_a_reader_is_escaped_and_read_back() {

@@ -11,14 +11,12 @@ use std::{
     os::fd::AsFd,
 };
 
+use capaudit_core::advise::Verdict;
+use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::{
-    advise::Verdict,
-    session::single::Single,
-    watch::source::{Message, Missing, Summary},
-};
+use crate::watch::source::{Message, Missing, Summary};
 
 /// Distinct checks that are remembered for [`Choice::unique`].
 const MOST_DISTINCT: usize = 1 << 20;
@@ -218,7 +216,7 @@ fn running(processes: usize) -> String {
 
 /// Beside the lines.
 fn tell(text: &str) {
-    let text = crate::report::sanitize(text);
+    let text = capaudit_core::text::sanitize(text);
     // Nobody is left to tell if this cannot be printed.
     let _ = writeln!(io::stderr(), "capaudit: {text}");
 }

@@ -1,13 +1,11 @@
 //! A check as one line of aligned columns.
 
+use capaudit_core::text::sanitize;
+use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::{
-    report::sanitize,
-    session::single::Single,
-    watch::{columns::clip, words},
-};
+use crate::watch::{columns::clip, words};
 
 /// Widths of the columns before the last; what is longer moves the rest.
 const WIDTHS: [usize; 8] = [12, 7, SUBJECT, 22, 20, 14, 36, 8];

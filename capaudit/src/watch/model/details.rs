@@ -1,14 +1,15 @@
 //! Everything there is to say about one row or check.
 
-use jiff::tz::TimeZone;
-
-use crate::{
+use capaudit_core::{
     capability::Capability,
     ledger::{CheckRecord, Credentials, Object, Place, Sample},
-    report::{SubjectReport, sanitize},
-    session::single::Single,
-    watch::{state::Leaf, words},
+    report::SubjectReport,
+    text::sanitize,
 };
+use capaudit_tracer::session::single::Single;
+use jiff::tz::TimeZone;
+
+use crate::watch::{state::Leaf, words};
 
 /// One thing to say; safe to show. Without a name it goes on with the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]

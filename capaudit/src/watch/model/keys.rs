@@ -1,11 +1,12 @@
 //! Keys and mouse.
 
+use capaudit_core::text::sanitize;
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
 
 use super::{Effect, Model, Pane, Popup, Prompt, Purpose};
-use crate::{report::sanitize, watch::filter::Typed};
+use crate::watch::filter::Typed;
 
 /// Rows that a turn of the wheel moves.
 const WHEEL: isize = 3;

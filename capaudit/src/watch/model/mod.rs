@@ -12,26 +12,26 @@ use std::{
     path::PathBuf,
 };
 
+use capaudit_core::{
+    ledger::{Hook, Kind},
+    report::{Report, SubjectReport},
+    text::sanitize,
+};
+use capaudit_formats::export;
+use capaudit_tracer::launch::shell_status;
 use jiff::tz::TimeZone;
 
-use crate::{
-    export,
-    launch::shell_status,
-    ledger::Kind,
-    probe::Hook,
-    report::{Report, SubjectReport, sanitize},
-    watch::{
-        filter::{Filter, VERDICTS},
-        model::{
-            details::Detail,
-            history::History,
-            layout::Areas,
-            stream::Stream,
-            table::{Choice, Grouping, Row, Sorting, leaf_key, rows},
-        },
-        source::{Ending, Message, Missing},
-        state::{Leaf, State},
+use crate::watch::{
+    filter::{Filter, VERDICTS},
+    model::{
+        details::Detail,
+        history::History,
+        layout::Areas,
+        stream::Stream,
+        table::{Choice, Grouping, Row, Sorting, leaf_key, rows},
     },
+    source::{Ending, Message, Missing},
+    state::{Leaf, State},
 };
 
 /// Lines of the command's output that are kept.

@@ -2,12 +2,10 @@
 
 use std::collections::VecDeque;
 
-use crate::{
-    ledger::Outcome,
-    report::sanitize,
-    session::single::Single,
-    watch::filter::{Facets, Filter},
-};
+use capaudit_core::{ledger::Outcome, text::sanitize};
+use capaudit_tracer::session::single::Single;
+
+use crate::watch::filter::{Facets, Filter};
 
 /// Checks that are kept.
 const MOST_KEPT: usize = 5000;

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::{
+use capaudit_core::{
     advise::{Evidence, Verdict},
     capability::CapSet,
     ledger::Kind,
-    report::{SubjectReport, sanitize},
-    subject::OTHER_PROGRAMS,
-    watch::{
-        filter::{Facets, Filter},
-        model::history::{History, Series},
-        state::{Leaf, State},
-    },
+    report::SubjectReport,
+    text::sanitize,
+};
+use capaudit_tracer::subject::OTHER_PROGRAMS;
+
+use crate::watch::{
+    filter::{Facets, Filter},
+    model::history::{History, Series},
+    state::{Leaf, State},
 };
 
 /// What programs outside containers and services are gathered under.

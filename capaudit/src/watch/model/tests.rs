@@ -1,3 +1,4 @@
+use capaudit_core::capability::Capability;
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -5,10 +6,7 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    capability::Capability,
-    watch::{samples, source::Message},
-};
+use crate::watch::{samples, source::Message};
 
 /// Types: letters as they are, `\n` for Enter, `\t` for Tab, `\u{1b}` for Esc.
 pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {

@@ -1,5 +1,10 @@
 //! The recommendation so far, for the subject that is pointed at.
 
+use capaudit_core::{
+    advise::{Evidence, Verdict},
+    report::{CapabilityReport, SubjectReport},
+    text::sanitize,
+};
 use ratatui::{
     Frame,
     layout::Rect,
@@ -8,13 +13,9 @@ use ratatui::{
 };
 
 use super::{Theme, heading};
-use crate::{
-    advise::{Evidence, Verdict},
-    report::{CapabilityReport, SubjectReport, sanitize},
-    watch::{
-        columns::wrap,
-        model::{Model, Pane, table::subject_name},
-    },
+use crate::watch::{
+    columns::wrap,
+    model::{Model, Pane, table::subject_name},
 };
 
 /// Draws the pane.

@@ -6,6 +6,7 @@ mod stream;
 mod table;
 mod theme;
 
+use capaudit_core::text::sanitize;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -13,14 +14,12 @@ use ratatui::{
     widgets::Paragraph,
 };
 
-pub use self::theme::Theme;
-use crate::{
-    report::sanitize,
-    watch::{
-        columns::{self, clip, fit},
-        model::{Model, Pane, Prompt, Purpose},
-    },
+use crate::watch::{
+    columns::{self, clip, fit},
+    model::{Model, Pane, Prompt, Purpose},
 };
+
+pub use self::theme::Theme;
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {

@@ -1,5 +1,7 @@
 //! Single checks.
 
+use capaudit_core::{ledger::Outcome, text::sanitize};
+use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use ratatui::{
     Frame,
@@ -10,15 +12,10 @@ use ratatui::{
 };
 
 use super::{Theme, heading, pointed};
-use crate::{
-    ledger::Outcome,
-    report::sanitize,
-    session::single::Single,
-    watch::{
-        columns::fit,
-        model::{Model, Pane},
-        words,
-    },
+use crate::watch::{
+    columns::fit,
+    model::{Model, Pane},
+    words,
 };
 
 /// Columns from which on there is room for the reason, too.

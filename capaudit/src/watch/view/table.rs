@@ -1,5 +1,6 @@
 //! Totals.
 
+use capaudit_core::text::sanitize;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -9,13 +10,10 @@ use ratatui::{
 };
 
 use super::{Theme, grouped, heading, pointed, short};
-use crate::{
-    report::sanitize,
-    watch::{
-        columns::{clip, fit},
-        model::{Model, Pane, table::Row},
-        words,
-    },
+use crate::watch::{
+    columns::{clip, fit},
+    model::{Model, Pane, table::Row},
+    words,
 };
 
 /// Widths of the columns; 0 for one that has no room.

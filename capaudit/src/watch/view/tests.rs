@@ -1,16 +1,16 @@
+use capaudit_core::{
+    ledger::{Hook, Losses},
+    text::is_unsafe,
+};
 use jiff::tz::TimeZone;
 use ratatui::{Terminal, backend::TestBackend, style::Color};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
-use crate::{
-    probe::{Hook, Losses},
-    report::is_unsafe,
-    watch::{
-        model::{Effect, tests::press},
-        samples,
-        source::{Message, Missing},
-    },
+use crate::watch::{
+    model::{Effect, tests::press},
+    samples,
+    source::{Message, Missing},
 };
 
 fn model(size: (u16, u16)) -> Model {

@@ -1,8 +1,7 @@
 //! Colours that can be read on dark and on light terminals of 16 colours, and without any.
 
+use capaudit_core::advise::{Evidence, Verdict};
 use ratatui::style::{Color, Modifier, Style};
-
-use crate::advise::{Evidence, Verdict};
 
 /// How things look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use capaudit::{capability::Capability, ledger::CheckRecord, watch::lines::json::Line};
+use capaudit::watch::lines::json::Line;
+use capaudit_core::{capability::Capability, ledger::CheckRecord};
 use libtest_mimic::Trial;
 
 use super::{Ended, Run};

@@ -6,7 +6,8 @@ use std::{
     time::Duration,
 };
 
-use capaudit::{capability::Capability, ledger};
+use capaudit::storage;
+use capaudit_core::capability::Capability;
 use libtest_mimic::{Failed, Trial};
 
 use super::{counted, until};
@@ -132,7 +133,7 @@ fn session() -> Verdicts {
         let other = elsewhere(&text)?;
         ensure(other.parent() == Some(spare.path()), &other)?;
         ensure(
-            counted(&ledger::load(&other)?, Capability::CHOWN) == 1,
+            counted(&storage::load(&other)?, Capability::CHOWN) == 1,
             &other,
         )?;
         if subcommand == "run" {
@@ -230,7 +231,7 @@ fn daemon() -> Verdicts {
     // Once for the first time, and once in the end.
     ensure(told.count() == 2, &text)?;
     let other = elsewhere(&text)?;
-    let rescued = ledger::load(&other);
+    let rescued = storage::load(&other);
     std::fs::remove_file(&other)?;
     rescued?;
     ensure(disk.names()? == ["filler", "session.json"], disk.names()?)

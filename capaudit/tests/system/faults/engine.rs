@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::{probe::Losses, report::SubjectReport};
+use capaudit_core::{ledger::Losses, report::SubjectReport};
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use capaudit::capability::Capability;
+use capaudit_core::capability::Capability;
 use libtest_mimic::Trial;
 use nix::sys::signal::Signal;
 

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use capaudit::ledger;
+use capaudit::storage;
 use libtest_mimic::{Failed, Trial};
 
 use super::{payload, until};
@@ -102,7 +102,7 @@ pub fn nothing_is_left() -> Verdicts {
 fn is_whole(directory: &Path) -> Verdicts {
     let session = directory.join("session.json");
     if session.exists() {
-        ledger::load(&session)?;
+        storage::load(&session)?;
     }
     Ok(())
 }
@@ -207,7 +207,7 @@ fn while_saving() -> Verdicts {
             left_over += usize::from(files()?.len() > usize::from(before));
             if before {
                 // The one of before, untouched.
-                ensure(ledger::load(&session)?.session.command == ["true"], moment)?;
+                ensure(storage::load(&session)?.session.command == ["true"], moment)?;
             } else {
                 ensure(!session.exists(), moment)?;
             }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use capaudit::{capability::Capability, ledger::Kind};
+use capaudit_core::{capability::Capability, ledger::Kind};
 use libtest_mimic::{Failed, Trial};
 
 use super::{Ended, Run, counted, payload};

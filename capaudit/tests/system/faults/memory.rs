@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use capaudit::capability::Capability;
+use capaudit_core::capability::Capability;
 use libtest_mimic::{Failed, Trial};
 
 use super::{Run, counted, killed::nothing_is_left, payload, until};

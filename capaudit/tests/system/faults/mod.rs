@@ -18,11 +18,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::{
-    capability::Capability,
-    ledger::{self, Ledger},
-    report::Report,
-};
+use capaudit::storage;
+use capaudit_core::{capability::Capability, ledger::Ledger, report::Report};
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},
@@ -121,7 +118,7 @@ impl Run {
         Ok(Ended {
             status,
             report: report(&self.directory.path().join("report.json"))?,
-            ledger: ledger::load(&self.directory.path().join("session.json"))?,
+            ledger: storage::load(&self.directory.path().join("session.json"))?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use capaudit::{
+use capaudit_core::{
     ledger::Kind,
     report::{Report, SubjectReport},
 };

@@ -64,8 +64,8 @@ fn suspended(how: &str, script: &str, suspend: impl Fn(&Tmux) -> Verdicts) -> Ve
     )?;
     tmux.line("echo bye")?;
     let counted = counted(
-        &capaudit::ledger::load(&session)?,
-        capaudit::capability::Capability::CHOWN,
+        &capaudit::storage::load(&session)?,
+        capaudit_core::capability::Capability::CHOWN,
     );
     ensure(counted == 2, counted)
 }

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use capaudit::capability::Capability;
+use capaudit_core::capability::Capability;
 use libtest_mimic::Trial;
 
 use super::{Run, counted, payload};
@@ -30,7 +30,7 @@ fn inside() -> Verdicts {
         inner.display()
     ))?;
     outer.succeeded()?;
-    let inner = capaudit::ledger::load(&inner)?;
+    let inner = capaudit::storage::load(&inner)?;
     ensure(
         counted(&inner, Capability::CHOWN) == 200,
         "the inner one is not exact",
@@ -80,7 +80,7 @@ fn all_at_once() -> Verdicts {
         ended.status.success(),
         (ended.status, &ended.report.session),
     )?;
-    let watched = capaudit::report::Report::of(&capaudit::ledger::load(&watched)?);
+    let watched = capaudit_core::report::Report::of(&capaudit::storage::load(&watched)?);
     let mut totals = Vec::new();
     for report in [&ended.report, &watched, &live] {
         let subject = report.subjects.iter().find(|subject| subject.name == name);

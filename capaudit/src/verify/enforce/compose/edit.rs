@@ -6,8 +6,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use capaudit_core::capability::CapSet;
+
 use super::super::words::NotUnderstood;
-use crate::capability::CapSet;
 
 /// Compose files as compose understood them.
 #[derive(Clone, Debug, PartialEq, Eq)]

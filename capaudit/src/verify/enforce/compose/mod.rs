@@ -18,11 +18,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capaudit_core::capability::CapSet;
+
 use super::{
     docker,
     words::{NotUnderstood, Words},
 };
-use crate::capability::CapSet;
 
 pub use edit::{Resolved, with_capabilities};
 

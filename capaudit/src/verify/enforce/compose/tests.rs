@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+use capaudit_core::capability::Capability;
+
 use super::*;
-use crate::capability::Capability;
 
 /// As docker-compose 1.29.2 prints it.
 const FIRST: &str = r#"services:

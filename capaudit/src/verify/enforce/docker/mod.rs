@@ -11,8 +11,9 @@ use std::{
     path::Path,
 };
 
+use capaudit_core::capability::CapSet;
+
 use super::words::{NotUnderstood, Words};
-use crate::capability::CapSet;
 
 /// A `docker run` or `podman run`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

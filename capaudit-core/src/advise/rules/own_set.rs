@@ -1,0 +1,180 @@
+//! Needs of programs that look at their own sets, or change them where the kernel makes no check.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    advise::Judgement,
+    capability::{CapSet, Capability},
+    ledger::{CallRecord, SubjectRecord},
+};
+
+/// Options of prctl(2), as a saved session holds them (include/uapi/linux/prctl.h).
+mod prctl {
+    pub(super) const CAPBSET_READ: u64 = 23;
+    pub(super) const CAP_AMBIENT: u64 = 47;
+    pub(super) const AMBIENT_RAISE: u64 = 2;
+}
+
+/// Capabilities of the bounding set that one executable may ask about for it to be a question about these. One that
+/// asks about more lists what there is.
+const MOST_ASKED: usize = 3;
+
+/// The needs that prctl(2) shows.
+///
+/// - `PR_CAP_AMBIENT_RAISE` fails with EPERM if the capability is not permitted and inheritable (`cap_task_prctl`,
+///   security/commoncap.c since 4.3); there is no check.
+/// - `PR_CAPBSET_READ` of a few capabilities in particular: a program that asks so may refuse to go on without. libcap
+///   asks to find the kernel's last capability, which takes questions about such as do not exist, and libcap-ng asks
+///   about the very first one to find out whether the kernel knows the question: neither is about any in particular.
+pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
+    let of_programs = subject
+        .calls
+        .iter()
+        .filter(|call| call.syscall == "prctl" && !call.asker.setup);
+    let mut raised = CapSet::EMPTY;
+    let mut asked: BTreeMap<&str, Asked> = BTreeMap::new();
+    for call in of_programs {
+        match call.arguments {
+            [prctl::CAP_AMBIENT, prctl::AMBIENT_RAISE, number, ..] if !call.failed => {
+                raised.extend(capability(number));
+            }
+            [prctl::CAPBSET_READ, number, ..] => {
+                asked
+                    .entry(&call.asker.exe)
+                    .or_default()
+                    .add(capability(number), call);
+            }
+            _ => {}
+        }
+    }
+    let raised = raised.iter().map(|capability| {
+        Judgement::decisive(
+            capability,
+            "made ambient with prctl(2), which fails if it is not permitted and inheritable",
+        )
+    });
+    let asked: CapSet = asked.values().flat_map(Asked::in_particular).collect();
+    let asked = asked.iter().map(|capability| {
+        Judgement::possible(
+            capability,
+            "the program asked with prctl(2) whether it has just this one, and may refuse to go on without",
+        )
+    });
+    raised.chain(asked).collect()
+}
+
+/// What one executable asked about its bounding set.
+#[derive(Default)]
+struct Asked {
+    present: CapSet,
+    all: usize,
+    /// It asked about one that does not exist.
+    seeks_last: bool,
+}
+
+impl Asked {
+    fn add(&mut self, capability: Option<Capability>, call: &CallRecord) {
+        self.all += 1;
+        // EINVAL: no such capability in this kernel (`cap_valid`).
+        self.seeks_last |= call.failed;
+        if call.result == 1 {
+            self.present.extend(capability);
+        }
+    }
+
+    fn in_particular(&self) -> CapSet {
+        let first = Capability::from_number(0).map_or(CapSet::EMPTY, CapSet::from);
+        if self.seeks_last || self.all > MOST_ASKED || self.present == first {
+            CapSet::EMPTY
+        } else {
+            self.present
+        }
+    }
+}
+
+fn capability(number: u64) -> Option<Capability> {
+    Capability::from_number(u8::try_from(number).ok()?)
+}
+
+/// Executables that read their own sets with capget(2): what they do about it, no check tells.
+pub fn readers(subject: &SubjectRecord) -> Vec<&str> {
+    let mut readers: Vec<&str> = subject
+        .calls
+        .iter()
+        .filter(|call| {
+            // Without a second argument capget(2) only tells the version.
+            call.syscall == "capget" && call.arguments[1] != 0 && !call.failed && !call.asker.setup
+        })
+        .map(|call| call.asker.exe.as_str())
+        .collect();
+    readers.sort_unstable();
+    readers.dedup();
+    readers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        advise::Evidence,
+        ledger::{Asker, Kind},
+    };
+
+    fn call(arguments: [u64; 3], result: i64) -> CallRecord {
+        let [option, first, second] = arguments;
+        CallRecord {
+            syscall: "prctl".to_owned(),
+            asker: Asker {
+                exe: "/bin/x".to_owned(),
+                comm: "x".to_owned(),
+                setup: false,
+            },
+            operation: 0,
+            arguments: [option, first, second, 0, 0, 0],
+            failed: result < 0,
+            result,
+            count: 1,
+        }
+    }
+
+    fn needs_of(calls: Vec<CallRecord>) -> Vec<(CapSet, Evidence)> {
+        let mut subject = SubjectRecord::new(Kind::Container);
+        subject.calls = calls;
+        needs(&subject)
+            .into_iter()
+            .map(|judgement| (judgement.satisfied_by, judgement.evidence))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_made_ambient_is_needed() {
+        let raw = Capability::NET_RAW;
+        let raise = |result| vec![call([47, 2, raw.number().into()], result)];
+        assert_eq!(
+            needs_of(raise(0)),
+            [(CapSet::from(raw), Evidence::Decisive)]
+        );
+        assert_eq!(needs_of(raise(-1)), []);
+        assert_eq!(needs_of(vec![call([47, 1, 13], 1)]), [], "only asked");
+    }
+
+    #[test]
+    fn a_question_about_one_capability_may_be_a_need() {
+        let read = |number: u64, result| call([23, number, 0], result);
+        let admin = Capability::NET_ADMIN;
+        assert_eq!(
+            needs_of(vec![read(12, 1)]),
+            [(CapSet::from(admin), Evidence::Possible)]
+        );
+        assert_eq!(needs_of(vec![read(12, 0)]), [], "it went on without");
+        assert_eq!(needs_of(vec![read(0, 1)]), [], "libcap-ng's question");
+        // libcap's search for the last capability
+        let search = [(32, 1), (48, -22), (40, 1), (44, -22), (42, -22), (41, -22)];
+        let search = search.map(|(number, result)| read(number, result));
+        assert_eq!(needs_of(search.to_vec()), []);
+        assert_eq!(
+            needs_of((0..41).map(|number| read(number, 1)).collect()),
+            []
+        );
+    }
+}

@@ -1,0 +1,474 @@
+//! Each rule, with a case where it applies and one where it must not.
+
+use super::*;
+use crate::{
+    advise::{Evidence, Verdict, deciding_rule, judge},
+    capability::CapSet,
+    ledger::{
+        Asker, CheckRecord, Credentials, FileOwner, Hook, Kind, Object, Options, Outcome, Place,
+        Sample, Session, SubjectRecord, UserIds,
+    },
+};
+
+/// A check as most are: granted, own, of a plain program.
+fn check(capability: Capability, syscall: &str, callers: &[&str]) -> CheckRecord {
+    let mut record = CheckRecord::new(CheckIdentity {
+        capability,
+        outcome: Outcome::Granted,
+        asker: Asker {
+            exe: "/bin/x".to_owned(),
+            comm: "x".to_owned(),
+            setup: false,
+        },
+        place: Place::Own,
+        inner_credentials: false,
+        credentials: Credentials::Own,
+        options: None::<Options>,
+        syscall: Some(syscall.to_owned()),
+        operation: 0,
+        callers: callers.iter().map(|name| (*name).to_owned()).collect(),
+    });
+    record.count = 1;
+    record
+}
+
+fn sample(arguments: [u64; 6]) -> Sample {
+    Sample {
+        arguments,
+        object: None,
+        second: None,
+        owner: None::<FileOwner>,
+        ids: UserIds::default(),
+        result: None,
+    }
+}
+
+fn with(mut record: CheckRecord, sample: Sample) -> CheckRecord {
+    record.samples.push(sample);
+    record
+}
+
+fn changed(mut record: CheckRecord, change: impl FnOnce(&mut CheckRecord)) -> CheckRecord {
+    change(&mut record);
+    record
+}
+
+fn subject(checks: Vec<CheckRecord>) -> SubjectRecord {
+    SubjectRecord {
+        name: "c".to_owned(),
+        granted: CapSet::known(),
+        checks,
+        ..SubjectRecord::new(Kind::Container)
+    }
+}
+
+fn session(exit_status: i32) -> Session {
+    Session {
+        exit_status: Some(exit_status),
+        ..Session::new(Hook::TpBtf)
+    }
+}
+
+/// The rule that decides about the first of these checks, and what it says.
+fn ruling(checks: Vec<CheckRecord>, exit_status: i32) -> (Option<&'static str>, Judgement) {
+    let subject = subject(checks);
+    let session = session(exit_status);
+    let fact = Fact {
+        check: &subject.checks[0],
+        subject: &subject,
+        session: &session,
+    };
+    (deciding_rule(&fact), judge(&fact))
+}
+
+struct Case {
+    rule: Option<&'static str>,
+    verdict: Verdict,
+    check: CheckRecord,
+}
+
+fn case(rule: &'static str, verdict: Verdict, check: CheckRecord) -> Case {
+    Case {
+        rule: Some(rule),
+        verdict,
+        check,
+    }
+}
+
+/// No rule applies, so it is a need.
+fn plain(check: CheckRecord) -> Case {
+    Case {
+        rule: None,
+        verdict: Verdict::Needed,
+        check,
+    }
+}
+
+fn cases() -> Vec<Case> {
+    use Capability as C;
+    let chown = || {
+        check(
+            C::CHOWN,
+            "fchownat",
+            &["security_capable", "setattr_prepare"],
+        )
+    };
+    let held = CapSet::of(&[C::CHOWN, C::KILL]);
+    let capset = |inheritable: CapSet| {
+        let mut sample = sample([0; 6]);
+        sample.object = Some(Object::Capset {
+            held,
+            held_inheritable: CapSet::EMPTY,
+            effective: CapSet::EMPTY,
+            permitted: CapSet::EMPTY,
+            inheritable,
+        });
+        with(check(C::SETPCAP, "capset", &["cap_capset"]), sample)
+    };
+    let stat = |caller: &str| check(C::SYS_PTRACE, "read", &["ptrace_may_access", caller]);
+    let option = |level, name| {
+        with(
+            check(C::NET_ADMIN, "setsockopt", &["sk_setsockopt"]),
+            sample([3, level, name, 0, 0, 0]),
+        )
+    };
+    let record = |text: &str| {
+        let mut sample = sample([0; 6]);
+        sample.object = Some(Object::Netlink {
+            kind: 1100,
+            flags: 5,
+            text: text.to_owned(),
+        });
+        with(
+            check(C::AUDIT_WRITE, "sendto", &["audit_receive_msg"]),
+            sample,
+        )
+    };
+    let read = |callers: &[&str]| check(C::DAC_READ_SEARCH, "openat", callers);
+    vec![
+        plain(chown()),
+        case(
+            "setup",
+            Verdict::Noise,
+            changed(chown(), |c| c.identity.asker.setup = true),
+        ),
+        case(
+            "other-namespace",
+            Verdict::Noise,
+            changed(chown(), |c| c.identity.place = Place::Inner),
+        ),
+        case(
+            "other-namespace",
+            Verdict::Ungrantable,
+            changed(chown(), |c| c.identity.place = Place::Outer),
+        ),
+        case(
+            "other-namespace",
+            Verdict::Ungrantable,
+            changed(chown(), |c| c.identity.inner_credentials = true),
+        ),
+        case(
+            "borrowed",
+            Verdict::Noise,
+            changed(chown(), |c| c.identity.credentials = Credentials::Borrowed),
+        ),
+        // access(2) borrows to use the real ids: its checks are the program's …
+        case(
+            "read-by-either",
+            Verdict::Needed,
+            changed(
+                check(
+                    C::DAC_READ_SEARCH,
+                    "faccessat",
+                    &["generic_permission", "ovl_permission"],
+                ),
+                |c| c.identity.credentials = Credentials::Borrowed,
+            ),
+        ),
+        // … unless overlayfs has borrowed once more.
+        case(
+            "borrowed",
+            Verdict::Noise,
+            changed(
+                check(
+                    C::SYS_ADMIN,
+                    "access",
+                    &["xattr_permission", "vfs_getxattr", "ovl_lookup"],
+                ),
+                |c| c.identity.credentials = Credentials::Borrowed,
+            ),
+        ),
+        plain(changed(chown(), |c| {
+            c.identity.credentials = Credentials::Foreign
+        })),
+        case(
+            "memory-reserve",
+            Verdict::Noise,
+            check(
+                C::SYS_ADMIN,
+                "mmap",
+                &["security_vm_enough_memory_mm", "mmap_region"],
+            ),
+        ),
+        plain(check(
+            C::SYS_ADMIN,
+            "mount",
+            &["security_capable", "ns_capable", "may_mount"],
+        )),
+        case("ptrace-stat", Verdict::Noise, stat("do_task_stat")),
+        case("ptrace-read", Verdict::Needed, stat("proc_mem_open")),
+        plain(check(
+            C::SYS_PTRACE,
+            "ptrace",
+            &["ptrace_may_access", "ptrace_attach"],
+        )),
+        case(
+            "epoll-wakeup",
+            Verdict::Noise,
+            check(C::BLOCK_SUSPEND, "epoll_ctl", &[]),
+        ),
+        case(
+            "io-uring-accounting",
+            Verdict::Noise,
+            check(C::IPC_LOCK, "io_uring_setup", &[]),
+        ),
+        plain(check(C::IPC_LOCK, "mlockall", &["can_do_mlock"])),
+        case(
+            "reserved-blocks",
+            Verdict::Noise,
+            check(
+                C::SYS_RESOURCE,
+                "write",
+                &["capable", "ext4_has_free_clusters"],
+            ),
+        ),
+        plain(check(
+            C::SYS_RESOURCE,
+            "prlimit64",
+            &["capable", "do_prlimit"],
+        )),
+        case(
+            "trusted-list",
+            Verdict::Noise,
+            check(C::SYS_ADMIN, "listxattr", &[]),
+        ),
+        plain(check(C::SYS_ADMIN, "setxattr", &["xattr_permission"])),
+        case(
+            "chmod-keeps-setgid",
+            Verdict::Noise,
+            with(
+                check(C::FSETID, "fchmodat", &["setattr_prepare"]),
+                sample([0, 0, 0o755, 0, 0, 0]),
+            ),
+        ),
+        plain(with(
+            check(C::FSETID, "fchmodat", &["setattr_prepare"]),
+            sample([0, 0, 0o2755, 0, 0, 0]),
+        )),
+        // Without a sample it cannot be told, so it stays a need.
+        plain(check(C::FSETID, "fchmodat", &["setattr_prepare"])),
+        case(
+            "setuid-to-self",
+            Verdict::Noise,
+            with(
+                check(C::SETUID, "setuid", &["__sys_setuid"]),
+                sample([0; 6]),
+            ),
+        ),
+        plain(with(
+            check(C::SETUID, "setuid", &["__sys_setuid"]),
+            sample([33, 0, 0, 0, 0, 0]),
+        )),
+        plain(changed(
+            with(
+                check(C::SETUID, "setuid", &["__sys_setuid"]),
+                sample([0; 6]),
+            ),
+            |c| c.samples[0].ids.euid = 33,
+        )),
+        case("capset-inheritable", Verdict::Noise, capset(CapSet::EMPTY)),
+        case("capset-inheritable", Verdict::Noise, capset(held)),
+        plain(capset(CapSet::of(&[C::SYS_ADMIN]))),
+        case(
+            "diagnostics",
+            Verdict::Noise,
+            check(
+                C::NET_ADMIN,
+                "sendto",
+                &["netlink_net_capable", "inet_diag_dump_icsk"],
+            ),
+        ),
+        plain(check(
+            C::NET_ADMIN,
+            "sendmsg",
+            &["netlink_net_capable", "rtnetlink_rcv_msg"],
+        )),
+        case(
+            "sysctl",
+            Verdict::Noise,
+            with(
+                check(C::NET_ADMIN, "openat", &["net_ctl_permissions"]),
+                changed_sample(sample([0; 6]), |s| s.ids.fsuid = 33),
+            ),
+        ),
+        plain(with(
+            check(C::NET_ADMIN, "openat", &["net_ctl_permissions"]),
+            changed_sample(sample([0, 0, 1, 0, 0, 0]), |s| s.ids.fsuid = 33),
+        )),
+        case(
+            "device-module",
+            Verdict::Noise,
+            check(C::SYS_MODULE, "ioctl", &["capable", "dev_load"]),
+        ),
+        plain(check(C::SYS_MODULE, "finit_module", &["may_init_module"])),
+        case(
+            "read-by-either",
+            Verdict::Needed,
+            read(&["generic_permission"]),
+        ),
+        plain(check(
+            C::DAC_READ_SEARCH,
+            "open_by_handle_at",
+            &["do_handle_open"],
+        )),
+        case(
+            "probe",
+            Verdict::Needed,
+            check(C::FOWNER, "openat", &["inode_owner_or_capable", "x"]),
+        ),
+        plain(check(
+            C::FOWNER,
+            "fchmod",
+            &["inode_owner_or_capable", "setattr_prepare"],
+        )),
+        case(
+            "io-priority",
+            Verdict::Needed,
+            check(C::SYS_ADMIN, "ioprio_set", &[]),
+        ),
+        case(
+            "fork-limit",
+            Verdict::Needed,
+            check(C::SYS_RESOURCE, "clone", &["copy_process"]),
+        ),
+        case("mark-and-transparent", Verdict::Needed, option(1, 36)),
+        case("forced-buffer", Verdict::Needed, option(1, 33)),
+        case("congestion", Verdict::Needed, option(6, 13)),
+        plain(option(0, 35)),
+        case(
+            "thread-probe",
+            Verdict::Noise,
+            with(check(C::KILL, "tkill", &[]), sample([7, 0, 0, 0, 0, 0])),
+        ),
+        plain(with(
+            check(C::KILL, "tkill", &[]),
+            sample([7, 15, 0, 0, 0, 0]),
+        )),
+        plain(with(
+            check(C::KILL, "kill", &[]),
+            sample([7, 0, 0, 0, 0, 0]),
+        )),
+        case(
+            "audit-record-of-pam",
+            Verdict::Noise,
+            record("op=PAM:authentication acct="),
+        ),
+        case("audit-record", Verdict::Needed, record("op=login acct=")),
+        case(
+            "audit-record",
+            Verdict::Needed,
+            check(C::AUDIT_WRITE, "sendto", &["audit_receive_msg"]),
+        ),
+        case(
+            "split-from-sys-admin",
+            Verdict::Needed,
+            check(C::BPF, "bpf", &["bpf_capable"]),
+        ),
+    ]
+}
+
+fn changed_sample(mut sample: Sample, change: impl FnOnce(&mut Sample)) -> Sample {
+    change(&mut sample);
+    sample
+}
+
+#[test]
+fn every_rule_applies_where_it_should_and_only_there() {
+    for case in cases() {
+        let (rule, judgement) = ruling(vec![case.check.clone()], 0);
+        assert_eq!(rule, case.rule, "{:#?}", case.check.identity);
+        assert_eq!(
+            judgement.verdict, case.verdict,
+            "{:#?}",
+            case.check.identity
+        );
+        assert!(!judgement.reason.is_empty());
+        assert_eq!(
+            judgement.satisfied_by.is_empty(),
+            judgement.verdict != Verdict::Needed
+        );
+    }
+}
+
+#[test]
+fn every_rule_has_a_case() {
+    let mut covered: Vec<&str> = cases().iter().filter_map(|case| case.rule).collect();
+    covered.push("refused"); // below: it depends on more than the check
+    for rule in CHECK_RULES {
+        assert!(covered.contains(&rule.name), "{} has no case", rule.name);
+    }
+}
+
+fn refused(succeeded: u64, failed: u64) -> CheckRecord {
+    changed(
+        check(Capability::SYS_RESOURCE, "prlimit64", &["do_prlimit"]),
+        |c| {
+            c.identity.outcome = Outcome::Denied;
+            c.succeeded = succeeded;
+            c.failed = failed;
+        },
+    )
+}
+
+#[test]
+fn a_refusal_matters_only_if_call_and_run_failed() {
+    assert_eq!(ruling(vec![refused(1, 0)], 1).1.verdict, Verdict::Tolerated);
+    assert_eq!(ruling(vec![refused(0, 1)], 0).1.verdict, Verdict::Tolerated);
+    let (rule, judgement) = ruling(vec![refused(0, 1)], 1);
+    assert_eq!(rule, Some("refused"));
+    assert_eq!(judgement.verdict, Verdict::Needed);
+    assert_eq!(judgement.evidence, Evidence::Possible);
+}
+
+#[test]
+fn dac_override_that_was_asked_second_may_be_the_lesser_one() {
+    let callers = ["generic_permission", "inode_permission"];
+    let first = changed(
+        check(Capability::DAC_READ_SEARCH, "openat", &callers),
+        |c| {
+            c.identity.outcome = Outcome::Denied;
+        },
+    );
+    let second = check(Capability::DAC_OVERRIDE, "openat", &callers);
+    let either = CapSet::of(&[Capability::DAC_READ_SEARCH, Capability::DAC_OVERRIDE]);
+    let (_, judgement) = ruling(vec![second.clone(), first.clone()], 0);
+    assert_eq!(judgement.satisfied_by, either);
+    // Asked more often than the other was refused: some of it was for writing.
+    let more = changed(second, |c| c.count = 2);
+    let (_, judgement) = ruling(vec![more, first], 0);
+    assert_eq!(
+        judgement.satisfied_by,
+        CapSet::from(Capability::DAC_OVERRIDE)
+    );
+}
+
+#[test]
+fn sys_admin_that_was_asked_second_may_be_the_lesser_one() {
+    let first = changed(check(Capability::BPF, "bpf", &["bpf_capable"]), |c| {
+        c.identity.outcome = Outcome::Denied;
+    });
+    let second = check(Capability::SYS_ADMIN, "bpf", &["bpf_capable"]);
+    let (rule, judgement) = ruling(vec![second, first], 0);
+    assert_eq!(rule, Some("split-from-sys-admin"));
+    assert!(judgement.satisfied_by.contains(Capability::BPF));
+}

@@ -1,0 +1,141 @@
+//! Merging adds up, and keeps what is different apart.
+
+use super::*;
+use crate::{
+    capability::Capability,
+    ledger::{Asker, Credentials, Hook, Kind, Losses, Outcome, Place, SCHEMA, UserIds},
+};
+use proptest::prelude::*;
+
+fn check(capability: Capability, count: u64, argument: u64) -> CheckRecord {
+    let mut record = CheckRecord::new(CheckIdentity {
+        capability,
+        outcome: Outcome::Granted,
+        asker: Asker {
+            exe: "/bin/x".to_owned(),
+            comm: "x".to_owned(),
+            setup: false,
+        },
+        place: Place::Own,
+        inner_credentials: false,
+        credentials: Credentials::Own,
+        options: None,
+        syscall: None,
+        operation: 0,
+        callers: Vec::new(),
+    });
+    record.count = count;
+    record.first_ms = count;
+    record.last_ms = count;
+    record.add_sample(Sample {
+        arguments: [argument, 0, 0, 0, 0, 0],
+        object: None,
+        second: None,
+        owner: None,
+        ids: UserIds::default(),
+        result: None,
+    });
+    record
+}
+
+fn subject(name: &str, service: Option<&str>, checks: Vec<CheckRecord>) -> SubjectRecord {
+    SubjectRecord {
+        name: name.to_owned(),
+        compose_project: service.map(|_| "shop".to_owned()),
+        compose_service: service.map(str::to_owned),
+        checks,
+        ..SubjectRecord::new(Kind::Container)
+    }
+}
+
+fn ledger(exit_status: i32, events: u64, subjects: Vec<SubjectRecord>) -> Ledger {
+    Ledger {
+        schema: SCHEMA.to_owned(),
+        session: Session {
+            duration_ms: 1,
+            exit_status: Some(exit_status),
+            losses: Losses {
+                events,
+                ..Losses::default()
+            },
+            notes: vec!["same".to_owned()],
+            ..Session::new(Hook::TpBtf)
+        },
+        subjects,
+    }
+}
+
+#[test]
+fn replicas_of_a_service_become_one_and_others_stay_apart() {
+    let chown = || check(Capability::CHOWN, 2, 1);
+    let united = unite(vec![
+        subject("shop-web-1", Some("web"), vec![chown()]),
+        subject("shop-db-1", Some("db"), vec![chown()]),
+        subject(
+            "shop-web-2",
+            Some("web"),
+            vec![chown(), check(Capability::KILL, 1, 1)],
+        ),
+    ]);
+    assert_eq!(united.len(), 2);
+    let counts: Vec<u64> = united[0].checks.iter().map(|check| check.count).collect();
+    assert_eq!(counts, [4, 1]);
+    assert_eq!(united[1].checks[0].count, 2);
+}
+
+#[test]
+fn a_failure_and_a_loss_survive_merging() {
+    let merged = merge([
+        ledger(0, 0, vec![]),
+        ledger(3, 2, vec![]),
+        ledger(0, 1, vec![]),
+    ]);
+    let Some(merged) = merged else {
+        panic!("there are ledgers");
+    };
+    assert_eq!(merged.session.exit_status, Some(3));
+    assert_eq!(merged.session.losses.events, 3);
+    assert!(!merged.session.is_complete());
+    assert_eq!(merged.session.notes, ["same"]);
+    assert!(merge([]).is_none());
+}
+
+proptest! {
+    #[test]
+    fn counts_add_up_whatever_the_order(counts in proptest::collection::vec((0u8..4, 1u64..100, 0u64..20), 0..20)) {
+        let ledgers = |counts: &[(u8, u64, u64)]| -> Vec<Ledger> {
+            counts
+                .iter()
+                .map(|(capability, count, argument)| {
+                    let capability = Capability::from_number(*capability).unwrap_or(Capability::CHOWN);
+                    ledger(0, 0, vec![subject("c", None, vec![check(capability, *count, *argument)])])
+                })
+                .collect()
+        };
+        let total = |merged: Option<Ledger>| -> u64 {
+            merged
+                .iter()
+                .flat_map(|merged| &merged.subjects)
+                .flat_map(|subject| &subject.checks)
+                .map(|check| check.count)
+                .sum()
+        };
+        let mut reversed = counts.clone();
+        reversed.reverse();
+        let expected: u64 = counts.iter().map(|(_, count, _)| count).sum();
+        let merged = merge(ledgers(&counts));
+        for check in merged.iter().flat_map(|merged| &merged.subjects).flat_map(|subject| &subject.checks) {
+            prop_assert!(check.samples.len() <= CheckRecord::MAX_SAMPLES);
+            prop_assert!(check.first_ms <= check.last_ms);
+        }
+        prop_assert_eq!(total(merged), expected);
+        prop_assert_eq!(total(merge(ledgers(&reversed))), expected);
+    }
+
+    #[test]
+    fn a_ledger_is_read_as_it_was_written(count in any::<u64>(), argument in any::<u64>()) {
+        let written = ledger(0, 0, vec![subject("c", Some("s"), vec![check(Capability::BPF, count, argument)])]);
+        let text = serde_json::to_string(&written).unwrap_or_default();
+        prop_assert_eq!(serde_json::from_str::<Ledger>(&text).ok(), Some(written));
+    }
+}

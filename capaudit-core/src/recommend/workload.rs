@@ -1,0 +1,360 @@
+//! What all formats share: the recommendation for each thing that can be configured.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    advise::{Evidence, Verdict},
+    capability::{CapSet, Capability},
+    ledger::Kind,
+    report::{CapabilityReport, Place, Report, SubjectReport},
+    text::sanitize,
+};
+
+/// How a member that one run cannot be sure of is marked.
+pub const POSSIBLY: &str = "possibly; `capaudit verify` settles it";
+
+/// How a recommendation is marked that lacks what the workload asks when it starts.
+pub const START_UNSEEN: &str =
+    "INCOMPLETE: it ran already when the audit began; what it needs to start may be missing";
+
+/// What is configured in one place: a compose service, a container, a container of a Kubernetes pod, the command
+/// or a process. Its replicas are one, and get what any of them needs; so do containers that pods of different kinds
+/// call the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// What it is.
+    pub kind: Kind,
+    /// What it is configured under.
+    pub name: String,
+    /// What was audited for it.
+    pub members: Vec<String>,
+    /// The images of its containers, as far as they are known.
+    pub images: BTreeSet<String>,
+    /// Each capability that is to be granted.
+    pub needs: BTreeMap<Capability, Need>,
+    /// Each capability that was asked for and is not to be granted.
+    pub declined: BTreeMap<Capability, Declined>,
+    /// `no_new_privs` changes nothing for any member.
+    pub no_new_privileges_is_safe: bool,
+    /// No member was audited from its start.
+    pub start_unseen: bool,
+    /// What one run cannot tell, each a sentence.
+    pub notes: BTreeSet<String>,
+    /// A member was started by the initial user namespace's root.
+    pub starts_as_root: bool,
+}
+
+/// Why a capability is to be granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// How sure that is, by the surest member.
+    pub evidence: Evidence,
+    /// That member's reason.
+    pub reason: String,
+    /// Where it was asked for, by all members.
+    pub seen_in: Vec<Place>,
+    /// How to get rid of it; empty where no way is known.
+    pub need_less: String,
+}
+
+/// Why a capability is not to be granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declined {
+    /// What it is instead of needed.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: String,
+}
+
+/// The workloads of a report: commands, containers, processes, each by name.
+pub fn workloads(report: &Report) -> Vec<Workload> {
+    let mut workloads: BTreeMap<(Kind, String), Workload> = BTreeMap::new();
+    for subject in &report.subjects {
+        let name = name_of(subject);
+        workloads
+            .entry((subject.kind, name.to_owned()))
+            .or_insert_with(|| Workload::new(subject.kind, name))
+            .take(subject);
+    }
+    workloads.into_values().collect()
+}
+
+/// Those that are worth a word: a command that only started others, and needs nothing itself, is not.
+pub fn of_interest(report: &Report) -> Vec<Workload> {
+    let mut workloads = workloads(report);
+    let are_several = workloads.len() > 1;
+    workloads.retain(|workload| {
+        workload.kind != Kind::Command || !workload.needs.is_empty() || !are_several
+    });
+    workloads
+}
+
+/// Those that an engine configures.
+pub fn containers(report: &Report) -> Vec<Workload> {
+    let mut workloads = workloads(report);
+    workloads.retain(|workload| workload.kind == Kind::Container);
+    workloads
+}
+
+/// What a subject is configured under: the compose service or the container of a Kubernetes pod that it is a
+/// replica of, else its own name.
+pub fn name_of(subject: &SubjectReport) -> &str {
+    if !subject.compose_service.is_empty() {
+        return &subject.compose_service;
+    }
+    if !subject.pod_container.is_empty() {
+        return &subject.pod_container;
+    }
+    &subject.name
+}
+
+/// What a reader of the recommendation has to know of the record it rests on, each a sentence in one safe line.
+pub fn caveats(report: &Report) -> Vec<String> {
+    let session = &report.session;
+    let mut caveats = Vec::new();
+    if session.lost_events > 0 {
+        caveats.push(format!(
+            "the record is incomplete ({} things were not seen): a needed capability may be missing",
+            session.lost_events
+        ));
+    }
+    if let Some(status) = session.exit_status.filter(|status| *status != 0) {
+        caveats.push(format!(
+            "the audited command failed with status {status}: what it would have needed later was not seen"
+        ));
+    }
+    caveats.extend(session.notes.iter().map(|note| sanitize(note)));
+    caveats
+}
+
+impl Workload {
+    fn new(kind: Kind, name: &str) -> Self {
+        Self {
+            kind,
+            name: name.to_owned(),
+            members: Vec::new(),
+            images: BTreeSet::new(),
+            needs: BTreeMap::new(),
+            declined: BTreeMap::new(),
+            no_new_privileges_is_safe: true,
+            start_unseen: true,
+            notes: BTreeSet::new(),
+            starts_as_root: false,
+        }
+    }
+
+    /// Adds what one member needs.
+    fn take(&mut self, subject: &SubjectReport) {
+        self.members.push(subject.name.clone());
+        if !subject.image.is_empty() {
+            self.images.insert(subject.image.clone());
+        }
+        self.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
+        self.start_unseen &= !subject.seen_from_start;
+        self.notes.extend(subject.notes.iter().cloned());
+        self.starts_as_root |= subject.uid == 0;
+        // Names of a report come from a file and may be anything: what is no capability is no member.
+        let recommended: CapSet = subject
+            .cap_add
+            .iter()
+            .filter_map(|name| name.parse::<Capability>().ok())
+            .collect();
+        for capability in recommended {
+            self.needs.entry(capability).or_insert_with(Need::unseen);
+            self.declined.remove(&capability);
+        }
+        for finding in &subject.capabilities {
+            let Ok(capability) = finding.name.parse() else {
+                continue;
+            };
+            if recommended.contains(capability) {
+                if let Some(need) = self.needs.get_mut(&capability) {
+                    need.take(finding);
+                }
+            } else if !self.needs.contains_key(&capability) {
+                self.declined.entry(capability).or_insert_with(|| Declined {
+                    verdict: finding.verdict,
+                    reason: finding.reason.clone(),
+                });
+            }
+        }
+    }
+
+    /// What is to be granted.
+    pub fn cap_add(&self) -> CapSet {
+        self.needs.keys().copied().collect()
+    }
+
+    /// What of it no member surely needs.
+    pub fn possible(&self) -> CapSet {
+        self.needs
+            .iter()
+            .filter(|(_, need)| need.evidence == Evidence::Possible)
+            .map(|(capability, _)| *capability)
+            .collect()
+    }
+
+    /// Its name, the images and the members, safe in a comment: in one line, and quoted as for a shell, because
+    /// not every shell knows comments in what is pasted.
+    pub fn title(&self) -> String {
+        let mut title = quoted(&self.name);
+        if !self.images.is_empty() {
+            let images: Vec<String> = self.images.iter().map(|image| quoted(image)).collect();
+            title.push_str(&format!(", image {}", images.join(" ")));
+        }
+        if self.members != [self.name.as_str()] {
+            let members: Vec<String> = self.members.iter().map(|member| quoted(member)).collect();
+            title.push_str(&format!(", audited: {}", members.join(" ")));
+        }
+        title
+    }
+}
+
+impl Need {
+    /// Of a capability that is recommended without a word.
+    fn unseen() -> Self {
+        Self {
+            evidence: Evidence::Possible,
+            reason: String::new(),
+            seen_in: Vec::new(),
+            need_less: String::new(),
+        }
+    }
+
+    fn take(&mut self, finding: &CapabilityReport) {
+        if finding.evidence > self.evidence || self.reason.is_empty() {
+            self.evidence = self.evidence.max(finding.evidence);
+            self.reason.clone_from(&finding.reason);
+        }
+        if self.need_less.is_empty() {
+            self.need_less.clone_from(&finding.need_less);
+        }
+        for place in &finding.seen_in {
+            if !self.seen_in.contains(place) {
+                self.seen_in.push(place.clone());
+            }
+        }
+    }
+}
+
+/// One word of a shell, in one safe line.
+pub fn quoted(text: &str) -> String {
+    let safe = sanitize(text);
+    // Only a NUL cannot be quoted, and what is sanitized has none.
+    shlex::try_quote(&safe).map_or_else(|_| "?".to_owned(), std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::sample::{command, container, report};
+
+    #[test]
+    fn replicas_get_what_any_of_them_needs() {
+        let web = workloads(&report(vec![
+            container("shop-web-1", "web", &[("CHOWN", Evidence::Possible)]),
+            container(
+                "shop-web-2",
+                "web",
+                &[
+                    ("SETUID", Evidence::Possible),
+                    ("CHOWN", Evidence::Decisive),
+                ],
+            ),
+        ]));
+        assert_eq!(web.len(), 1);
+        assert_eq!(web[0].cap_add().to_string(), "CAP_CHOWN,CAP_SETUID");
+        assert_eq!(web[0].possible().to_string(), "CAP_SETUID");
+        assert_eq!(
+            web[0].title(),
+            "web, image nginx:1, audited: shop-web-1 shop-web-2"
+        );
+    }
+
+    #[test]
+    fn what_one_replica_needs_is_declined_for_none() {
+        let mut other = container("shop-web-1", "web", &[("KILL", Evidence::Decisive)]);
+        other.cap_add.clear();
+        let needing = container("shop-web-2", "web", &[("KILL", Evidence::Decisive)]);
+        for order in [
+            vec![other.clone(), needing.clone()],
+            vec![needing, other.clone()],
+        ] {
+            let workloads = workloads(&report(order));
+            assert_eq!(workloads[0].cap_add().to_string(), "CAP_KILL");
+            assert!(workloads[0].declined.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_recommended_without_a_word_is_granted_all_the_same() {
+        let mut subject = container("a", "", &[("KILL", Evidence::Decisive)]);
+        subject.capabilities.clear();
+        let workloads = workloads(&report(vec![subject]));
+        assert_eq!(workloads[0].possible().to_string(), "CAP_KILL");
+    }
+
+    #[test]
+    fn a_command_and_a_container_of_the_same_name_are_two() {
+        let mut command = container("web", "", &[("KILL", Evidence::Decisive)]);
+        command.kind = Kind::Command;
+        assert_eq!(
+            workloads(&report(vec![command, container("web", "", &[])])).len(),
+            2
+        );
+    }
+
+    #[test]
+    fn a_command_that_only_starts_containers_is_of_no_interest() {
+        let names = |subjects| -> Vec<String> {
+            let workloads = of_interest(&report(subjects));
+            workloads.into_iter().map(|one| one.name).collect()
+        };
+        let docker = command("docker", &[]);
+        let make = command("make", &[("KILL", Evidence::Possible)]);
+        let web = || container("web", "", &[]);
+        assert_eq!(names(vec![docker.clone(), web()]), ["web"]);
+        assert_eq!(names(vec![make, web()]), ["make", "web"]);
+        assert_eq!(names(vec![docker]), ["docker"]);
+    }
+
+    #[test]
+    fn a_pod_s_container_is_called_as_in_its_manifest() {
+        let mut subject = container("nginx-shop-web-5d4f8c-abcde", "", &[]);
+        subject.pod_container = "nginx".to_owned();
+        assert_eq!(workloads(&report(vec![subject]))[0].name, "nginx");
+    }
+
+    #[test]
+    fn a_start_that_one_replica_showed_was_seen() {
+        let seen = container("shop-web-1", "web", &[]);
+        let mut unseen = container("shop-web-2", "web", &[]);
+        unseen.seen_from_start = false;
+        assert!(workloads(&report(vec![unseen.clone()]))[0].start_unseen);
+        assert!(!workloads(&report(vec![unseen, seen]))[0].start_unseen);
+    }
+
+    #[test]
+    fn a_title_is_one_line_that_no_shell_expands() {
+        let mut subject = container("$(id)\n`id`", "", &[]);
+        subject.image = "a;b".to_owned();
+        let workloads = workloads(&report(vec![subject]));
+        assert_eq!(
+            workloads[0].title(),
+            r#"'$(id)'"\\u{a}"'`id`', image 'a;b'"#
+        );
+    }
+
+    #[test]
+    fn what_was_not_seen_is_told() {
+        let mut report = report(vec![]);
+        report.session.lost_events = 3;
+        report.session.exit_status = Some(1);
+        report.session.notes.push("a\nb".to_owned());
+        let caveats = caveats(&report);
+        assert_eq!(caveats.len(), 3);
+        assert!(caveats[0].contains("3 things"));
+        assert!(caveats[1].contains("status 1"));
+        assert_eq!(caveats[2], "a\\u{a}b");
+    }
+}

@@ -1,0 +1,289 @@
+//! What an audit tells people and programs: the report of contract `capaudit.report/1`.
+
+mod text;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use text::{hint, text};
+
+use crate::{
+    advise::{self, Evidence, Verdict},
+    capability::CapSet,
+    ledger::{Hook, Kind, Ledger, Losses, Session, SubjectRecord},
+};
+
+/// Names the format of a report.
+pub const SCHEMA: &str = "capaudit.report/1";
+
+/// The report of one or more sessions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// `capaudit.report/1`
+    pub schema: String,
+    /// How the record was made.
+    pub session: SessionReport,
+    /// What was audited: the command first, then containers in the order in which they started.
+    pub subjects: Vec<SubjectReport>,
+}
+
+/// How the record was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionReport {
+    /// When the audit began (RFC 3339, UTC).
+    pub started: String,
+    /// Its length in seconds.
+    pub duration_s: Seconds,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// How checks were seen.
+    pub hook: Hook,
+    /// The audited command; empty if none was run.
+    pub command: Vec<String>,
+    /// Its exit status, 128 + signal if a signal ended it; null if none was run.
+    pub exit_status: Option<i32>,
+    /// Records that were lost, of any kind; 0 in a complete record.
+    pub lost_events: u64,
+    /// Which, and how many of each.
+    pub losses: Losses,
+    /// Whether nothing is missing. If false, capabilities may be missing from the recommendation too.
+    pub complete: bool,
+    /// What else there is to know about the record.
+    pub notes: Vec<String>,
+}
+
+/// A duration in seconds, exact to the millisecond.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(u64);
+
+impl Seconds {
+    /// From milliseconds.
+    pub fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+}
+
+impl std::fmt::Display for Seconds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0 as f64 / 1000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        // Saturates: nothing that a report holds is near the limits.
+        Ok(Self((seconds * 1000.0).round() as u64))
+    }
+}
+
+impl JsonSchema for Seconds {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Seconds".into()
+    }
+
+    fn json_schema(_generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "number", "minimum": 0 })
+    }
+}
+
+/// What one subject needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SubjectReport {
+    /// What it is.
+    pub kind: Kind,
+    /// What people call it.
+    pub name: String,
+    /// What its engine calls it; empty for a command.
+    pub id: String,
+    /// The image of a container; empty if unknown.
+    pub image: String,
+    /// Compose project of a container; empty if there is none.
+    pub compose_project: String,
+    /// Compose service of a container; empty if there is none.
+    pub compose_service: String,
+    /// Namespace of its Kubernetes pod; empty if it is in none.
+    pub pod_namespace: String,
+    /// Its Kubernetes pod; empty if it is in none.
+    pub pod: String,
+    /// Its name in the pod; empty if it is in none.
+    pub pod_container: String,
+    /// Real user id at the start, in the initial user namespace.
+    pub uid: u32,
+    /// The recommendation: the least powerful set that meets every need, in the kernel's order.
+    pub cap_add: Vec<String>,
+    /// The bounding set it was started with.
+    pub granted: Vec<String>,
+    /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
+    pub seen_from_start: bool,
+    /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
+    pub no_new_privileges_is_safe: bool,
+    /// What one run cannot tell, each a sentence.
+    pub notes: Vec<String>,
+    /// One entry for each capability that was asked for or is needed, in the kernel's order.
+    pub capabilities: Vec<CapabilityReport>,
+}
+
+/// What there is to say of one capability.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CapabilityReport {
+    /// Its name without `CAP_`.
+    pub name: String,
+    /// What it turned out to be.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub evidence: Evidence,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Sets that would serve instead.
+    pub alternatives: Vec<Vec<String>>,
+    /// How often it was asked for.
+    pub checks: Checks,
+    /// Where, the first of them.
+    pub seen_in: Vec<Place>,
+    /// How to get rid of the need; empty where no way is known.
+    pub need_less: String,
+}
+
+/// How often a capability was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Checks {
+    /// In all.
+    pub total: u64,
+    /// With the answer yes.
+    pub granted: u64,
+    /// With the answer no.
+    pub denied: u64,
+}
+
+/// Where a capability was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Place {
+    /// Path of the executable as it was given to execve.
+    pub exe: String,
+    /// Command name of the thread.
+    pub comm: String,
+    /// System call; empty outside one.
+    pub syscall: String,
+    /// What the call acted upon; empty if unknown.
+    pub object: String,
+    /// The kernel function that asked; empty if unknown.
+    pub caller: String,
+}
+
+impl Report {
+    /// Judges a ledger.
+    pub fn of(ledger: &Ledger) -> Self {
+        let session = &ledger.session;
+        Self {
+            schema: SCHEMA.to_owned(),
+            session: SessionReport {
+                started: session.started.clone(),
+                duration_s: Seconds::from_millis(session.duration_ms),
+                kernel: session.kernel.clone(),
+                hook: session.hook,
+                command: session.command.clone(),
+                exit_status: session.exit_status,
+                lost_events: session
+                    .unattributed
+                    .iter()
+                    .map(|(_, count)| *count)
+                    .fold(session.losses.total(), u64::saturating_add),
+                losses: session.losses.clone(),
+                complete: ledger.is_complete(),
+                notes: unattributed(session)
+                    .into_iter()
+                    .chain(session.notes.iter().cloned())
+                    .collect(),
+            },
+            subjects: ledger
+                .subjects
+                .iter()
+                .map(|subject| SubjectReport::of(ledger, subject))
+                .collect(),
+        }
+    }
+}
+
+/// What was asked for by nobody knows whom: counted all the same, and any of the subjects may need it.
+fn unattributed(session: &Session) -> Option<String> {
+    let each: Vec<String> = session
+        .unattributed
+        .iter()
+        .map(|(capability, count)| format!("{capability} ({count}×)"))
+        .collect();
+    (!each.is_empty()).then(|| {
+        format!(
+            "asked for by processes that it could not be recorded who they are: {}",
+            each.join(", ")
+        )
+    })
+}
+
+impl SubjectReport {
+    fn of(ledger: &Ledger, subject: &SubjectRecord) -> Self {
+        let advice = advise::advise(ledger, subject);
+        let pod = subject.pod.clone().unwrap_or_default();
+        Self {
+            kind: subject.kind,
+            name: subject.name.clone(),
+            id: subject.id.clone(),
+            image: subject.image.clone(),
+            compose_project: subject.compose_project.clone().unwrap_or_default(),
+            compose_service: subject.compose_service.clone().unwrap_or_default(),
+            pod_namespace: pod.namespace,
+            pod: pod.name,
+            pod_container: pod.container,
+            uid: subject.uid,
+            cap_add: names(advice.recommended),
+            granted: names(subject.granted),
+            seen_from_start: subject.seen_from_start,
+            no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
+            notes: advice.notes,
+            capabilities: advice
+                .findings
+                .into_iter()
+                .map(CapabilityReport::of)
+                .collect(),
+        }
+    }
+}
+
+impl CapabilityReport {
+    fn of(finding: advise::Finding) -> Self {
+        Self {
+            name: finding.capability.name().to_owned(),
+            verdict: finding.verdict,
+            evidence: finding.evidence,
+            reason: finding.reason,
+            alternatives: finding.alternatives.into_iter().map(names).collect(),
+            checks: Checks {
+                total: finding.granted.saturating_add(finding.denied),
+                granted: finding.granted,
+                denied: finding.denied,
+            },
+            seen_in: finding
+                .seen_in
+                .into_iter()
+                .map(|place| Place {
+                    exe: place.exe,
+                    comm: place.comm,
+                    syscall: place.syscall,
+                    object: place.object,
+                    caller: place.caller,
+                })
+                .collect(),
+            need_less: finding.need_less.unwrap_or_default(),
+        }
+    }
+}
+
+fn names(set: CapSet) -> Vec<String> {
+    set.names().map(str::to_owned).collect()
+}

@@ -1,0 +1,234 @@
+//! The report for people.
+
+use super::{CapabilityReport, Report, SubjectReport};
+use crate::text::{Style, paragraph, sanitize};
+use crate::{
+    advise::{Evidence, Verdict},
+    capability::Capability,
+    ledger::Kind,
+};
+
+/// Places that are shown for a capability.
+const SHOWN_PLACES: usize = 3;
+
+/// Writes the report out; `all` shows also what made no difference.
+pub fn text(report: &Report, style: Style, all: bool) -> String {
+    let mut out = String::new();
+    heading(&mut out, report, style);
+    for subject in &report.subjects {
+        if all || is_of_interest(report, subject) {
+            out.push('\n');
+            subject_text(&mut out, subject, style, all);
+        }
+    }
+    out
+}
+
+/// Where to read on, a line for a person who has just run an audit: about the most powerful capability that is needed.
+/// Empty if none is.
+pub fn hint(report: &Report, style: Style) -> String {
+    let needed = report
+        .subjects
+        .iter()
+        .flat_map(|subject| &subject.cap_add)
+        .filter_map(|name| name.parse::<Capability>().ok())
+        .max_by_key(|capability| capability.power());
+    needed.map_or(String::new(), |capability| {
+        let words = format!(
+            "`capaudit explain {}` tells what a capability allows and how to do without",
+            capability.name()
+        );
+        format!("\n{}\n", style.faint(&words))
+    })
+}
+
+/// A command that only started containers and asked for nothing itself need not be told about.
+fn is_of_interest(report: &Report, subject: &SubjectReport) -> bool {
+    subject.kind != Kind::Command || !subject.cap_add.is_empty() || report.subjects.len() == 1
+}
+
+fn heading(out: &mut String, report: &Report, style: Style) {
+    let session = &report.session;
+    let status = match session.exit_status {
+        None => String::new(),
+        Some(0) => ", the command succeeded".to_owned(),
+        Some(status) => format!(", the command failed with status {status}"),
+    };
+    line(
+        out,
+        &style.bold(&format!(
+            "capaudit: {} s, kernel {}, hook {}{status}",
+            session.duration_s,
+            sanitize(&session.kernel),
+            session.hook
+        )),
+    );
+    if session.lost_events > 0 {
+        line(
+            out,
+            &style.alarm(&format!(
+                "INCOMPLETE: {} things were not seen ({}), so a needed capability may be missing below. Run again with {}.",
+                session.lost_events,
+                session.losses,
+                session.losses.remedy()
+            )),
+        );
+    }
+    if session.exit_status.is_some_and(|status| status != 0) {
+        line(
+            out,
+            &style.warning("The command failed: what it would have needed later was not seen."),
+        );
+    }
+    for note in &session.notes {
+        paragraph(
+            out,
+            &style.warning("Note: "),
+            "      ",
+            &sanitize(note),
+            style,
+        );
+    }
+}
+
+fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bool) {
+    let kind = match subject.kind {
+        Kind::Command => "command",
+        Kind::Container => "container",
+        Kind::Process => "process",
+    };
+    let mut title = format!("{kind} {}", sanitize(&subject.name));
+    if !subject.image.is_empty() {
+        title.push_str(&format!(" ({})", sanitize(&subject.image)));
+    }
+    line(out, &style.bold(&title));
+    let of = |verdict: Verdict| {
+        subject
+            .capabilities
+            .iter()
+            .filter(move |capability| capability.verdict == verdict)
+    };
+    if !subject.seen_from_start {
+        paragraph(
+            out,
+            &style.alarm("  INCOMPLETE: "),
+            "    ",
+            "it ran already when the audit began, so what it asks when it starts was not seen. Start it under `capaudit run`, or start it again while it is audited.",
+            style,
+        );
+    }
+    if subject.cap_add.is_empty() {
+        line(
+            out,
+            &format!("  needs {}", style.good("no capability at all")),
+        );
+    } else {
+        line(
+            out,
+            &format!("  needs {}", style.good(&subject.cap_add.join(" "))),
+        );
+    }
+    for capability in of(Verdict::Needed) {
+        needed(out, capability, style);
+    }
+    for note in &subject.notes {
+        line(out, "");
+        paragraph(out, "  Note: ", "    ", &sanitize(note), style);
+    }
+    let others: Vec<&CapabilityReport> = subject
+        .capabilities
+        .iter()
+        .filter(|capability| capability.verdict != Verdict::Needed)
+        .filter(|capability| all || !is_background(capability))
+        .collect();
+    if !others.is_empty() {
+        out.push('\n');
+        line(out, "  asked for, but not needed:");
+        for capability in others {
+            let name = format!("{:<18}", capability.name);
+            paragraph(
+                out,
+                &format!("    {}", style.faint(&name)),
+                "                      ",
+                &format!("{} ({})", sanitize(&capability.reason), counts(capability)),
+                style,
+            );
+        }
+    }
+}
+
+/// SYS_ADMIN is asked of every program's every mapping: not worth a line.
+fn is_background(capability: &CapabilityReport) -> bool {
+    capability.verdict == Verdict::Noise
+        && capability.name == "SYS_ADMIN"
+        && capability.reason.contains("memory mapping")
+}
+
+fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
+    let mark = match capability.evidence {
+        Evidence::Possible => style.warning(" (possibly)"),
+        Evidence::Decisive => String::new(),
+        Evidence::Proven => style.good(" (proven)"),
+    };
+    out.push('\n');
+    paragraph(
+        out,
+        &format!("  {}{mark}: ", style.bold(&capability.name)),
+        "    ",
+        &format!("{} ({})", sanitize(&capability.reason), counts(capability)),
+        style,
+    );
+    for place in capability.seen_in.iter().take(SHOWN_PLACES) {
+        let who = if place.exe.is_empty() {
+            &place.comm
+        } else {
+            &place.exe
+        };
+        let mut seen = format!("{}: {}", sanitize(who), sanitize(&place.syscall));
+        if !place.object.is_empty() {
+            seen.push_str(&format!(" {}", sanitize(&place.object)));
+        }
+        if !place.caller.is_empty() {
+            seen.push_str(&format!(", asked by {}", sanitize(&place.caller)));
+        }
+        paragraph(out, "    - ", "      ", &seen, style);
+    }
+    if !capability.alternatives.is_empty() {
+        let sets: Vec<String> = capability
+            .alternatives
+            .iter()
+            .map(|set| set.join(" "))
+            .collect();
+        paragraph(
+            out,
+            "    would do as well: ",
+            "      ",
+            &sets.join(" or "),
+            style,
+        );
+    }
+    if !capability.need_less.is_empty() {
+        paragraph(
+            out,
+            &style.good("    to need less: "),
+            "      ",
+            &sanitize(&capability.need_less),
+            style,
+        );
+    }
+}
+
+fn counts(capability: &CapabilityReport) -> String {
+    let checks = capability.checks;
+    match (checks.granted, checks.denied) {
+        (0, 0) => "never asked".to_owned(),
+        (granted, 0) => format!("asked {granted}×"),
+        (0, denied) => format!("refused {denied}×"),
+        (granted, denied) => format!("granted {granted}×, refused {denied}×"),
+    }
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}

@@ -1,0 +1,484 @@
+//! What is granted beside what was used: a pure function of both.
+//!
+//! [`crate::manifest`] tells what is granted, a [`Report`] what was used.
+
+mod allowed;
+mod junit;
+mod own;
+mod rule;
+mod sarif;
+#[cfg(test)]
+mod tests;
+mod text;
+mod used;
+
+use capaudit_core::{capability::CapSet, ledger::Kind, report::Report};
+
+use crate::{
+    manifest::{Platform, Workload},
+    yaml::Place,
+};
+
+pub use junit::junit;
+pub use own::own_grants;
+pub use rule::{Level, Rule};
+pub use sarif::sarif;
+pub use text::text;
+pub use used::{Used, used};
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was looked at.
+    pub subjects: Vec<Subject>,
+    /// What was found, in the files' order.
+    pub findings: Vec<Finding>,
+}
+
+/// A workload that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// What people call it.
+    pub title: String,
+    /// Where it is.
+    pub place: Option<Place>,
+    /// A session saw it.
+    pub audited: bool,
+}
+
+/// One thing that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which rule.
+    pub rule: Rule,
+    /// How bad it is.
+    pub level: Level,
+    /// Number of the workload in [`Outcome::subjects`]; `None` if it is about the record.
+    pub subject: Option<usize>,
+    /// Where; `None` outside files.
+    pub place: Option<Place>,
+    /// Which capabilities it is about.
+    pub capabilities: CapSet,
+    /// What, in one sentence.
+    pub message: String,
+    /// How to mend it.
+    pub mend: String,
+}
+
+/// Why nothing can be said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "none of what is checked was audited: the sessions know {known}, and what is checked has {checked}"
+)]
+pub struct NothingInCommon {
+    known: String,
+    checked: String,
+}
+
+impl Outcome {
+    /// Whether there is a finding of this level or a worse one.
+    pub fn reaches(&self, level: Level) -> bool {
+        self.findings.iter().any(|finding| finding.level >= level)
+    }
+}
+
+/// Compares what is granted with what a report says was used.
+///
+/// # Errors
+///
+/// No workload was audited: an empty list of findings would be taken for a good one.
+pub fn check(workloads: &[Workload], report: &Report) -> Result<Outcome, NothingInCommon> {
+    let used = used(report);
+    let sure = report.session.lost_events == 0 && report.session.exit_status.unwrap_or(0) == 0;
+    let mut findings = about_record(report);
+    let mut subjects = Vec::new();
+    for (number, workload) in workloads.iter().enumerate() {
+        let match_ = used_by(workload, &used);
+        subjects.push(Subject {
+            title: workload.title.clone(),
+            place: workload.place.clone(),
+            audited: match_.is_some(),
+        });
+        let about = About {
+            workload,
+            number,
+            sure: sure && match_.as_ref().is_none_or(|used| !used.start_unseen),
+        };
+        match match_ {
+            Some(used) => about.judge(&used, &mut findings),
+            None => findings.push(about.finding(
+                Rule::NotAudited,
+                workload.place.clone(),
+                CapSet::EMPTY,
+                format!("{} was in no session", workload.title),
+                "audit a test that starts it".to_owned(),
+            )),
+        }
+        about.judge_allowances(&mut findings);
+    }
+    if !workloads.is_empty() && subjects.iter().all(|subject| !subject.audited) {
+        let list = |names: Vec<&str>| match names.is_empty() {
+            true => "nothing".to_owned(),
+            false => names.join(", "),
+        };
+        return Err(NothingInCommon {
+            known: list(used.iter().map(|used| used.name.as_str()).collect()),
+            checked: list(
+                workloads
+                    .iter()
+                    .map(|workload| workload.title.as_str())
+                    .collect(),
+            ),
+        });
+    }
+    findings.sort_by(|one, other| {
+        (one.place.is_some(), &one.place, one.subject).cmp(&(
+            other.place.is_some(),
+            &other.place,
+            other.subject,
+        ))
+    });
+    Ok(Outcome { subjects, findings })
+}
+
+/// What limits everything else that is said.
+fn about_record(report: &Report) -> Vec<Finding> {
+    let session = &report.session;
+    let finding = |message: String, mend: &str| Finding {
+        rule: Rule::IncompleteRecord,
+        level: Rule::IncompleteRecord.level(),
+        subject: None,
+        place: None,
+        capabilities: CapSet::EMPTY,
+        message,
+        mend: mend.to_owned(),
+    };
+    let mut findings = Vec::new();
+    if session.lost_events > 0 {
+        findings.push(finding(
+            format!(
+                "the record is incomplete ({} things were not seen): what seems not to be used may be",
+                session.lost_events
+            ),
+            &format!("audit again with {}", session.losses.remedy()),
+        ));
+    }
+    if let Some(status) = session.exit_status.filter(|status| *status != 0) {
+        findings.push(finding(
+            format!(
+                "the audited command failed with status {status}: what it would have used later was not seen"
+            ),
+            "mend the test, and audit it again",
+        ));
+    }
+    findings.extend(session.notes.iter().map(|note| Finding {
+        level: Level::Note,
+        ..finding(note.clone(), "audit again, if it could matter here")
+    }));
+    findings
+}
+
+/// What the sessions saw of a workload, all of its replicas together.
+fn used_by(workload: &Workload, used: &[Used]) -> Option<Used> {
+    let containers = || used.iter().filter(|used| used.kind == Kind::Container);
+    let by_name = |used: &&Used| used.name == workload.name;
+    let matching: Vec<&Used> = match workload.platform {
+        Platform::Compose => containers().filter(by_name).collect(),
+        // A test may have started the image under another name.
+        Platform::Kubernetes => {
+            let named: Vec<&Used> = containers().filter(by_name).collect();
+            if named.is_empty() {
+                containers()
+                    .filter(|used| {
+                        !workload.image.is_empty() && used.images.contains(&workload.image)
+                    })
+                    .collect()
+            } else {
+                named
+            }
+        }
+        Platform::Systemd => {
+            let named: Vec<&Used> = used.iter().filter(by_name).collect();
+            let others = used.iter().filter(|used| used.kind != Kind::Container);
+            if named.is_empty() {
+                others.collect()
+            } else {
+                named
+            }
+        }
+        Platform::Start => used.iter().filter(by_name).collect(),
+        // Whatever was audited; a command that started containers only started them.
+        Platform::Set => match containers().count() {
+            0 => used.iter().collect(),
+            _ => containers().collect(),
+        },
+    };
+    matching.into_iter().cloned().reduce(Used::united)
+}
+
+/// A workload under judgement.
+struct About<'a> {
+    workload: &'a Workload,
+    number: usize,
+    /// The record is complete, and the tests went well.
+    sure: bool,
+}
+
+impl About<'_> {
+    fn finding(
+        &self,
+        rule: Rule,
+        place: Option<Place>,
+        capabilities: CapSet,
+        message: String,
+        mend: String,
+    ) -> Finding {
+        let level = match rule.level() {
+            Level::Error if !self.sure && rule.rests_on_absence() => Level::Warning,
+            level => level,
+        };
+        Finding {
+            rule,
+            level,
+            subject: Some(self.number),
+            place,
+            capabilities,
+            message,
+            mend,
+        }
+    }
+
+    /// Names as the platform writes them.
+    fn names(&self, set: CapSet) -> String {
+        let names: Vec<&str> = match self.workload.platform {
+            Platform::Systemd => set.iter().map(|capability| capability.cap_name()).collect(),
+            _ => set.names().collect(),
+        };
+        if names.is_empty() {
+            "none".to_owned()
+        } else {
+            names.join(" ")
+        }
+    }
+
+    fn judge(&self, used: &Used, findings: &mut Vec<Finding>) {
+        let workload = self.workload;
+        let title = &workload.title;
+        let uncertain = if self.sure { "" } else { " as far as was seen" };
+        let allowed = allowed::set(&workload.allowed);
+        let everything_allowed = CapSet::known().is_subset(allowed);
+        let mut push = |finding| findings.push(finding);
+        if used.start_unseen {
+            push(self.finding(
+                Rule::IncompleteRecord,
+                workload.place.clone(),
+                CapSet::EMPTY,
+                format!(
+                    "{title} ran already when the audit began: what it used to start was not seen"
+                ),
+                "audit it from its start, with `capaudit run`".to_owned(),
+            ));
+        }
+        for (place, word) in &workload.unclear {
+            push(self.finding(
+                Rule::NotUnderstood,
+                Some(place.clone()),
+                CapSet::EMPTY,
+                format!("{title}: {word}"),
+                "write capabilities by name".to_owned(),
+            ));
+        }
+        if let Some(place) = workload.privileged.as_ref().filter(|_| !everything_allowed) {
+            push(self.finding(
+                Rule::Privileged,
+                Some(place.clone()),
+                CapSet::known() - used.needed,
+                format!(
+                    "{title} is privileged, so has every capability, all devices and no seccomp filter; it used {}{uncertain}",
+                    self.names(used.needed)
+                ),
+                self.mend_everything(used),
+            ));
+        } else if let Some(place) = workload.adds_all.as_ref().filter(|_| !everything_allowed) {
+            push(self.finding(
+                Rule::AddsAll,
+                Some(place.clone()),
+                workload.granted - used.needed,
+                format!(
+                    "{title} is granted ALL capabilities; it used {}{uncertain}",
+                    self.names(used.needed)
+                ),
+                self.mend_everything(used),
+            ));
+        }
+        let mut named = CapSet::EMPTY;
+        for grant in &workload.named {
+            named |= grant.capabilities;
+            let excess = (grant.capabilities & workload.granted) - used.needed - allowed;
+            if !excess.is_empty() {
+                push(self.finding(
+                    Rule::OverGranted,
+                    grant.place.clone().or_else(|| workload.place.clone()),
+                    excess,
+                    format!(
+                        "{title} is granted {}, which it did not use{uncertain}",
+                        self.names(excess)
+                    ),
+                    self.mend_grant(excess),
+                ));
+            }
+        }
+        let everything = workload.privileged.is_some() || workload.adds_all.is_some();
+        let unasked = workload.granted - named - used.needed - allowed;
+        if !everything && !unasked.is_empty() {
+            let (rule, what) = if workload.drops_all {
+                (Rule::OverGranted, "is left")
+            } else {
+                (Rule::NoDrop, "has by default")
+            };
+            push(self.finding(
+                rule,
+                workload.place.clone(),
+                unasked,
+                format!(
+                    "{title} {what} {}, which it did not use{uncertain}",
+                    self.names(unasked)
+                ),
+                self.mend_everything(used),
+            ));
+        }
+        let missing = used.needed - workload.held;
+        for capability in missing {
+            let set = CapSet::from(capability);
+            let reason = used.reasons.get(&capability);
+            let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
+            let bounded = workload.granted.contains(capability);
+            push(self.finding(
+                Rule::Missing,
+                workload.place.clone(),
+                set,
+                if bounded {
+                    format!(
+                        "{title} needs {}{reason}; it is in the bounding set, but the unit's user does not get it",
+                        self.names(set)
+                    )
+                } else {
+                    format!("{title} needs {}, which is not granted{reason}", self.names(set))
+                },
+                match workload.platform {
+                    Platform::Compose => format!("add {} to cap_add", self.names(set)),
+                    Platform::Kubernetes => {
+                        format!("add {} to securityContext.capabilities.add", self.names(set))
+                    }
+                    Platform::Systemd if bounded => {
+                        format!("AmbientCapabilities={}, unless the program has it as a file capability", self.names(set))
+                    }
+                    Platform::Systemd => format!("add {} to CapabilityBoundingSet=", self.names(set)),
+                    Platform::Set | Platform::Start => format!("grant {}", self.names(set)),
+                },
+            ));
+        }
+        if workload.no_new_privileges == Some(false)
+            && used.no_new_privileges_is_safe
+            && workload.privileged.is_none()
+        {
+            push(
+                self.finding(
+                    Rule::NewPrivileges,
+                    workload.place.clone(),
+                    CapSet::EMPTY,
+                    format!("{title} may gain privileges by setuid programs, and ran none"),
+                    match workload.platform {
+                        Platform::Compose => "add no-new-privileges:true to security_opt",
+                        Platform::Kubernetes => {
+                            "set securityContext.allowPrivilegeEscalation: false"
+                        }
+                        Platform::Systemd => "NoNewPrivileges=yes",
+                        Platform::Set | Platform::Start => "set no_new_privs",
+                    }
+                    .to_owned(),
+                ),
+            );
+        }
+        for allowance in &workload.allowed {
+            let Ok(set) = allowance.capabilities else {
+                continue;
+            };
+            let excess = workload.granted - used.needed;
+            let idle = set - excess;
+            let is_all = CapSet::known().is_subset(set);
+            if (is_all && excess.is_empty()) || (!is_all && !idle.is_empty()) {
+                push(self.finding(
+                    Rule::AllowNotNeeded,
+                    Some(allowance.place.clone()),
+                    idle,
+                    format!(
+                        "{title}: {} need not be allowed: {}",
+                        self.names(idle),
+                        if idle.is_subset(used.needed) && idle.is_subset(workload.granted) {
+                            "it was used"
+                        } else {
+                            "it is not granted, or was used"
+                        }
+                    ),
+                    "remove the comment".to_owned(),
+                ));
+            }
+        }
+    }
+
+    /// What is wrong with the comments that vouch for capabilities.
+    fn judge_allowances(&self, findings: &mut Vec<Finding>) {
+        let title = &self.workload.title;
+        for allowance in &self.workload.allowed {
+            let message = match &allowance.capabilities {
+                Err(error) => format!("{title}: an allow comment that is not understood: {error}"),
+                Ok(set) if allowance.reason.is_empty() => {
+                    format!("{title}: {} is allowed without a reason", self.names(*set))
+                }
+                Ok(_) => continue,
+            };
+            findings.push(self.finding(
+                Rule::AllowWithoutReason,
+                Some(allowance.place.clone()),
+                CapSet::EMPTY,
+                message,
+                "write `capaudit:allow NAME reason`".to_owned(),
+            ));
+        }
+    }
+
+    fn mend_grant(&self, excess: CapSet) -> String {
+        let names = self.names(excess);
+        match self.workload.platform {
+            Platform::Compose => format!("remove {names} from cap_add"),
+            Platform::Kubernetes => format!("remove {names} from securityContext.capabilities.add"),
+            Platform::Systemd => format!("remove {names} from CapabilityBoundingSet="),
+            Platform::Set => format!("take {names} out of the set"),
+            Platform::Start => format!("start it without {names}"),
+        }
+    }
+
+    fn mend_everything(&self, used: &Used) -> String {
+        let names: Vec<&str> = used.needed.names().collect();
+        match self.workload.platform {
+            Platform::Compose => {
+                let add = format!("cap_drop: [ALL], cap_add: [{}]", names.join(", "));
+                format!("{add}; `capaudit export compose --patch` does it")
+            }
+            Platform::Kubernetes => format!(
+                "securityContext.capabilities: {{drop: [ALL], add: [{}]}}",
+                names.join(", ")
+            ),
+            Platform::Systemd => {
+                let set = if used.needed.is_empty() {
+                    String::new()
+                } else {
+                    self.names(used.needed)
+                };
+                format!("CapabilityBoundingSet={set}")
+            }
+            Platform::Set | Platform::Start => format!("grant {} only", self.names(used.needed)),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a report says was used, by what it is configured under.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    ledger::Kind,
+    recommend::workload::{Workload, workloads},
+    report::Report,
+};
+
+/// What all replicas of one thing used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// What it is.
+    pub kind: Kind,
+    /// What it is configured under.
+    pub name: String,
+    /// Images of its containers, as far as they are known.
+    pub images: BTreeSet<String>,
+    /// What it needs: the recommendation.
+    pub needed: CapSet,
+    /// Why, by capability.
+    pub reasons: BTreeMap<Capability, String>,
+    /// No setuid or file-capability program was run.
+    pub no_new_privileges_is_safe: bool,
+    /// No replica was audited from its start.
+    pub start_unseen: bool,
+}
+
+impl From<Workload> for Used {
+    fn from(workload: Workload) -> Self {
+        Self {
+            needed: workload.cap_add(),
+            kind: workload.kind,
+            name: workload.name,
+            images: workload.images,
+            reasons: workload
+                .needs
+                .into_iter()
+                .map(|(capability, need)| (capability, need.reason))
+                .collect(),
+            no_new_privileges_is_safe: workload.no_new_privileges_is_safe,
+            start_unseen: workload.start_unseen,
+        }
+    }
+}
+
+impl Used {
+    /// What both used.
+    #[must_use]
+    pub fn united(mut self, other: Self) -> Self {
+        self.needed |= other.needed;
+        for (capability, reason) in other.reasons {
+            self.reasons.entry(capability).or_insert(reason);
+        }
+        self.images.extend(other.images);
+        self.no_new_privileges_is_safe &= other.no_new_privileges_is_safe;
+        // One whose start was not seen may need more than the other shows.
+        self.start_unseen |= other.start_unseen;
+        self
+    }
+}
+
+/// What a report says was used.
+pub fn used(report: &Report) -> Vec<Used> {
+    workloads(report).into_iter().map(Used::from).collect()
+}

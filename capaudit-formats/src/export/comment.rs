@@ -1,0 +1,57 @@
+//! Comments of formats in which `#` begins one.
+
+use capaudit_core::{
+    recommend::workload::{START_UNSEEN, Workload, caveats},
+    report::Report,
+    text::sanitize,
+};
+
+/// Why `no_new_privs` is not set.
+pub const PRIVILEGED_EXECS: &str = "setuid or file-capability programs were run";
+
+/// What has to be known before anything that follows is used: a line for each, and an empty one behind them.
+pub fn warnings(report: &Report) -> String {
+    let mut text: String = caveats(report)
+        .iter()
+        .map(|caveat| format!("# Warning: {caveat}\n"))
+        .collect();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
+}
+
+/// What has to be known of a workload: its name, whether its start was seen, what one run cannot tell of it, and which
+/// capabilities it cannot be sure of, if they are not marked one by one.
+pub fn heading(workload: &Workload, possible: Possible) -> String {
+    let mut lines = vec![workload.title()];
+    if workload.start_unseen {
+        lines.push(START_UNSEEN.to_owned());
+    }
+    lines.extend(
+        workload
+            .notes
+            .iter()
+            .map(|note| format!("Note: {}", sanitize(note))),
+    );
+    let set = workload.possible();
+    if possible == Possible::Here && !set.is_empty() {
+        lines.push(format!(
+            "Possibly needed, capaudit verify settles it: {}",
+            set.names().collect::<Vec<_>>().join(" ")
+        ));
+    }
+    lines.iter().map(|line| format!("# {line}\n")).collect()
+}
+
+/// Where it is told what one run cannot be sure of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Possible {
+    /// In the heading.
+    Here,
+    /// At each member.
+    AtEach,
+}
+
+/// What stands for the containers of a report without any.
+pub const NO_CONTAINER: &str = "# No container was audited.\n";

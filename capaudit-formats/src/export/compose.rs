@@ -1,0 +1,63 @@
+//! A snippet for a compose file (the Compose Specification's services, long enough to merge or to include).
+
+use std::fmt::Write as _;
+
+use capaudit_core::{
+    recommend::workload::{POSSIBLY, START_UNSEEN, Workload, containers},
+    report::Report,
+    text::sanitize,
+};
+
+use super::yaml::scalar;
+
+/// Services with `cap_drop: [ALL]` and the recommended `cap_add`, one for each compose service or container
+/// of the report. Replicas of a service are one.
+pub fn snippet(report: &Report) -> String {
+    let services = containers(report);
+    if services.is_empty() {
+        return "services: {}\n".to_owned();
+    }
+    let mut text = "services:\n".to_owned();
+    for service in &services {
+        service_text(&mut text, service);
+    }
+    text
+}
+
+fn service_text(text: &mut String, service: &Workload) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "  {}:", scalar(&service.name));
+    let _ = writeln!(
+        text,
+        "    # audited: {}",
+        sanitize(&service.members.join(", "))
+    );
+    if service.start_unseen {
+        let _ = writeln!(text, "    # {START_UNSEEN}");
+    }
+    let _ = writeln!(text, "    cap_drop:\n      - ALL");
+    let (cap_add, possible) = (service.cap_add(), service.possible());
+    if !cap_add.is_empty() {
+        let _ = writeln!(text, "    cap_add:");
+        for capability in cap_add {
+            let mark = if possible.contains(capability) {
+                format!(" # {POSSIBLY}")
+            } else {
+                String::new()
+            };
+            // One that has no name yet is a number, which compose would not take for a name.
+            let _ = writeln!(text, "      - {}{mark}", scalar(capability.name()));
+        }
+    }
+    if service.no_new_privileges_is_safe {
+        let _ = writeln!(text, "    security_opt:\n      - no-new-privileges:true");
+    } else {
+        let _ = writeln!(
+            text,
+            "    # security_opt: [no-new-privileges:true] would take effect: setuid or file-capability programs were run"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The snippet as text. Whether `docker-compose config` takes it is for the integration tests.
+
+use capaudit_core::{
+    advise::Evidence,
+    recommend::sample::{container, report},
+};
+use proptest::prelude::*;
+
+use super::*;
+
+#[test]
+fn replicas_of_a_service_are_one() {
+    let report = report(vec![
+        container("shop-web-1", "web", &[("CHOWN", Evidence::Decisive)]),
+        container(
+            "shop-web-2",
+            "web",
+            &[
+                ("SETUID", Evidence::Possible),
+                ("CHOWN", Evidence::Possible),
+            ],
+        ),
+    ]);
+    assert_eq!(
+        snippet(&report),
+        "services:\n  web:\n    # audited: shop-web-1, shop-web-2\n    cap_drop:\n      - ALL\n    cap_add:\n      - CHOWN\n      - SETUID # possibly; `capaudit verify` settles it\n    security_opt:\n      - no-new-privileges:true\n"
+    );
+}
+
+#[test]
+fn a_container_without_needs_drops_everything() {
+    let report = report(vec![container("idle", "", &[])]);
+    assert!(!snippet(&report).contains("cap_add"));
+    assert!(snippet(&report).contains("cap_drop:\n      - ALL\n"));
+}
+
+proptest! {
+    #[test]
+    fn hostile_names_stay_within_their_line(name in any::<String>()) {
+        let plain = snippet(&report(vec![container("x", "x", &[])])).lines().count();
+        let hostile = snippet(&report(vec![container(&name, &name, &[])]));
+        prop_assert_eq!(hostile.lines().count(), plain);
+        prop_assert!(hostile.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+}

@@ -1,0 +1,120 @@
+//! What holds for every format.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use capaudit_core::{
+    advise::Evidence,
+    recommend::sample::{command, container, place, report},
+};
+use clap::ValueEnum as _;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+
+fn hostile(name: &str) -> Report {
+    let needs = [
+        ("CHOWN", Evidence::Decisive),
+        ("NET_RAW", Evidence::Possible),
+    ];
+    let mut web = container(name, "", &needs);
+    web.image = name.to_owned();
+    web.notes.push(name.to_owned());
+    for capability in &mut web.capabilities {
+        capability.seen_in.push(place(name));
+        name.clone_into(&mut capability.reason);
+        name.clone_into(&mut capability.need_less);
+    }
+    report(vec![command(name, &needs), web])
+}
+
+fn rendered(format: Format, report: &Report) -> String {
+    format.render(report, Style::PLAIN, false).unwrap()
+}
+
+#[test]
+fn nothing_audited_is_no_error_in_any_format() {
+    for format in Format::value_variants() {
+        let text = rendered(*format, &report(vec![]));
+        assert!(text.ends_with('\n'), "{format:?}");
+    }
+}
+
+#[test]
+fn nothing_needed_adds_nothing_in_any_format() {
+    let report = report(vec![command("sh", &[]), container("web", "", &[])]);
+    for format in Format::value_variants() {
+        let text = rendered(*format, &report);
+        for word in ["cap_add:", "--cap-add=", "AddCapability=", "add:", "CAP_"] {
+            assert!(
+                *format == Format::Json || !text.contains(word),
+                "{format:?}: {text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_incomplete_record_is_told_of_wherever_there_are_comments() {
+    let mut lossy = hostile("web");
+    lossy.session.lost_events = 1;
+    let mut late = hostile("web");
+    for subject in &mut late.subjects {
+        subject.seen_from_start = false;
+    }
+    for format in [
+        Format::Text,
+        Format::Markdown,
+        Format::Compose,
+        Format::Docker,
+        Format::Podman,
+        Format::Kubernetes,
+        Format::Systemd,
+        Format::Setcap,
+    ] {
+        for report in [&lossy, &late] {
+            let text = rendered(format, report).to_ascii_lowercase();
+            assert!(text.contains("incomplete"), "{format:?}: {text}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn names_stay_within_their_line_and_show_nothing_unsafe(name in ".{1,20}|(.|\n){1,9}") {
+        for format in Format::value_variants() {
+            let plain = rendered(*format, &hostile("web"));
+            let text = rendered(*format, &hostile(&name));
+            // Text is wrapped, and a Dockerfile's lines depend on what kind of path it is.
+            if !matches!(format, Format::Text | Format::Setcap) {
+                prop_assert_eq!(text.lines().count(), plain.lines().count(), "{:?}: {}", format, text);
+            }
+            // JSON escapes what JSON must.
+            let safe = |c: char| c == '\n' || matches!(format, Format::Json | Format::Oci) || !c.is_control();
+            prop_assert!(text.chars().all(safe), "{:?}: {}", format, text);
+        }
+    }
+
+    #[test]
+    fn what_is_executed_is_as_without_hostile_names(name in any::<String>()) {
+        // All lines but comments.
+        let effective = |format| -> Vec<String> {
+            let text = rendered(format, &hostile(&name));
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        };
+        for format in [Format::Docker, Format::Podman, Format::Systemd] {
+            let plain = rendered(format, &hostile("web"));
+            let plain: Vec<&str> = plain.lines().filter(|line| !line.starts_with('#')).collect();
+            prop_assert_eq!(effective(format), plain, "{:?}", format);
+        }
+    }
+
+    #[test]
+    fn yaml_and_json_have_the_same_names(name in any::<String>()) {
+        let report = hostile(&name);
+        let compose: Value = serde_saphyr::from_str(&rendered(Format::Compose, &report)).unwrap();
+        prop_assert!(compose["services"].get(&name).is_some(), "{}", compose);
+        let oci: Value = serde_json::from_str(&rendered(Format::Oci, &report)).unwrap();
+        prop_assert!(oci.get(&name).is_some(), "{}", oci);
+    }
+}

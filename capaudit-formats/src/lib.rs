@@ -1,0 +1,6 @@
+//! Files of those who grant capabilities.
+
+pub mod check;
+pub mod export;
+pub mod manifest;
+pub mod yaml;

@@ -1,0 +1,162 @@
+//! How the kernel side treats each system call: which arguments decide what it does, what it acts upon, and
+//! whether the call itself is of interest.
+
+use capaudit_common::syscall::{TABLE_LEN, Treatment, special};
+use syscalls::Sysno;
+
+const PLAIN: Treatment = Treatment::NONE;
+
+/// The table for the running architecture.
+pub fn table() -> [u32; TABLE_LEN] {
+    let mut table = [0; TABLE_LEN];
+    for number in Sysno::iter() {
+        let treatment = by_name(number.name());
+        if let Some(word) = table.get_mut(number.id() as usize) {
+            *word = treatment.0;
+        }
+    }
+    table
+}
+
+/// The name of system call `number` on this architecture.
+pub fn name(number: u16) -> Option<&'static str> {
+    Sysno::new(usize::from(number)).map(|number| number.name())
+}
+
+fn by_name(name: &str) -> Treatment {
+    match name {
+        // Files by path. Modes and flags decide what is checked (setgid bits, O_NOATIME, …).
+        "open" => PLAIN.path(0).selecting(0b010),
+        "openat" => PLAIN.path(1).selecting(0b100),
+        "creat" | "truncate" | "chdir" | "rmdir" | "unlink" | "readlink" | "statfs" | "stat"
+        | "lstat" | "chroot" | "acct" | "uselib" | "utime" | "utimes" | "swapoff" => PLAIN.path(0),
+        "inotify_add_watch" => PLAIN.path(1),
+        "access" | "mkdir" | "chmod" | "mknod" | "swapon" => PLAIN.path(0).selecting(0b010),
+        "faccessat" | "faccessat2" | "mkdirat" | "fchmodat" | "fchmodat2" | "mknodat"
+        | "unlinkat" => PLAIN.path(1).selecting(0b100),
+        "chown" | "lchown" => PLAIN.path(0).selecting(0b110),
+        "fchownat" => PLAIN.path(1).selecting(0b1100),
+        "openat2" | "newfstatat" | "statx" | "readlinkat" | "utimensat" | "futimesat"
+        | "name_to_handle_at" | "fanotify_mark" => PLAIN.path(1),
+        "rename" | "link" | "symlink" => PLAIN.path(0).second(1),
+        "renameat" | "renameat2" | "linkat" => PLAIN.path(1).second(3),
+        "symlinkat" => PLAIN.path(2).second(0),
+        "execve" => PLAIN.path(0),
+        "execveat" => PLAIN.path(1),
+        "setxattr" | "lsetxattr" | "removexattr" | "lremovexattr" | "getxattr" | "lgetxattr" => {
+            PLAIN.path(0).second(1)
+        }
+        "listxattr" | "llistxattr" => PLAIN.path(0),
+        "setxattrat" | "getxattrat" | "removexattrat" => PLAIN.path(1).second(3),
+        // Files by descriptor.
+        "fchown" => PLAIN.special(special::FILE).selecting(0b110),
+        "fchmod" => PLAIN.special(special::FILE).selecting(0b010),
+        "fsetxattr" | "fremovexattr" | "fgetxattr" => PLAIN.special(special::FILE).second(1),
+        "ftruncate" | "flistxattr" | "write" | "pwrite64" | "writev" | "fallocate" | "read"
+        | "getdents64" | "fchdir" | "fsync" => PLAIN.special(special::FILE),
+        "ioctl" | "fcntl" => PLAIN.special(special::FILE).selecting(0b010),
+        // Mounts.
+        "mount" => PLAIN.path(1).second(2).selecting(0b1000).reported(),
+        "umount2" => PLAIN.path(0).selecting(0b010).reported(),
+        "pivot_root" => PLAIN.path(0).second(1),
+        "open_tree" | "fspick" => PLAIN.path(1).reported(),
+        "move_mount" => PLAIN.path(1).second(3).reported(),
+        "fsopen" | "fsconfig" | "fsmount" | "mount_setattr" | "quotactl" | "quotactl_fd" => {
+            PLAIN.selecting(0b010).reported()
+        }
+        // Identity: the ids asked for decide whether anything changes.
+        "setuid" | "setgid" | "setfsuid" | "setfsgid" => PLAIN.selecting(0b001),
+        "setreuid" | "setregid" => PLAIN.selecting(0b011),
+        "setresuid" | "setresgid" => PLAIN.selecting(0b111),
+        "capset" => PLAIN.special(special::CAPDATA),
+        "capget" => PLAIN.selecting(0b010).reported(),
+        "prctl" => PLAIN.special(special::PRCTL).selecting(0b001).reported(),
+        // Sockets.
+        "bind" | "connect" => PLAIN.special(special::ADDRESS),
+        "socket" => PLAIN.selecting(0b111),
+        "setsockopt" | "getsockopt" => PLAIN.selecting(0b110),
+        "sendmsg" => PLAIN.special(special::MESSAGE),
+        "sendto" => PLAIN.special(special::BUFFER),
+        // Processes.
+        // Not the targets, of which there may be many: the signal, the priority, the resource.
+        "kill" | "tkill" | "sched_setscheduler" | "prlimit64" => PLAIN.selecting(0b010),
+        "tgkill" => PLAIN.selecting(0b100),
+        "setpriority" | "ioprio_set" => PLAIN.selecting(0b101),
+        "setrlimit" | "getpriority" => PLAIN.selecting(0b001),
+        "ptrace" => PLAIN.selecting(0b001),
+        "unshare" | "clone" => PLAIN.selecting(0b001).reported(),
+        "setns" => PLAIN.selecting(0b010).reported(),
+        "clone3" => PLAIN.special(special::CLONE3).reported(),
+        // System calls that engines' default seccomp profiles unlock by capability.
+        "bpf"
+        | "perf_event_open"
+        | "fanotify_init"
+        | "lookup_dcookie"
+        | "lsm_get_self_attr"
+        | "lsm_list_modules"
+        | "lsm_set_self_attr"
+        | "setdomainname"
+        | "sethostname"
+        | "syslog"
+        | "open_by_handle_at"
+        | "reboot"
+        | "delete_module"
+        | "init_module"
+        | "finit_module"
+        | "kcmp"
+        | "pidfd_getfd"
+        | "process_madvise"
+        | "process_vm_readv"
+        | "process_vm_writev"
+        | "iopl"
+        | "ioperm"
+        | "settimeofday"
+        | "clock_settime"
+        | "clock_settime64"
+        | "vhangup"
+        | "set_mempolicy_home_node" => PLAIN.reported(),
+        "set_mempolicy" => PLAIN.selecting(0b001).reported(),
+        "mbind" => PLAIN.selecting(0b100).reported(),
+        "get_mempolicy" => PLAIN.selecting(0b10000).reported(),
+        "keyctl" => PLAIN.selecting(0b001),
+        _ => PLAIN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use capaudit_core::advise::seccomp::conditional_calls;
+
+    use super::*;
+
+    #[test]
+    fn knows_what_decides_and_what_is_acted_upon() {
+        let table = table();
+        let of = |number: Sysno| Treatment(table[number.id() as usize]);
+        assert_eq!(of(Sysno::fchownat).path_index(), 2);
+        assert_eq!(of(Sysno::fchownat).selectors(), 0b1100);
+        assert_eq!(of(Sysno::bind).special_value(), special::ADDRESS);
+        assert_eq!(of(Sysno::renameat2).second_index(), 4);
+        assert!(of(Sysno::unshare).is_reported());
+        assert_eq!(of(Sysno::unshare).selectors(), 0b001);
+        assert_eq!(of(Sysno::setns).selectors(), 0b010);
+        assert_eq!(of(Sysno::getpid), Treatment::NONE);
+    }
+
+    /// Calls that the kernel itself asks for the capability in question, so that there is a check.
+    const ASKED: [&str; 2] = ["chroot", "acct"];
+    /// Calls of 32-bit tables only.
+    const NOT_ON_X86_64: [&str; 1] = ["clock_settime64"];
+
+    #[test]
+    fn every_call_of_a_seccomp_profile_is_recorded() {
+        let is_reported =
+            |name| Sysno::iter().any(|number| number.name() == name) && by_name(name).is_reported();
+        for call in conditional_calls() {
+            assert!(
+                is_reported(call) || ASKED.contains(&call) || NOT_ON_X86_64.contains(&call),
+                "{call}"
+            );
+        }
+    }
+}

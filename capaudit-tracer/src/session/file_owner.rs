@@ -1,0 +1,61 @@
+//! Owner and mode of a file that a check was about, looked up as the process saw it.
+
+use std::{os::fd::OwnedFd, path::Path};
+
+use capaudit_core::ledger::FileOwner;
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, open, openat2, statx};
+
+/// Looks a path up in the mount namespace and root directory of a process; a relative one in its working
+/// directory. `None` if process or file are gone, which they may well be: this is for advice only.
+///
+/// The process has its way with what it can reach, so nothing is opened that could have an effect or block.
+pub fn of(pid: u32, path: &str) -> Option<FileOwner> {
+    let base = if path.starts_with('/') { "root" } else { "cwd" };
+    let directory = open(
+        format!("/proc/{pid}/{base}"),
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .ok()?;
+    let file = within(&directory, path, base == "root")?;
+    let found = statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok()?;
+    Some(FileOwner {
+        uid: found.stx_uid,
+        gid: found.stx_gid,
+        mode: found.stx_mode.into(),
+    })
+}
+
+fn within(directory: &OwnedFd, path: &str, is_root: bool) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    // Links are followed as the process would, but never out of its root, nor through /proc's magic ones.
+    let resolve = if is_root {
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
+    } else {
+        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS
+    };
+    openat2(directory, Path::new(path), flags, Mode::empty(), resolve).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_absolute_and_relative_paths_and_survives_what_is_gone() {
+        let own = std::process::id();
+        let root = of(own, "/");
+        assert!(root.is_some_and(|root| root.uid == 0 && root.mode & 0o170_000 == 0o040_000));
+        assert!(
+            of(own, "Cargo.toml").is_some(),
+            "tests run in the crate's directory"
+        );
+        assert_eq!(of(own, "/no/such/file"), None);
+        assert_eq!(
+            of(own, "../Cargo.toml"),
+            None,
+            "never out of the working directory"
+        );
+        assert_eq!(of(u32::MAX, "/"), None);
+    }
+}
