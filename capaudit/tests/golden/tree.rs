@@ -1,0 +1,112 @@
+//! The files beside this one: which sessions there are, and that all of them are asked about.
+
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// The case that takes no session.
+pub const COMMANDS: &str = "no-session";
+
+/// Cases of several sessions: what each is called, and the sessions.
+const MERGED: [(&str, &[&str]); 3] = [
+    ("merged-web", &["nginx80", "nginx-phpfpm", "haproxy80"]),
+    ("merged-shop", &["shop", "redis-entrypoint", "cron-user"]),
+    // The same subject twice.
+    ("merged-twice", &["openssh-pty", "openssh-pty"]),
+];
+
+/// The 47 scenarios of the corpus and examples/shop; more are welcome.
+const FEWEST_SESSIONS: usize = 48;
+
+/// Sessions that are reported on together: most cases have one.
+pub struct Case {
+    pub name: String,
+    pub sessions: Vec<String>,
+}
+
+/// The directory of this test.
+pub struct Tree(PathBuf);
+
+impl Tree {
+    pub fn of_this_package() -> Self {
+        Self(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"))
+    }
+
+    pub fn session(&self, name: &str) -> PathBuf {
+        self.0.join("sessions").join(format!("{name}.json"))
+    }
+
+    /// The file that holds all that is printed in a case.
+    pub fn output(&self, case: &str) -> PathBuf {
+        self.0.join("outputs").join(format!("{case}.txt"))
+    }
+
+    /// What the session named is checked against, and what is patched: its own files if it has some.
+    pub fn inputs(&self, case: &str) -> PathBuf {
+        let own = self.0.join("inputs").join(case);
+        if own.is_dir() {
+            own
+        } else {
+            self.0.join("inputs/any")
+        }
+    }
+
+    /// Every case that takes sessions.
+    pub fn cases(&self) -> Result<Vec<Case>, String> {
+        let single = self
+            .names("sessions", ".json")?
+            .into_iter()
+            .map(|name| Case {
+                sessions: vec![name.clone()],
+                name,
+            });
+        let merged = MERGED.iter().map(|(name, sessions)| Case {
+            name: (*name).to_owned(),
+            sessions: sessions.iter().map(|name| (*name).to_owned()).collect(),
+        });
+        Ok(single.chain(merged).collect())
+    }
+
+    /// Fails unless there are as many sessions as there were, each has its outputs, and no outputs are left over.
+    pub fn judge(&self) -> Result<(), String> {
+        let sessions = self.names("sessions", ".json")?;
+        if sessions.len() < FEWEST_SESSIONS {
+            return Err(format!(
+                "{} sessions, where {FEWEST_SESSIONS} were saved",
+                sessions.len()
+            ));
+        }
+        let mut wanted: BTreeSet<String> =
+            self.cases()?.into_iter().map(|case| case.name).collect();
+        wanted.insert(COMMANDS.to_owned());
+        let there = self.names("outputs", ".txt")?;
+        let differing: Vec<&String> = wanted.symmetric_difference(&there).collect();
+        if differing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!(
+                "these have outputs but no session, or a session but no outputs: {differing:?}"
+            ))
+        }
+    }
+
+    /// The files of a directory, without the end that they all must have.
+    fn names(&self, directory: &str, end: &str) -> Result<BTreeSet<String>, String> {
+        let path = self.0.join(directory);
+        let of_entry = |entry: io::Result<fs::DirEntry>| {
+            let name = entry
+                .map_err(|error| format!("cannot list {}: {error}", path.display()))?
+                .file_name();
+            name.to_str()
+                .and_then(|name| name.strip_suffix(end))
+                .map(str::to_owned)
+                .ok_or_else(|| format!("{name:?} in {directory} does not end in {end}"))
+        };
+        fs::read_dir(&path)
+            .map_err(|error| format!("cannot list {}: {error}", path.display()))?
+            .map(of_entry)
+            .collect()
+    }
+}
