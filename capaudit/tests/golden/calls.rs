@@ -46,17 +46,28 @@ pub fn of(tree: &Tree, case: &Case) -> Result<String, Failed> {
             .map_err(|error| format!("session {name}: {error}"))?;
         sessions.push(file);
     }
-    let inputs = desk.take_inputs(&tree.inputs(&case.name), &case.sessions[0])?;
-    for words in questions(&inputs, &format!("deployment/{}", case.sessions[0])) {
+    let workload = &case.sessions[0];
+    let inputs = desk.take_inputs(&tree.inputs(workload), workload)?;
+    let object = format!("deployment/{workload}");
+    let mut words = questions(&inputs, &object);
+    if case.name == "shop" {
+        words.extend(questions_about_the_shop());
+    }
+    for words in words {
         desk.ask(words, &sessions)?;
     }
     // Last, since it changes the file.
-    for (format, file) in [("compose", "compose.yaml"), ("oci", "config.json")] {
-        if inputs.iter().any(|input| input == file) {
-            desk.ask(vec!["export", format, "--patch", file], &sessions)?;
-            desk.show(file)?;
-        }
+    desk.ask(
+        vec!["export", "compose", "--patch", "compose.yaml"],
+        &sessions,
+    )?;
+    desk.show("compose.yaml")?;
+    let mut words = vec!["export", "oci", "--patch", "config.json"];
+    if case.name == "shop" {
+        words.extend(["--service", "web"]);
     }
+    desk.ask(words, &sessions)?;
+    desk.show("config.json")?;
     desk.ask(vec!["check", "--against", "compose.yaml"], &sessions)?;
     Ok(desk.text)
 }
@@ -100,7 +111,7 @@ fn questions<'a>(inputs: &'a [String], workload: &'a str) -> Vec<Words<'a>> {
         ]);
     }
     for manifest in inputs {
-        if manifest != "compose.yaml" && manifest != "config.json" {
+        if manifest.starts_with("deployment") || manifest.ends_with(".service") {
             questions.push(vec!["check", "--against", manifest]);
         }
     }
@@ -109,6 +120,61 @@ fn questions<'a>(inputs: &'a [String], workload: &'a str) -> Vec<Words<'a>> {
         "compose",
         "--patch",
         "compose.yaml",
+        "--diff",
+    ]);
+    questions
+}
+
+/// Questions that make sense where compose services were audited, and only there.
+fn questions_about_the_shop() -> Vec<Words<'static>> {
+    let mut questions: Vec<Words<'static>> = Vec::new();
+    for format in FORMATS {
+        questions.push(vec!["report", "--format", format]);
+        questions.push(vec!["export", format, "--service", "web"]);
+    }
+    questions.push(vec!["export", "compose", "--service", "no-such-service"]);
+    questions.push(vec![
+        "export",
+        "kubernetes",
+        "--as",
+        "strategic-merge",
+        "--workload",
+        "statefulset/db",
+        "--service",
+        "db",
+        "--container",
+        "postgres",
+    ]);
+    questions.push(vec![
+        "export",
+        "oci",
+        "--service",
+        "web",
+        "--patch",
+        "config.json",
+        "--diff",
+    ]);
+    questions.push(vec![
+        "check",
+        "--against",
+        "compose.yaml",
+        "--level",
+        "note",
+    ]);
+    questions.push(vec![
+        "check",
+        "--against",
+        "compose.yaml",
+        "--against",
+        "override.yaml",
+    ]);
+    questions.push(vec![
+        "export",
+        "compose",
+        "--patch",
+        "compose.yaml",
+        "--patch",
+        "override.yaml",
         "--diff",
     ]);
     questions
@@ -145,9 +211,6 @@ pub fn without_sessions() -> Result<String, Failed> {
         desk.ask(vec!["completions", shell], &[])?;
     }
     for words in [
-        vec!["decode", "a80425fb", "0x1ffffffffff"],
-        vec!["decode", "--format", "json", "a80425fb"],
-        vec!["decode", "chown,net_admin"],
         vec!["decode", "chwn"],
         vec!["report"],
         vec!["report", "no-such-file.json"],

@@ -13,13 +13,20 @@ const LINES_SHOWN: usize = 60;
 /// What the environment asks for.
 const MODE: &str = "CAPAUDIT_GOLDEN";
 
+/// Whether what is expected is to be written, not compared.
+pub fn is_to_be_written() -> Result<bool, String> {
+    match env::var_os(MODE) {
+        None => Ok(false),
+        Some(mode) if mode == "write" => Ok(true),
+        Some(mode) => Err(format!("{MODE} is {mode:?}; it can only be write")),
+    }
+}
+
 /// Fails if `printed` is not, byte for byte, what the case's file says; writes the file if that is asked for.
 pub fn compare(tree: &Tree, case: &str, printed: &str) -> Result<(), Failed> {
     let file = tree.output(case);
-    match env::var_os(MODE) {
-        None => {}
-        Some(mode) if mode == "write" => return Ok(fs::write(file, printed)?),
-        Some(mode) => return Err(format!("{MODE} is {mode:?}; it can only be write").into()),
+    if is_to_be_written()? {
+        return Ok(fs::write(file, printed)?);
     }
     let expected = fs::read_to_string(&file)
         .map_err(|error| format!("cannot read {}: {error}\n{}", file.display(), remedy()))?;
@@ -32,10 +39,10 @@ pub fn compare(tree: &Tree, case: &str, printed: &str) -> Result<(), Failed> {
         .context_radius(3)
         .header(&format!("{case}.txt as committed"), "as printed now")
         .to_string();
-    let more = unified.lines().count().saturating_sub(LINES_SHOWN);
     let mut shown: String = unified.split_inclusive('\n').take(LINES_SHOWN).collect();
-    if more > 0 {
-        shown.push_str(&format!("… {more} lines more\n"));
+    let left_out = unified.lines().count().saturating_sub(LINES_SHOWN);
+    if left_out > 0 {
+        shown.push_str(&format!("… and {left_out} lines\n"));
     }
     Err(format!("{shown}{}", remedy()).into())
 }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod expected;
+mod saved;
 mod tree;
 
 use std::process::ExitCode;
@@ -28,16 +29,16 @@ fn main() -> ExitCode {
             Ok(Tree::of_this_package().judge()?)
         }),
         Trial::test(format!("golden::{COMMANDS}"), || {
-            expected::compare(
-                &Tree::of_this_package(),
-                COMMANDS,
-                &calls::without_sessions()?,
-            )
+            let printed = calls::without_sessions()?;
+            expected::compare(&Tree::of_this_package(), COMMANDS, &printed)
         }),
     ];
     trials.extend(cases.into_iter().map(|case| {
         Trial::test(format!("golden::{}", case.name), move || {
             let tree = Tree::of_this_package();
+            for session in &case.sessions {
+                saved::again(&tree, session)?;
+            }
             expected::compare(&tree, &case.name, &calls::of(&tree, &case)?)
         })
     }));

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::expected;
+
 /// The case that takes no session.
 pub const COMMANDS: &str = "no-session";
 
@@ -43,9 +45,9 @@ impl Tree {
         self.0.join("outputs").join(format!("{case}.txt"))
     }
 
-    /// What the session named is checked against, and what is patched: its own files if it has some.
-    pub fn inputs(&self, case: &str) -> PathBuf {
-        let own = self.0.join("inputs").join(case);
+    /// What a session is checked against, and what is patched: its own files if it has some.
+    pub fn inputs(&self, session: &str) -> PathBuf {
+        let own = self.0.join("inputs").join(session);
         if own.is_dir() {
             own
         } else {
@@ -69,7 +71,8 @@ impl Tree {
         Ok(single.chain(merged).collect())
     }
 
-    /// Fails unless there are as many sessions as there were, each has its outputs, and no outputs are left over.
+    /// Fails unless there are as many sessions as there were, each has its outputs, and no outputs are left over. Where
+    /// outputs are written, the cases are about to add theirs, and what is left over goes.
     pub fn judge(&self) -> Result<(), String> {
         let sessions = self.names("sessions", ".json")?;
         if sessions.len() < FEWEST_SESSIONS {
@@ -82,12 +85,19 @@ impl Tree {
             self.cases()?.into_iter().map(|case| case.name).collect();
         wanted.insert(COMMANDS.to_owned());
         let there = self.names("outputs", ".txt")?;
-        let differing: Vec<&String> = wanted.symmetric_difference(&there).collect();
-        if differing.is_empty() {
+        let left_over: Vec<&String> = there.difference(&wanted).collect();
+        if expected::is_to_be_written()? {
+            return left_over.into_iter().try_for_each(|case| {
+                fs::remove_file(self.output(case))
+                    .map_err(|error| format!("cannot remove the outputs of {case}: {error}"))
+            });
+        }
+        let without: Vec<&String> = wanted.difference(&there).collect();
+        if without.is_empty() && left_over.is_empty() {
             Ok(())
         } else {
             Err(format!(
-                "these have outputs but no session, or a session but no outputs: {differing:?}"
+                "without outputs: {without:?}; outputs without a session: {left_over:?}"
             ))
         }
     }
