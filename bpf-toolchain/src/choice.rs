@@ -2,10 +2,10 @@
 
 use std::env;
 
-use crate::missing::{Missing, Piece};
-
-/// The environment variable that restricts the search: `debian` for the system's own Rust, `rustup` for rustup's.
-pub const OVERRIDE: &str = "CAPAUDIT_BPF_TOOLCHAIN";
+use crate::{
+    OVERRIDE,
+    missing::{Missing, Piece},
+};
 
 /// Where to look for a compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,7 +35,7 @@ mod sources;
 mod strip;
 mod system;
 
-pub use choice::{Choice, OVERRIDE};
+pub use choice::Choice;
 pub use committed::{Committed, Comparison, Stale};
 pub use compiler::{Compiler, Version};
 pub use linker::Linker;
@@ -45,6 +45,9 @@ pub use sources::SOURCES;
 use std::fmt;
 
 use anyhow::Result;
+
+/// The environment variable that restricts the search: `debian` for the system's own Rust, `rustup` for rustup's.
+pub const OVERRIDE: &str = "CAPAUDIT_BPF_TOOLCHAIN";
 
 /// A compiler and a linker that fit together.
 #[derive(Debug, Clone)]

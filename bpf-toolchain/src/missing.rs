@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    choice::OVERRIDE,
+    OVERRIDE,
     compiler::{Compiler, OLDEST},
     linker::Linker,
 };
