@@ -4,17 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::{command, project, setup};
-
-/// musl, not glibc: a static glibc loads shared objects all the same to look up names (nss), of whatever version the
-/// machine has.
-pub const TARGET: &str = "x86_64-unknown-linux-musl";
+use crate::{
+    command, project,
+    setup::musl::{self, TARGET},
+};
 
 /// Builds `capaudit` and returns the program's path.
 ///
 /// The target folder is its own: other flags would have cargo compile the usual builds anew.
 pub fn static_binary() -> Result<PathBuf> {
-    setup::musl::ensure()?;
+    musl::ensure()?;
     let target_dir = project::target().join("static");
     println!("== building capaudit, statically linked");
     let mut cargo = project::cargo();

@@ -10,9 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use crate::{command, project};
-
-use super::TARGET;
+use crate::{command, project, setup::musl::TARGET};
 
 /// The package whose program is handed out.
 const PROGRAM: &str = "capaudit";

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result};
 
 use crate::{command, project};
 
-pub use binary::{TARGET, static_binary};
+pub use binary::static_binary;
 
 /// Build the statically linked program, its manual pages, its completions and the licences of what is in it into target/dist
 #[derive(Debug, clap::Args)]

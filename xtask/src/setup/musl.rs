@@ -4,7 +4,11 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{command, dist::TARGET, project};
+use crate::{command, project};
+
+/// musl, not glibc: a static glibc loads shared objects all the same to look up names (nss), of whatever version the
+/// machine has.
+pub const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// Finds it, or has rustup fetch it for the toolchain in use.
 pub fn ensure() -> Result<()> {
