@@ -1,19 +1,26 @@
 //! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors; that no merge was left
-//! half done; and that the committed BPF object is that of its sources.
+//! half done; that the code keeps to the architecture; and that the committed BPF object is that of its sources.
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::{bpf, command, project};
+use crate::{architecture, bpf, command, project};
 
 /// Check formatting, lints and documentation of the workspace, the formatting of the BPF crate, that no file holds a merge's
-/// conflicts, and the committed BPF object
+/// conflicts, the architecture, and the committed BPF object
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Check only the architecture: compiles nothing, so it takes seconds
+    #[arg(long)]
+    architecture: bool,
+}
 
 /// Runs every check, also after one has failed.
-pub fn run(_: &Args) -> Result<()> {
+pub fn run(args: &Args) -> Result<()> {
+    if args.architecture {
+        return architecture::check();
+    }
     let mut failed: Vec<&str> = checks()
         .into_iter()
         .filter_map(|(name, mut check)| {
@@ -25,11 +32,15 @@ pub fn run(_: &Args) -> Result<()> {
                 .then_some(name)
         })
         .collect();
-    const OBJECT: &str = "committed BPF object";
-    println!("== {OBJECT}");
-    if let Err(error) = bpf::check() {
-        eprintln!("error: {error:#}");
-        failed.push(OBJECT);
+    for (name, check) in [
+        ("architecture", architecture::check as fn() -> Result<()>),
+        ("committed BPF object", bpf::check),
+    ] {
+        println!("== {name}");
+        if let Err(error) = check() {
+            eprintln!("error: {error:#}");
+            failed.push(name);
+        }
     }
     if !failed.is_empty() {
         bail!("lint failed: {}", failed.join(", "));

@@ -1,5 +1,6 @@
 //! capaudit's own chores: `cargo xtask setup`, `test`, `lint`, `corpus`, …
 
+mod architecture;
 mod bench;
 mod bpf;
 mod capability;

@@ -1,0 +1,92 @@
+//! Whether the code keeps to the architecture: which crates use which, what pure crates must not touch, that modules do not
+//! depend on each other in a circle, and that files stay short.
+
+mod circles;
+mod dependencies;
+mod names;
+mod packages;
+mod paths;
+mod policy;
+mod resolve;
+mod source;
+mod test_code;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use self::{
+    policy::{CRATES, Crate, LONGEST_FILE},
+    source::Tree,
+};
+use crate::project;
+
+/// Checks every crate of the project.
+///
+/// # Errors
+///
+/// The architecture is violated, each violation having been printed; or sources or manifests cannot be read.
+pub fn check() -> Result<()> {
+    let packages = packages::of_project()?;
+    let mut violations = dependencies::check_crates(&packages, CRATES);
+    for package in &packages {
+        let rule = CRATES.iter().find(|rule| rule.name == package.name);
+        if let Some(rule) = rule.filter(|rule| !rule.forbidden_packages.is_empty()) {
+            let chains = packages::dependencies_of(&package.name)?;
+            violations.extend(dependencies::check_tree(&chains, rule.forbidden_packages));
+        }
+        for target in &package.targets {
+            if target.is_product() {
+                let tree = Tree::read(&target.src_path)?;
+                violations.extend(check_code(&package.name, &tree, rule, project::root()));
+            } else if target.is_build_script() {
+                let tree = Tree::read(&target.src_path)?;
+                violations.extend(check_lengths(&tree, project::root()));
+            }
+        }
+    }
+    for violation in &violations {
+        eprintln!("{violation}");
+    }
+    match violations.len() {
+        0 => Ok(()),
+        1 => bail!("the architecture is violated"),
+        count => bail!("the architecture is violated {count} times"),
+    }
+}
+
+/// Checks a library or program.
+fn check_code(package: &str, tree: &Tree, rule: Option<&Crate>, root: &Path) -> Vec<String> {
+    let resolved = resolve::resolve(tree);
+    let modules = circles::among_modules(tree, &resolved.uses);
+    let mut files = circles::among_files(tree, &resolved.uses);
+    files.retain(|file| !modules.iter().any(|module| module.is_same_as(file)));
+    let circle = |kind: &str, circle: &circles::Circle| {
+        format!(
+            "{package}: {kind} in a circle: {}",
+            circle.describe(tree, root)
+        )
+    };
+    let forbidden = rule.map_or(&[][..], |rule| rule.forbidden_paths);
+    let mut violations = Vec::new();
+    violations.extend(modules.iter().map(|modules| circle("modules", modules)));
+    violations.extend(files.iter().map(|files| circle("files", files)));
+    violations.extend(paths::check(tree, &resolved.foreign, forbidden, root));
+    violations.extend(check_lengths(tree, root));
+    violations
+}
+
+fn check_lengths(tree: &Tree, root: &Path) -> Vec<String> {
+    let long = tree.files.iter().filter(|file| file.lines > LONGEST_FILE);
+    long.map(|file| {
+        let path = file.path.strip_prefix(root).unwrap_or(&file.path);
+        format!(
+            "{}: {} lines beside its tests, more than {LONGEST_FILE}",
+            path.display(),
+            file.lines
+        )
+    })
+    .collect()
+}

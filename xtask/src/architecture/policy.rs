@@ -1,0 +1,156 @@
+//! The architecture as data: what each crate may use, and why it may not use the rest.
+
+/// The most lines that a source file may have, its tests not counted.
+pub const LONGEST_FILE: usize = 500;
+
+/// What one crate of the project may use.
+#[derive(Debug)]
+pub struct Crate {
+    /// Its package name.
+    pub name: &'static str,
+    /// The project's crates that its code may use.
+    pub uses: &'static [&'static str],
+    /// The project's crates that its build script may use.
+    pub build_script_uses: &'static [&'static str],
+    /// Packages that may not be among its normal dependencies, nor among theirs.
+    pub forbidden_packages: &'static [Forbidden],
+    /// Paths outside the crate that its code may not name.
+    pub forbidden_paths: &'static [Forbidden],
+}
+
+/// A package, or a path and everything below it, that a crate must not use.
+#[derive(Clone, Copy, Debug)]
+pub struct Forbidden {
+    /// The package's name or the path.
+    pub name: &'static str,
+    /// Why, as the violation's message says it.
+    pub reason: &'static str,
+}
+
+const fn forbidden(name: &'static str, reason: &'static str) -> Forbidden {
+    Forbidden { name, reason }
+}
+
+/// Every crate of the project. One that is missing here fails the check, and so does one that is only here.
+pub const CRATES: &[Crate] = &[
+    Crate {
+        name: "bpf-toolchain",
+        uses: &[],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
+        name: "capaudit-common",
+        uses: &[],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
+        name: "capaudit-ebpf",
+        uses: &["capaudit-common"],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
+        name: "capaudit-core",
+        uses: &[],
+        build_script_uses: &[],
+        forbidden_packages: SYSTEM_PACKAGES,
+        forbidden_paths: SYSTEM_PATHS,
+    },
+    Crate {
+        name: "capaudit-formats",
+        uses: &["capaudit-core"],
+        build_script_uses: &[],
+        forbidden_packages: SYSTEM_PACKAGES,
+        forbidden_paths: SYSTEM_PATHS,
+    },
+    Crate {
+        name: "capaudit-tracer",
+        uses: &["capaudit-common", "capaudit-core"],
+        build_script_uses: &["bpf-toolchain"],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
+        name: "capaudit",
+        uses: &[
+            "capaudit-common",
+            "capaudit-core",
+            "capaudit-formats",
+            "capaudit-tracer",
+        ],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
+        name: "capaudit-bench",
+        uses: &["capaudit", "capaudit-core", "capaudit-tracer"],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
+        name: "xtask",
+        uses: &["bpf-toolchain", "capaudit-core"],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+];
+
+/// What reaches the system. A program that only judges or renders a saved session must not have to build it.
+const SYSTEM_PACKAGES: &[Forbidden] = &[
+    forbidden("aya", "loads BPF programs, which only the tracer does"),
+    forbidden("aya-obj", "reads BPF objects, which only the tracer does"),
+    forbidden("tokio", "pure code has nothing to wait for"),
+    forbidden("mio", "pure code has no descriptors to wait for"),
+    forbidden(
+        "rustix",
+        "makes system calls, so it ties the crate to one system",
+    ),
+    forbidden(
+        "nix",
+        "makes system calls, so it ties the crate to one system",
+    ),
+    forbidden(
+        "libc",
+        "pure code needs nothing of the C library: its users are after system calls",
+    ),
+    forbidden("socket2", "opens sockets"),
+    forbidden("tempfile", "makes files"),
+    forbidden("walkdir", "reads directories"),
+];
+
+/// The parts of the standard library that read or change anything beyond a function's arguments.
+const SYSTEM_PATHS: &[Forbidden] = &[
+    forbidden(
+        "std::fs",
+        "the caller reads and writes files, and hands text in and out",
+    ),
+    forbidden("std::net", "pure code opens no sockets"),
+    forbidden(
+        "std::process",
+        "the caller runs programs and decides the exit status",
+    ),
+    forbidden(
+        "std::env",
+        "results depend on arguments alone, so the caller reads the environment",
+    ),
+    forbidden(
+        "std::thread",
+        "the caller decides what runs at the same time",
+    ),
+    forbidden(
+        "std::time::SystemTime",
+        "the caller reads the clock, so that results can be reproduced",
+    ),
+    forbidden(
+        "std::time::Instant",
+        "the caller reads the clock, so that results can be reproduced",
+    ),
+];

@@ -1,0 +1,302 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use super::{policy::Forbidden, *};
+
+/// A crate in a directory of its own: its files, by path below `src`.
+fn violations(files: &[(&str, &str)]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for (path, text) in files {
+        crate::command::write(&root.join("src").join(path), text).unwrap();
+    }
+    const RULE: Crate = Crate {
+        name: "fixture",
+        uses: &[],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[
+            Forbidden {
+                name: "std::fs",
+                reason: "reads files",
+            },
+            Forbidden {
+                name: "std::time::Instant",
+                reason: "reads the clock",
+            },
+        ],
+    };
+    match Tree::read(&root.join("src/lib.rs")) {
+        Ok(tree) => check_code("fixture", &tree, Some(&RULE), root),
+        Err(error) => vec![format!("{error:#}").replace(&format!("{}/", root.display()), "")],
+    }
+}
+
+#[test]
+fn modules_that_use_each_other_in_one_direction_are_no_circle() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; mod b; mod c; pub use a::A;"),
+        ("a.rs", "use crate::{b::B, c}; pub struct A(B, c::C);"),
+        ("b.rs", "pub struct B(super::c::C);"),
+        ("c.rs", "pub struct C;"),
+    ]);
+    assert!(violations.is_empty(), "{violations:?}");
+}
+
+#[test]
+fn a_circle_is_reported_with_the_names_that_hold_it() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; mod b; mod c; mod d;"),
+        ("a.rs", "use crate::b;\nfn f() { b::g(); b::h(); }"),
+        (
+            "b.rs",
+            "pub fn g() {}\npub fn h(_: super::c::C) { super::d::f() }",
+        ),
+        ("c.rs", "pub struct C;\nimpl C { fn f() { crate::a::f() } }"),
+        ("d.rs", "pub fn f() {}"),
+    ]);
+    assert_eq!(
+        violations,
+        ["fixture: modules in a circle: a, b, c\
+          \n  b -> c\
+          \n    src/b.rs:2 super::c::C\
+          \n  c -> a\
+          \n    src/c.rs:2 crate::a::f\
+          \n  a -> b\
+          \n    src/a.rs:1 crate::b\
+          \n    src/a.rs:2 b::g\
+          \n    src/a.rs:2 b::h"]
+    );
+}
+
+#[test]
+fn an_edge_with_many_names_is_shown_in_part() {
+    let mut user = String::new();
+    for number in 0..9 {
+        user.push_str(&format!("use crate::b::F{number};\n"));
+    }
+    let violations = violations(&[
+        ("lib.rs", "mod a; mod b;"),
+        ("a.rs", &user),
+        ("b.rs", "use crate::a::X;"),
+    ]);
+    assert_eq!(violations.len(), 1);
+    assert!(violations[0].contains("a.rs:6 crate::b::F5\n    and 3 more"));
+    assert!(!violations[0].contains("F6"));
+}
+
+#[test]
+fn a_module_stands_for_all_that_lies_in_it() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; mod b;"),
+        ("a/mod.rs", "mod one; mod two;"),
+        ("a/one.rs", "use crate::b::three::X;"),
+        ("a/two.rs", "pub struct Y;"),
+        ("b/mod.rs", "pub mod three; mod four;"),
+        ("b/three.rs", "pub struct X;"),
+        ("b/four.rs", "use crate::a::two::Y;"),
+    ]);
+    assert_eq!(violations.len(), 1);
+    assert!(violations[0].starts_with("fixture: modules in a circle: a, b\n"));
+}
+
+#[test]
+fn circles_are_found_at_every_level() {
+    let violations = violations(&[
+        ("lib.rs", "mod a;"),
+        ("a.rs", "mod b;"),
+        ("a/b.rs", "mod one; mod two { use super::one::X; }"),
+        ("a/b/one.rs", "use super::two::Y; pub struct X;"),
+    ]);
+    assert_eq!(violations.len(), 1);
+    assert!(violations[0].starts_with("fixture: modules in a circle: a::b::one, a::b::two\n"));
+}
+
+#[test]
+fn a_parent_and_its_child_may_use_each_other() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; pub struct Error; use a::A; fn f(_: A) {}"),
+        (
+            "a/mod.rs",
+            "mod b; mod c; pub struct A(b::B, c::C); pub const N: u8 = 1;",
+        ),
+        ("a/b.rs", "use super::N; pub struct B([u8; N as usize]);"),
+        (
+            "a/c.rs",
+            "pub struct C(super::b::B); const M: u8 = super::N;",
+        ),
+    ]);
+    assert!(violations.is_empty(), "{violations:?}");
+}
+
+#[test]
+fn a_file_and_its_grandchild_may_not() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; pub struct Error; use a::b::B;"),
+        ("a/mod.rs", "pub mod b;"),
+        ("a/b.rs", "use crate::Error; pub struct B;"),
+    ]);
+    assert_eq!(
+        violations,
+        ["fixture: files in a circle: crate, a::b\
+          \n  crate -> a::b\
+          \n    src/lib.rs:1 a::b::B\
+          \n  a::b -> crate\
+          \n    src/a/b.rs:1 crate::Error"]
+    );
+}
+
+#[test]
+fn a_re_export_leads_to_the_file_that_defines_the_name() {
+    // Both name only their parent.
+    let violations = violations(&[
+        ("lib.rs", "mod a; pub use a::*;"),
+        ("a/mod.rs", "mod b; mod c; pub use b::B; pub use c::*;"),
+        ("a/b.rs", "use super::C; pub struct B;"),
+        ("a/c.rs", "use crate::B; pub struct C;"),
+    ]);
+    assert_eq!(
+        violations,
+        ["fixture: modules in a circle: a::b, a::c\
+          \n  a::b -> a::c\
+          \n    src/a/b.rs:1 super::C\
+          \n  a::c -> a::b\
+          \n    src/a/c.rs:1 crate::B"]
+    );
+}
+
+#[test]
+fn a_module_that_re_exports_anothers_name_is_used_by_it_too() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; mod b; mod c;"),
+        ("a.rs", "use crate::b::C;"),
+        ("b.rs", "pub use crate::c::C; use crate::a;"),
+        ("c.rs", "pub struct C;"),
+    ]);
+    assert_eq!(violations.len(), 1);
+    assert!(violations[0].starts_with("fixture: modules in a circle: a, b\n"));
+}
+
+#[test]
+fn names_are_found_wherever_code_has_them() {
+    for user in [
+        "fn f() { use crate::b::g; }",
+        "fn f() { println!(\"{}\", crate::b::g()) }",
+        "use crate::b as other; fn f() { vec![other::g()]; }",
+        "struct S { #[serde(with = \"crate::b::g\")] field: u8 }",
+        "macro_rules! m { () => { $crate::b::g() } }",
+        "impl Trait<crate::b::G> for S {}",
+        "mod inner { fn f() { super::super::b::g() } }",
+    ] {
+        let violations = violations(&[
+            ("lib.rs", "mod a; mod b;"),
+            ("a.rs", user),
+            ("b.rs", "use crate::a; pub fn g() {}"),
+        ]);
+        assert_eq!(violations.len(), 1, "{user}");
+    }
+}
+
+#[test]
+fn a_glob_leads_to_the_names_that_are_used() {
+    let files = |user| {
+        [
+            ("lib.rs", "mod front; mod a; mod b;"),
+            ("front.rs", "pub use crate::a::f; pub use crate::b::g;"),
+            ("a.rs", user),
+            ("b.rs", "use crate::a; pub fn g() {}"),
+        ]
+    };
+    let used = violations(&files("use crate::front::*; pub fn f() { g() }"));
+    // And the front itself, which re-exports what uses it.
+    assert!(used[0].starts_with("fixture: modules in a circle: front, a, b\n"));
+    assert!(
+        used[0].contains("a -> b\n    src/a.rs:1 g\n"),
+        "{}",
+        used[0]
+    );
+    assert!(violations(&files("pub fn f() { g() }")).is_empty());
+}
+
+#[test]
+fn code_of_tests_makes_no_circle() {
+    let violations = violations(&[
+        ("lib.rs", "mod a; mod b; #[cfg(test)] mod samples;"),
+        (
+            "a.rs",
+            "use crate::b::B; #[cfg(test)] mod tests; #[cfg(test)] use crate::samples;",
+        ),
+        ("a/tests.rs", "use super::*; use std::fs; not Rust"),
+        (
+            "b.rs",
+            "pub struct B; #[cfg(test)] mod tests { use crate::a; }",
+        ),
+        ("samples.rs", "use crate::a;"),
+    ]);
+    assert!(violations.is_empty(), "{violations:?}");
+}
+
+#[test]
+fn forbidden_paths_are_found_by_any_name() {
+    for user in [
+        "use std::fs;",
+        "use std::{io, fs::File};",
+        "use ::std::fs::read;",
+        "use std as s; fn f() { s::fs::read(\"x\"); }",
+        "use std::time::*;",
+        "fn f() { std::fs::read(\"x\"); }",
+        "fn f() { assert!(std::time::Instant::now() > x); }",
+        "use std::time; fn f() { time::Instant::now(); }",
+        "struct S { #[serde(default = \"std::time::Instant::now\")] field: u8 }",
+    ] {
+        let violations = violations(&[("lib.rs", user)]);
+        assert_eq!(violations.len(), 1, "{user}: {violations:?}");
+    }
+    let all = violations(&[("lib.rs", "use std::*;")]);
+    assert_eq!(all.len(), 2, "{all:?}");
+    for user in [
+        "use std::time::Duration; use std::io;",
+        "use std::path::*;",
+        "mod fs { pub fn read() {} } fn f() { fs::read() }",
+        "use other::std::fs;",
+        "#[cfg(test)] use std::fs;",
+        "/// Like [`std::fs::read`].\nfn f() { std::fs!() }",
+    ] {
+        let violations = violations(&[("lib.rs", user)]);
+        assert!(violations.is_empty(), "{user}: {violations:?}");
+    }
+}
+
+#[test]
+fn a_forbidden_path_is_reported_once_in_a_file_with_the_reason() {
+    let violations = violations(&[(
+        "lib.rs",
+        "use std::fs;\nfn f() { fs::read(\"x\"); fs::write(\"x\", \"\"); }",
+    )]);
+    assert_eq!(
+        violations,
+        ["src/lib.rs:1: std::fs: std::fs is forbidden: reads files"]
+    );
+}
+
+#[test]
+fn lines_beside_tests_are_limited() {
+    let lines = "\n".repeat(LONGEST_FILE - 1);
+    let tests = "#[cfg(test)]\nmod tests {\n\n\n}\n";
+    let fits = format!("fn f() {{}}\n{lines}{tests}");
+    assert!(violations(&[("lib.rs", &fits)]).is_empty());
+    let long = format!("#[cfg(test)]\nmod samples;\nfn f() {{}}\n\n{lines}{tests}");
+    assert_eq!(
+        violations(&[("lib.rs", &long)]),
+        ["src/lib.rs: 501 lines beside its tests, more than 500"]
+    );
+}
+
+#[test]
+fn sources_that_cannot_be_read_are_named() {
+    assert_eq!(
+        violations(&[("lib.rs", "mod a;")]),
+        ["module a of src/lib.rs has no file"]
+    );
+    let violations = violations(&[("lib.rs", "mod a;"), ("a.rs", "\nfn 1() {}")]);
+    assert!(violations[0].starts_with("src/a.rs:2: "), "{violations:?}");
+}
