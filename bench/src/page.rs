@@ -37,7 +37,7 @@ impl Page {
         Ok(Self(format!(
             "# What capaudit costs
 
-Measured on {} by `cargo xtask bench --write docs/bench.md`, on {cores} cores of {model} (a virtual machine), Linux
+Measured on {} by `cargo xtask bench --write docs/results/bench.md`, on {cores} cores of {model} (a virtual machine), Linux
 {kernel}, hook {}, {}. All figures of a table were measured side by side, in {} rounds that took turns. Of short loops, whole
 programs and start-up, the quickest counts, which whatever else the machine did disturbed least; else the median.
 

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the targets of capaudit/tests/hostile with many inputs (docs/fuzzing.md).
+//! `cargo xtask fuzz`: the targets of capaudit/tests/hostile with many inputs (docs/results/fuzzing.md).
 
 use std::{
     io::{BufRead, BufReader},

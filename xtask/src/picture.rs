@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// On the screen when they have ended.
 const END: &str = "the command succeeded";
 
-/// Draw docs/watch.svg anew: two containers of the corpus under `capaudit watch`, on a terminal of tmux's
+/// Draw docs/guide/watch.svg anew: two containers of the corpus under `capaudit watch`, on a terminal of tmux's
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The capaudit to show, instead of one that is built
@@ -65,7 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
     let terminal = Terminal::start(&folder)?;
     let shown = terminal.until(END)?;
     let svg = Term::new().render_svg(&shown);
-    let file = project::root().join("docs/watch.svg");
+    let file = project::root().join("docs/guide/watch.svg");
     fs::write(&file, svg).with_context(|| format!("cannot write {}", file.display()))?;
     println!("wrote {}", file.display());
     Ok(())

@@ -1,4 +1,4 @@
-//! Which capabilities capaudit itself uses, and when. docs/privileges.md gives the reasons.
+//! Which capabilities capaudit itself uses, and when. docs/reference/privileges.md gives the reasons.
 //!
 //! While the programs are loaded, nothing but what that takes is in effect. As soon as everything is loaded, and the command,
 //! if there is one, has been started with what it would have had without capaudit, what is not needed any more is given up

@@ -2,7 +2,7 @@
 //! that is shown may reach a terminal, a shell or a parser unescaped.
 //!
 //! Each target takes as many inputs as `PROPTEST_CASES` says, 256 without it; `cargo xtask fuzz` is the long run
-//! (docs/fuzzing.md).
+//! (docs/results/fuzzing.md).
 
 mod drive;
 mod files;

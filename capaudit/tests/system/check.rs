@@ -213,7 +213,7 @@ fn own_grants() -> Verdicts {
 fn example(name: &str) -> Result<(Source, yaml::Stream), Failed> {
     let source = Disk.read(
         &Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../docs/ci")
+            .join("../docs/guide/ci")
             .join(name),
     )?;
     let stream = yaml::parse(&source)?;

@@ -73,7 +73,7 @@ pub fn whole(rows: &[Row], setting: &Setting) -> String {
         "# Score by the corpus
 
 {} by `cargo xtask corpus --write`. Each of the {count} scenarios
-of the [corpus](../corpus/README.md) ran once under `capaudit run`, in a container that may use everything Docker grants
+of the [corpus](../../corpus/README.md) ran once under `capaudit run`, in a container that may use everything Docker grants
 here (not granted: {refused}). \"Naive\" recommends every capability of which a check was granted.
 
 - exact: the minimal set with the least power

@@ -1,4 +1,4 @@
-//! What capaudit does when something goes wrong around it: docs/faults.md has a line for each of these.
+//! What capaudit does when something goes wrong around it: docs/internals/faults.md has a line for each of these.
 
 mod clock;
 mod disk;
