@@ -1,4 +1,10 @@
-//! What capability checks mean.
+//! What capability checks mean: the facts of an audit go in, and the least powerful set of capabilities that meets
+//! every need comes out, with a reason for each.
+//!
+//! This crate never knows a kernel, a process, a socket, a file or a clock, so that it builds on any system and a saved
+//! session can be judged again by better rules.
+//!
+//! Begin to read with [`ledger`] (the facts), then [`advise`] (the rules), [`recommend`] and [`report`] (the answer).
 
 pub mod advise;
 pub mod capability;
