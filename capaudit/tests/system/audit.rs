@@ -146,11 +146,13 @@ pub fn needs(subject: &SubjectReport, expected: &[&str]) -> Verdicts {
     .into())
 }
 
-/// Fails unless the condition holds.
+/// Fails unless the condition holds, and says at which line of which test that was.
+#[track_caller]
 pub fn ensure(condition: bool, otherwise: impl std::fmt::Debug) -> Verdicts {
     if condition {
         Ok(())
     } else {
-        Err(format!("{otherwise:#?}").into())
+        let place = std::panic::Location::caller();
+        Err(format!("{place}: {otherwise:#?}").into())
     }
 }
