@@ -1,28 +1,32 @@
 //! What people call a container: name, image and compose labels, from the Docker API.
 //!
 //! Podman's API answers the same way. Containers may live for a few milliseconds, so the engine's event stream
-//! is followed from the start; asking afterwards is only the second way.
+//! is followed from the start; asking afterwards is only the second way. The module `api` has the requests and the
+//! fields that are read, `client` speaks HTTP.
+
+mod api;
+mod client;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
     os::unix::fs::FileTypeExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use bollard::{
-    API_DEFAULT_VERSION, Docker,
-    models::EventMessage,
-    query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
-};
 use capaudit_core::{capability::CapSet, ledger::Pod};
-use futures_util::StreamExt as _;
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
 
+use self::{
+    api::{Containers, Event, Inspected},
+    client::{Address, Client, RequestError},
+};
 use crate::{privilege, subject::container::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
@@ -45,16 +49,16 @@ pub struct Description {
     pub pod: Option<Pod>,
 }
 
-type Known = Arc<Mutex<HashMap<ContainerId, Description>>>;
+type Known = HashMap<ContainerId, Description>;
 
-/// The engines that answer at the moment, by where they listen.
-type Connections = Arc<Mutex<HashMap<String, Docker>>>;
+/// The engines that answer at the moment.
+type Answering = Arc<Mutex<HashSet<Client>>>;
 
 /// The container engines that answer: by now, and from later on, as an engine may be started, or started again.
 #[derive(Debug)]
 pub struct Engine {
-    connections: Connections,
-    known: Known,
+    answering: Answering,
+    known: Arc<Mutex<Known>>,
     keeper: JoinHandle<()>,
 }
 
@@ -66,20 +70,20 @@ impl Engine {
     /// they do.
     pub async fn connect() -> Self {
         let since = jiff::Timestamp::now().as_second();
-        let (connections, known) = (Connections::default(), Known::default());
+        let (answering, known) = (Answering::default(), Arc::<Mutex<Known>>::default());
         let mut listeners = JoinSet::new();
-        for (place, docker) in answering(candidates()).await {
-            lock(&connections).insert(place.clone(), docker.clone());
-            listeners.spawn(listen(docker, place, Arc::clone(&known), since));
+        for client in those_that_answer(candidates()).await {
+            lock(&answering).insert(client.clone());
+            listeners.spawn(listen(client, Arc::clone(&known), since));
         }
         let keeper = tokio::spawn(keep(
             listeners,
-            Arc::clone(&connections),
+            Arc::clone(&answering),
             Arc::clone(&known),
             since,
         ));
         Self {
-            connections,
+            answering,
             known,
             keeper,
         }
@@ -87,16 +91,15 @@ impl Engine {
 
     /// This, if any engine answers at the moment.
     pub fn answering(&self) -> Option<&Self> {
-        (!lock(&self.connections).is_empty()).then_some(self)
+        (!lock(&self.answering).is_empty()).then_some(self)
     }
 
     /// What it takes of our own capabilities to go on asking.
     pub fn takes(&self) -> CapSet {
-        lock(&self.connections)
-            .keys()
-            .map(|place| place.strip_prefix("unix://").unwrap_or(place))
-            .filter(|place| place.starts_with('/'))
-            .map(|socket| privilege::to_connect(Path::new(socket)))
+        lock(&self.answering)
+            .iter()
+            .filter_map(|client| client.address().path())
+            .map(privilege::to_connect)
             .fold(CapSet::EMPTY, CapSet::union)
     }
 
@@ -109,7 +112,7 @@ impl Engine {
     ) -> HashMap<ContainerId, Description> {
         let deadline = tokio::time::Instant::now() + patience;
         while self.answering().is_some()
-            && self.missing(wanted).next().is_some()
+            && !self.knows_all(wanted)
             && tokio::time::Instant::now() < deadline
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -119,18 +122,19 @@ impl Engine {
 
     /// The same of containers that run already: no event is waited for.
     pub async fn ask(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
-        let missing: Vec<ContainerId> = self.missing(wanted).cloned().collect();
         let mut engines = self.engines();
-        for container in missing {
-            if let Some((_id, description)) = inspect(&mut engines, container.as_str()).await {
-                lock(&self.known).insert(container, description);
+        let mut described = HashMap::new();
+        for container in wanted {
+            let mut description = self.known(container);
+            if description.is_none()
+                && let Some((_id, told)) = inspect(&mut engines, container.as_str()).await
+            {
+                lock(&self.known).insert(container.clone(), told.clone());
+                description = Some(told);
             }
+            described.extend(description.map(|description| (container.clone(), description)));
         }
-        let known = lock(&self.known);
-        wanted
-            .iter()
-            .filter_map(|id| Some((id.clone(), known.get(id)?.clone())))
-            .collect()
+        described
     }
 
     /// What is known of a container by now, without asking.
@@ -155,31 +159,23 @@ impl Engine {
 
     /// The running containers of a compose service.
     pub async fn running_of_service(&self, service: &str) -> HashSet<ContainerId> {
-        let label = format!("com.docker.compose.service={service}");
-        let options = ListContainersOptionsBuilder::default()
-            .filters(&HashMap::from([("label", vec![label.as_str()])]))
-            .build();
+        let target = api::running_with_label(&format!("com.docker.compose.service={service}"));
         let mut found = HashSet::new();
-        for docker in self.engines() {
-            let listed = docker.list_containers(Some(options.clone()));
-            if let Ok(Ok(containers)) = tokio::time::timeout(PATIENCE, listed).await {
-                found.extend(
-                    containers
-                        .iter()
-                        .filter_map(|container| ContainerId::new(container.id.as_deref()?)),
-                );
+        for client in self.engines() {
+            if let Ok(Containers(containers)) = client.json(&target).await {
+                found.extend(containers.into_iter().map(|(id, _)| id));
             }
         }
         found
     }
 
-    fn engines(&self) -> Vec<Docker> {
-        lock(&self.connections).values().cloned().collect()
+    fn engines(&self) -> Vec<Client> {
+        lock(&self.answering).iter().cloned().collect()
     }
 
-    fn missing<'a>(&self, wanted: &'a [ContainerId]) -> impl Iterator<Item = &'a ContainerId> {
-        let known = lock(&self.known).clone();
-        wanted.iter().filter(move |id| !known.contains_key(*id))
+    fn knows_all(&self, wanted: &[ContainerId]) -> bool {
+        let known = lock(&self.known);
+        wanted.iter().all(|id| known.get(id).is_some())
     }
 }
 
@@ -192,37 +188,26 @@ impl Drop for Engine {
 
 /// Asks the engines for a container. One that takes too long is not asked any more: there may be a thousand containers
 /// to ask for.
-async fn inspect(engines: &mut Vec<Docker>, name: &str) -> Option<(ContainerId, Description)> {
+async fn inspect(engines: &mut Vec<Client>, name: &str) -> Option<(ContainerId, Description)> {
+    let target = api::inspect(name);
     let mut index = 0;
-    while let Some(docker) = engines.get(index) {
-        match tokio::time::timeout(PATIENCE, docker.inspect_container(name, None)).await {
-            Ok(Ok(answer)) => {
-                let config = answer.config.unwrap_or_default();
-                let name = answer.name.unwrap_or_default();
-                let described = Description {
-                    name: name.trim_start_matches('/').to_owned(),
-                    image: config.image.unwrap_or_default(),
-                    ..of_labels(&config.labels.unwrap_or_default())
-                };
-                return Some((ContainerId::new(&answer.id?)?, described));
-            }
-            Ok(Err(_unknown)) => index += 1,
-            Err(_elapsed) => {
+    while let Some(client) = engines.get(index) {
+        match client.json::<Inspected>(&target).await {
+            Ok(inspected) => return inspected.described(),
+            Err(RequestError::TimedOut) => {
                 engines.swap_remove(index);
             }
+            Err(_unknown) => index += 1,
         }
     }
     None
 }
 
-/// Those of the engines that answer.
-async fn answering(candidates: Vec<(String, Docker)>) -> Vec<(String, Docker)> {
+/// The clients whose engines answer.
+async fn those_that_answer(candidates: Vec<Client>) -> Vec<Client> {
     let mut asked = JoinSet::new();
-    for (place, docker) in candidates {
-        asked.spawn(async move {
-            let answer = tokio::time::timeout(PATIENCE, docker.negotiate_version()).await;
-            Some((place, answer.ok()?.ok()?))
-        });
+    for client in candidates {
+        asked.spawn(async move { client.ping().await.is_ok().then_some(client) });
     }
     let answers = asked.join_all().await;
     answers.into_iter().flatten().collect()
@@ -230,9 +215,9 @@ async fn answering(candidates: Vec<(String, Docker)>) -> Vec<(String, Docker)> {
 
 /// Connects to engines as they come, again and again. The listeners end when this does.
 async fn keep(
-    mut listeners: JoinSet<(String, i64)>,
-    connections: Connections,
-    known: Known,
+    mut listeners: JoinSet<(Client, i64)>,
+    answering: Answering,
+    known: Arc<Mutex<Known>>,
     mut since: i64,
 ) {
     let mut look = tokio::time::interval(LOOK_EVERY);
@@ -241,20 +226,20 @@ async fn keep(
     look.tick().await;
     loop {
         tokio::select! {
-            Some(ended) = listeners.join_next() => if let Ok((place, last)) = ended {
-                lock(&connections).remove(&place);
+            Some(ended) = listeners.join_next() => if let Ok((client, last)) = ended {
+                lock(&answering).remove(&client);
                 since = since.max(last);
             },
             _ = look.tick() => {
                 let mut absent = candidates();
-                absent.retain(|(place, _)| !lock(&connections).contains_key(place));
-                for (place, docker) in answering(absent).await {
-                    lock(&connections).insert(place.clone(), docker.clone());
+                absent.retain(|client| !lock(&answering).contains(client));
+                for client in those_that_answer(absent).await {
+                    lock(&answering).insert(client.clone());
                     let known = Arc::clone(&known);
                     listeners.spawn(async move {
                         // What was started before it could be listened to; an engine forgets its events when it ends.
-                        list(&docker, &known).await;
-                        listen(docker, place, known, since).await
+                        list(&client, &known).await;
+                        listen(client, known, since).await
                     });
                 }
             }
@@ -263,46 +248,32 @@ async fn keep(
 }
 
 /// Takes the names of all containers that an engine has.
-async fn list(docker: &Docker, known: &Known) {
-    let options = ListContainersOptionsBuilder::default().all(true).build();
-    let listed = tokio::time::timeout(PATIENCE, docker.list_containers(Some(options))).await;
-    let Ok(Ok(containers)) = listed else {
+async fn list(client: &Client, known: &Mutex<Known>) {
+    let Ok(Containers(containers)) = client.json(api::ALL_CONTAINERS).await else {
         return; // they are asked for one by one in the end
     };
     let mut known = lock(known);
-    for container in containers {
-        if let Some(id) = container.id.as_deref().and_then(ContainerId::new) {
-            let names = container.names.unwrap_or_default();
-            let name = names.first().map_or("", String::as_str);
-            known.entry(id).or_insert_with(|| Description {
-                name: name.trim_start_matches('/').to_owned(),
-                image: container.image.unwrap_or_default(),
-                ..of_labels(&container.labels.unwrap_or_default())
-            });
+    for (id, description) in containers {
+        if known.get(&id).is_none() {
+            known.insert(id, description);
         }
     }
 }
 
-/// Engines that may be there, each with where it listens.
-fn candidates() -> Vec<(String, Docker)> {
-    if let Some(host) = std::env::var_os("DOCKER_HOST") {
-        let docker = Docker::connect_with_defaults().ok();
-        let place = host.to_string_lossy().into_owned();
-        return docker.map(|docker| (place, docker)).into_iter().collect();
-    }
-    let seconds = PATIENCE.as_secs();
-    sockets(Path::new("/run"))
+/// Clients of the engines that may be there: that of `DOCKER_HOST`, else one for each socket at the usual places.
+fn candidates() -> Vec<Client> {
+    let addresses = match std::env::var_os("DOCKER_HOST") {
+        Some(host) => Address::of_docker_host(&host).into_iter().collect(),
+        None => sockets(Path::new("/run")),
+    };
+    addresses
         .into_iter()
-        .filter_map(|socket| {
-            let place = socket.to_str()?;
-            let docker = Docker::connect_with_unix(place, seconds, API_DEFAULT_VERSION).ok()?;
-            Some((place.to_owned(), docker))
-        })
+        .map(|address| Client::new(address, PATIENCE))
         .collect()
 }
 
 /// Sockets at the usual places below /run: the system's engines', then those of users (rootless).
-fn sockets(run: &Path) -> Vec<PathBuf> {
+fn sockets(run: &Path) -> Vec<Address> {
     let mut places = vec![run.to_owned()];
     if let Ok(users) = std::fs::read_dir(run.join("user")) {
         places.extend(users.flatten().map(|user| user.path()));
@@ -313,139 +284,26 @@ fn sockets(run: &Path) -> Vec<PathBuf> {
         .filter(|socket| {
             std::fs::metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket())
         })
+        .map(Address::Unix)
         .collect()
 }
 
-/// Takes what an engine tells, until it ends. Returns where it listened, and when, by its own clock, the last came that
-/// it told.
-async fn listen(docker: Docker, place: String, known: Known, since: i64) -> (String, i64) {
-    let options = EventsOptionsBuilder::default()
-        .since(&since.to_string())
-        .filters(&HashMap::from([("type", vec!["container"])]))
-        .build();
+/// Follows an engine's events until the stream ends. Returns the client, with the time of the last event in seconds
+/// since 1970 by the engine's clock.
+async fn listen(client: Client, known: Arc<Mutex<Known>>, since: i64) -> (Client, i64) {
     let mut last = since;
-    let mut events = std::pin::pin!(docker.events(Some(options)));
-    while let Some(Ok(event)) = events.next().await {
-        last = event.time.unwrap_or(last);
-        if let Some((id, description)) = described(event) {
-            lock(&known).insert(id, description);
+    if let Ok(mut events) = client.lines(&api::events(since)).await {
+        while let Ok(Some(event)) = events.next::<Event>().await {
+            last = event.time.unwrap_or(last);
+            if let Some((id, description)) = event.described() {
+                lock(&known).insert(id, description);
+            }
         }
     }
-    (place, last)
-}
-
-fn described(event: EventMessage) -> Option<(ContainerId, Description)> {
-    let actor = event.actor?;
-    let id = ContainerId::new(&actor.id?)?;
-    let attributes = actor.attributes?;
-    let description = Description {
-        name: attributes.get("name").cloned().unwrap_or_default(),
-        image: attributes.get("image").cloned().unwrap_or_default(),
-        ..of_labels(&attributes)
-    };
-    Some((id, description))
-}
-
-fn of_labels(labels: &HashMap<String, String>) -> Description {
-    let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).cloned();
-    // The labels that kubelet has its container runtime set (pkg/kubelet/types/labels.go).
-    let kubernetes = |name: &str| labels.get(&format!("io.kubernetes.{name}")).cloned();
-    let pod = kubernetes("pod.name").map(|name| Pod {
-        namespace: kubernetes("pod.namespace").unwrap_or_default(),
-        name,
-        container: kubernetes("container.name").unwrap_or_default(),
-    });
-    Description {
-        compose_project: label("project"),
-        compose_service: label("service"),
-        pod,
-        ..Description::default()
-    }
+    (client, last)
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while it was held leaves the map as good as it was.
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use bollard::models::EventActor;
-
-    use super::*;
-
-    #[test]
-    fn an_event_tells_name_image_and_service() {
-        let id = "a".repeat(64);
-        let attributes = [
-            ("name", "shop-web-1"),
-            ("image", "nginx:1"),
-            ("com.docker.compose.project", "shop"),
-            ("com.docker.compose.service", "web"),
-        ];
-        let event = EventMessage {
-            actor: Some(EventActor {
-                id: Some(id.clone()),
-                attributes: Some(
-                    attributes
-                        .iter()
-                        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-                        .collect(),
-                ),
-            }),
-            ..EventMessage::default()
-        };
-        let expected = Description {
-            name: "shop-web-1".to_owned(),
-            image: "nginx:1".to_owned(),
-            compose_project: Some("shop".to_owned()),
-            compose_service: Some("web".to_owned()),
-            pod: None,
-        };
-        assert_eq!(
-            described(event),
-            ContainerId::new(&id).map(|id| (id, expected))
-        );
-    }
-
-    #[test]
-    fn kubelets_labels_tell_the_pod() {
-        let labels = HashMap::from([
-            ("io.kubernetes.pod.name".to_owned(), "web-0".to_owned()),
-            ("io.kubernetes.pod.namespace".to_owned(), "shop".to_owned()),
-            (
-                "io.kubernetes.container.name".to_owned(),
-                "nginx".to_owned(),
-            ),
-        ]);
-        let pod = Pod {
-            namespace: "shop".to_owned(),
-            name: "web-0".to_owned(),
-            container: "nginx".to_owned(),
-        };
-        assert_eq!(of_labels(&labels).pod, Some(pod));
-    }
-
-    #[test]
-    fn only_sockets_at_the_usual_places_are_engines() -> std::io::Result<()> {
-        let run = tempfile::tempdir()?;
-        std::fs::create_dir_all(run.path().join("user/1000/podman"))?;
-        std::fs::write(run.path().join("docker.sock"), "no socket")?;
-        let rootless = run.path().join("user/1000/podman/podman.sock");
-        let _listening = std::os::unix::net::UnixListener::bind(&rootless)?;
-        assert_eq!(sockets(run.path()), [rootless]);
-        Ok(())
-    }
-
-    #[test]
-    fn an_event_of_a_network_tells_nothing() {
-        let event = EventMessage {
-            actor: Some(EventActor {
-                id: Some("bridge".to_owned()),
-                attributes: None,
-            }),
-            ..EventMessage::default()
-        };
-        assert_eq!(described(event), None);
-    }
 }

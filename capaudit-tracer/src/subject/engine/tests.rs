@@ -1,0 +1,368 @@
+//! The client against made-up engines: what it asks, and how it takes what they answer.
+
+use std::{io, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, UnixListener, UnixStream},
+    sync::mpsc,
+    task::JoinHandle,
+};
+
+use super::*;
+
+/// How long most tests wait for an answer. None comes near it.
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(50);
+
+/// A server that answers one connection after the other.
+struct Fake {
+    address: Address,
+    requests: mpsc::UnboundedReceiver<String>,
+    server: JoinHandle<io::Result<()>>,
+    _directory: tempfile::TempDir,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    HangUp,
+    /// Waits for the client to hang up.
+    Wait,
+    /// Sends the last so many bytes again, until the client hangs up.
+    Repeat(usize),
+}
+
+impl Fake {
+    fn start(answer: impl FnMut(&str) -> Vec<u8> + Send + 'static, then: Then) -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("sock");
+        let listener = UnixListener::bind(&path)?;
+        let (asked, requests) = mpsc::unbounded_channel();
+        Ok(Self {
+            address: Address::Unix(path),
+            requests,
+            server: tokio::spawn(serve(listener, asked, answer, then)),
+            _directory: directory,
+        })
+    }
+
+    fn client(&self, patience: Duration) -> Client {
+        Client::new(self.address.clone(), patience)
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// Reports the first line of each request, and an empty line when the client has closed the connection.
+async fn serve(
+    listener: UnixListener,
+    asked: mpsc::UnboundedSender<String>,
+    mut answer: impl FnMut(&str) -> Vec<u8>,
+    then: Then,
+) -> io::Result<()> {
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        let request = head(&mut stream).await?;
+        let line = request.lines().next().unwrap_or_default().to_owned();
+        let answer = answer(&line);
+        let _ = asked.send(line);
+        if let Err(_hung_up) = respond(&mut stream, &answer, then).await {
+            let _ = asked.send(String::new());
+        }
+    }
+}
+
+async fn head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+async fn respond(stream: &mut UnixStream, answer: &[u8], then: Then) -> io::Result<()> {
+    stream.write_all(answer).await?;
+    match then {
+        Then::HangUp => Ok(()),
+        Then::Wait => stream.read_u8().await.map(drop),
+        Then::Repeat(last) => loop {
+            let again = answer.len() - last;
+            stream
+                .write_all(answer.get(again..).unwrap_or_default())
+                .await?;
+        },
+    }
+}
+
+/// An answer in one piece.
+fn ok(body: &str) -> Vec<u8> {
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into()
+}
+
+/// An answer in chunks of this many bytes.
+fn chunked(body: &str, size: usize) -> Vec<u8> {
+    let mut answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for chunk in body.as_bytes().chunks(size) {
+        answer.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+        answer.extend(chunk);
+        answer.extend(b"\r\n");
+    }
+    answer.extend(b"0\r\n\r\n");
+    answer
+}
+
+const WEB: &str = "c5d9492af72f3b640743dba919ce2750a36355f8c0fab9af25f2517b900e61ef";
+const LIST: &str = include_str!("recorded/docker-20.10-list.json");
+const INSPECTION: &str = include_str!("recorded/docker-20.10-inspect.json");
+const EVENTS: &str = include_str!("recorded/docker-20.10-events.jsonl");
+
+#[tokio::test]
+async fn each_question_has_its_answer() -> io::Result<()> {
+    let engine = |line: &str| match line {
+        "GET /version HTTP/1.1" => ok(r#"{"Version": "20.10.24", "ApiVersion": "1.41"}"#),
+        "GET /containers/json?all=true HTTP/1.1" => ok(LIST),
+        "GET /containers/shop-web-1/json HTTP/1.1" => chunked(INSPECTION, 1000),
+        _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+    };
+    let engine = Fake::start(engine, Then::Wait)?;
+    let client = engine.client(LONG);
+    assert_eq!(those_that_answer(vec![client.clone()]).await.len(), 1);
+    let known = Mutex::default();
+    list(&client, &known).await;
+    let web = ContainerId::new(WEB);
+    let described = web.and_then(|web| lock(&known).get(&web).cloned());
+    assert_eq!(described.as_ref().map(|it| &*it.name), Some("shop-web-1"));
+    let mut engines = vec![client];
+    let inspected = inspect(&mut engines, "shop-web-1").await;
+    assert_eq!(inspected.map(|(_, it)| it), described);
+    assert_eq!(inspect(&mut engines, "other").await, None);
+    // An engine that does not know a container is still asked for others.
+    assert_eq!(engines.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_are_taken_however_they_are_cut() -> io::Result<()> {
+    for size in [1, 7, 500, 100_000] {
+        let mut engine = Fake::start(move |_| chunked(EVENTS, size), Then::Wait)?;
+        let known = Arc::default();
+        let (_, last) = listen(engine.client(LONG), Arc::clone(&known), 17).await;
+        assert_eq!(last, 1_795_743_176, "{size}");
+        let web = ContainerId::new(WEB);
+        let known = web.and_then(|web| lock(&known).get(&web).cloned());
+        assert_eq!(
+            known.and_then(|it| it.compose_service).as_deref(),
+            Some("web"),
+            "{size}"
+        );
+        let asked = engine.requests.recv().await.unwrap_or_default();
+        assert!(
+            asked.starts_with("GET /events?since=17&filters="),
+            "{asked}"
+        );
+    }
+    Ok(())
+}
+
+/// A stream that breaks off within a line, is malformed, or refused. Events before that count.
+#[tokio::test]
+async fn a_stream_ends_with_what_cannot_be_understood() -> io::Result<()> {
+    let (first, _) = EVENTS.split_once('\n').unwrap_or_default();
+    let cut = first.get(..100).unwrap_or_default();
+    for (answer, last) in [
+        (chunked(&format!("{first}\n{cut}"), 50), 1_795_743_175),
+        (
+            chunked(&format!("{first}\n{{]\n{EVENTS}"), 50),
+            1_795_743_175,
+        ),
+        (
+            chunked(EVENTS, 500).get(..700).unwrap_or_default().to_vec(),
+            1_795_743_175,
+        ),
+        (ok("\n \r\n\n"), 17),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n".to_vec(),
+            17,
+        ),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n".to_vec(), 17),
+        (b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), 17),
+        (Vec::new(), 17),
+    ] {
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        let engine = Fake::start(move |_| answer.clone(), Then::HangUp)?;
+        let ended = tokio::time::timeout(LONG, listen(engine.client(LONG), Arc::default(), 17));
+        assert_eq!(
+            ended.await.ok().map(|(_, last)| last),
+            Some(last),
+            "{shown}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_does_not_answer_is_not_waited_for() -> io::Result<()> {
+    let head = b"HTTP/1.1 200 OK\r\nApi-Version: 1\r\nContent-Length: 9\r\n\r\n[".to_vec();
+    for (answer, then) in [
+        (Vec::new(), Then::Wait),
+        (b"HTTP/1.1 200 OK\r\n".to_vec(), Then::Wait),
+        // Informational answers without end, and never the real one.
+        (
+            b"HTTP/1.1 102 Processing\r\n\r\n".to_vec(),
+            Then::Repeat(27),
+        ),
+    ] {
+        let silent = Fake::start(move |_| answer.clone(), then)?;
+        let client = silent.client(SHORT);
+        assert!(matches!(client.ping().await, Err(RequestError::TimedOut)));
+        assert!(matches!(
+            client.lines("/").await,
+            Err(RequestError::TimedOut)
+        ));
+        let mut engines = vec![client];
+        assert_eq!(inspect(&mut engines, "web").await, None);
+        assert_eq!(engines, []);
+    }
+    let slow = Fake::start(move |_| head.clone(), Then::Wait)?;
+    let body = slow.client(SHORT).json::<Containers>("/").await;
+    assert!(matches!(body, Err(RequestError::TimedOut)), "{body:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off() -> io::Result<()> {
+    let chunk = |body: &str| format!("{:x}\r\n{body}\r\n", body.len()).into_bytes();
+    let mut endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let chunk = chunk(&" ".repeat(60_000));
+    endless.extend(&chunk);
+    let engine = Fake::start(move |_| endless.clone(), Then::Repeat(chunk.len()))?;
+    let client = engine.client(LONG);
+    let whole = client.json::<Containers>("/").await;
+    assert!(matches!(whole, Err(RequestError::TooLong(_))), "{whole:?}");
+    let line = match client.lines("/").await {
+        Ok(mut lines) => lines.next::<Event>().await.map(drop),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(line, Err(RequestError::TooLong(_))), "{line:?}");
+
+    // A head without end, which hyper bounds.
+    let header = b"A: b\r\n".repeat(1000);
+    let head = [b"HTTP/1.1 200 OK\r\n", &*header].concat();
+    let engine = Fake::start(move |_| head.clone(), Then::Repeat(header.len()))?;
+    let pinged = engine.client(LONG).ping().await;
+    assert!(matches!(pinged, Err(RequestError::Http(_))), "{pinged:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_no_engine_counts_as_none() -> io::Result<()> {
+    for answer in [
+        ok("OK"),
+        ok("{}"),
+        b"HTTP/1.1 301 Moved\r\nApi-Version: 1.41\r\nLocation: /\r\n\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_vec(),
+        b"\0\xff".to_vec(),
+    ] {
+        let other = Fake::start(move |_| answer.clone(), Then::HangUp)?;
+        assert_eq!(those_that_answer(vec![other.client(LONG)]).await, []);
+    }
+    let nobody = Client::new(Address::Unix("/nobody/listens".into()), LONG);
+    let refused = nobody.ping().await;
+    assert!(
+        matches!(refused, Err(RequestError::Connect(_))),
+        "{refused:?}"
+    );
+    Ok(())
+}
+
+/// The client closes the connection of a whole answer, and that of a stream that nobody reads any more.
+#[tokio::test]
+async fn connections_are_closed() -> io::Result<()> {
+    let events = chunked(EVENTS, 500);
+    let open = events.len() - "0\r\n\r\n".len();
+    let answer = move |line: &str| {
+        if line.contains("/events") {
+            events.get(..open).unwrap_or_default().to_vec()
+        } else {
+            ok(LIST)
+        }
+    };
+    let mut engine = Fake::start(answer, Then::Wait)?;
+    let client = engine.client(LONG);
+    list(&client, &Mutex::default()).await;
+    assert_eq!(
+        engine.requests.recv().await.as_deref(),
+        Some("GET /containers/json?all=true HTTP/1.1")
+    );
+    assert_eq!(engine.requests.recv().await.as_deref(), Some(""));
+
+    let listening = tokio::spawn(listen(client, Arc::default(), 0));
+    let asked = engine.requests.recv().await;
+    assert!(asked.is_some_and(|line| line.starts_with("GET /events")));
+    listening.abort();
+    let hung_up = tokio::time::timeout(LONG, engine.requests.recv()).await;
+    assert_eq!(hung_up.ok().flatten().as_deref(), Some(""));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_engine_at_a_port_is_asked_by_its_host() -> io::Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let place = format!("127.0.0.1:{}", listener.local_addr()?.port());
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await?;
+        let request = head(&mut stream).await?;
+        stream.write_all(&ok(LIST)).await.map(|()| request)
+    });
+    let address = Address::of_docker_host(format!("tcp://{place}").as_ref());
+    let client = address.map(|address| Client::new(address, LONG));
+    let known = Mutex::default();
+    if let Some(client) = &client {
+        list(client, &known).await;
+    }
+    let request = server.await??;
+    assert!(
+        request.contains(&format!("\r\nhost: {place}\r\n")),
+        "{request}"
+    );
+    let web = ContainerId::new(WEB);
+    assert!(web.is_some_and(|web| lock(&known).get(&web).is_some()));
+    Ok(())
+}
+
+/// An event is newer than a list.
+#[tokio::test]
+async fn a_list_does_not_replace_what_events_told() -> io::Result<()> {
+    let engine = Fake::start(|_| ok(LIST), Then::Wait)?;
+    let known = Mutex::new(Known::default());
+    let Some(web) = ContainerId::new(WEB) else {
+        return Err(io::Error::other("no id"));
+    };
+    let renamed = Description {
+        name: "renamed".to_owned(),
+        ..Description::default()
+    };
+    lock(&known).insert(web.clone(), renamed.clone());
+    list(&engine.client(LONG), &known).await;
+    assert_eq!(lock(&known).get(&web), Some(&renamed));
+    Ok(())
+}
+
+#[test]
+fn only_sockets_at_the_usual_places_are_engines() -> io::Result<()> {
+    let run = tempfile::tempdir()?;
+    std::fs::create_dir_all(run.path().join("user/1000/podman"))?;
+    std::fs::write(run.path().join("docker.sock"), "no socket")?;
+    let rootless = run.path().join("user/1000/podman/podman.sock");
+    let _listening = std::os::unix::net::UnixListener::bind(&rootless)?;
+    assert_eq!(sockets(run.path()), [Address::Unix(rootless)]);
+    Ok(())
+}
