@@ -2,10 +2,11 @@
 //!
 //! Podman's API answers the same way. Containers may live for a few milliseconds, so the engine's event stream
 //! is followed from the start; asking afterwards is only the second way. The module `api` has the requests and the
-//! fields that are read, `client` speaks HTTP.
+//! fields that are read, `client` speaks HTTP, `known` bounds what is remembered.
 
 mod api;
 mod client;
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use tokio::{
 use self::{
     api::{Containers, Event, Inspected},
     client::{Address, Client, RequestError},
+    known::Known,
 };
 use crate::{privilege, subject::container::ContainerId};
 
@@ -48,8 +50,6 @@ pub struct Description {
     /// The Kubernetes pod it is of.
     pub pod: Option<Pod>,
 }
-
-type Known = HashMap<ContainerId, Description>;
 
 /// The engines that answer at the moment.
 type Answering = Arc<Mutex<HashSet<Client>>>;
