@@ -30,8 +30,14 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Asks which versions an engine has. The answer is a [`Version`].
-pub(super) const VERSION: &str = "/version";
+/// Asks whether an engine answers. An engine has its API version in the head of the answer ([`API_VERSION`]).
+///
+/// `/version` would tell the same, but Podman runs conmon, the container runtime and the package manager to answer it,
+/// which may take longer than we wait (`queryPackageVersion`, libpod/util.go, 4.3).
+pub(super) const PING: &str = "/_ping";
+
+/// The header in which an engine names its version of the API.
+pub(super) const API_VERSION: &str = "api-version";
 
 /// Asks for all containers, also those that do not run. The answer is [`Containers`].
 pub(super) const ALL_CONTAINERS: &str = "/containers/json?all=true";
@@ -56,13 +62,6 @@ pub(super) fn events(since: i64) -> String {
 
 fn encode(text: &str) -> impl fmt::Display {
     utf8_percent_encode(text, RESERVED)
-}
-
-/// The answer of `SystemVersion`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct Version {
-    pub(super) api_version: Option<String>,
 }
 
 /// The answer of `ContainerList`: each container that has a valid id.

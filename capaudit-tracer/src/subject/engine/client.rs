@@ -118,8 +118,12 @@ impl Client {
     ///
     /// Nothing answers in time, or something else than an engine.
     pub(super) async fn ping(&self) -> Result<(), RequestError> {
-        let version = self.json::<api::Version>(api::VERSION).await?;
-        version.api_version.map(drop).ok_or(RequestError::NoEngine)
+        let response = self.in_time(self.get(api::PING)).await?;
+        if response.headers().contains_key(api::API_VERSION) {
+            Ok(())
+        } else {
+            Err(RequestError::NoEngine)
+        }
     }
 
     /// Sends a request and parses the whole answer.
