@@ -8,6 +8,7 @@
 
 pub mod cli;
 pub mod daemon;
+pub mod live;
 pub mod storage;
 pub mod verify;
 pub mod watch;

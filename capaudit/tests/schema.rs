@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use capaudit::watch::lines::json::Line;
+use capaudit::live::line::Line;
 use capaudit_core::report::Report;
 
 /// `UPDATE=1 cargo test --test schema` writes it anew.

@@ -8,7 +8,10 @@ use super::{
     complain,
     tracing::{Tracing, of_attach, of_observation, with_signals},
 };
-use crate::daemon::{self, DaemonError, Plan, SOCKET, STATE};
+use crate::{
+    daemon::{self, DaemonError, Plan, STATE},
+    live::SOCKET,
+};
 
 /// Observe every container, for days: those that run and those that start.
 ///

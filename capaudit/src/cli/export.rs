@@ -1,7 +1,6 @@
 //! `capaudit export FORMAT FILE…`
 
 use std::{
-    fmt::Display,
     io,
     path::{Path, PathBuf},
 };
@@ -97,31 +96,17 @@ enum Product<'a> {
 pub fn run(arguments: &Arguments) -> Exit {
     match export(arguments) {
         Ok(()) => Exit::Success,
-        Err(Failure::Told(exit)) => exit,
-        Err(Failure::Untold(message)) => {
+        Err(patch::Failure::Told(exit)) => exit,
+        Err(patch::Failure::Untold(message)) => {
             complain(&message);
             Exit::Usage
         }
     }
 }
 
-/// Why nothing was exported.
-pub(super) enum Failure {
-    /// The user knows already.
-    Told(Exit),
-    /// The user has to be told.
-    Untold(String),
-}
-
-impl<E: Display> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Untold(error.to_string())
-    }
-}
-
-fn export(arguments: &Arguments) -> Result<(), Failure> {
+fn export(arguments: &Arguments) -> Result<(), patch::Failure> {
     let product = arguments.product()?;
-    let ledger = arguments.sessions.merged().map_err(Failure::Told)?;
+    let ledger = arguments.sessions.merged().map_err(patch::Failure::Told)?;
     let mut report = Report::of(&ledger);
     if let Some(wanted) = &arguments.service {
         choose(&mut report, wanted)?;

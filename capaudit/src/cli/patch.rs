@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     io,
     path::{Path, PathBuf},
 };
@@ -13,7 +14,7 @@ use capaudit_formats::{
 };
 use similar::TextDiff;
 
-use super::{Exit, complain, export::Failure, report::deliver};
+use super::{Exit, complain, report::deliver};
 use crate::storage;
 
 /// Which files are patched, and where the result goes.
@@ -26,6 +27,20 @@ pub struct Job<'a> {
     pub output: Option<&'a Path>,
     /// The report is not of everything that was audited.
     pub narrowed: bool,
+}
+
+/// Why nothing was exported.
+pub(super) enum Failure {
+    /// The user knows already.
+    Told(Exit),
+    /// The user has to be told.
+    Untold(String),
+}
+
+impl<E: Display> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Untold(error.to_string())
+    }
 }
 
 impl Job<'_> {

@@ -18,7 +18,7 @@ use capaudit_tracer::privilege;
 use super::{Exit, complain};
 use crate::{
     cli::terminal,
-    daemon::{SOCKET, client},
+    live::{SOCKET, client},
     storage,
 };
 

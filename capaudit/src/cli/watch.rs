@@ -24,12 +24,13 @@ use super::{
     tracing::{Tracing, with_signals},
 };
 use crate::{
-    daemon::SOCKET,
+    live::{SOCKET, singles_a_second},
     watch::{
         Plan, Scope,
         lines::{Choice, Form, Lines},
-        screen, singles_a_second,
-        source::{Ending, Finished, Telling, WatchError, watch},
+        message::{Ending, Finished, Telling, WatchError},
+        screen,
+        source::watch,
     },
 };
 

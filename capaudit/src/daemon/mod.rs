@@ -2,7 +2,6 @@
 //!
 //! One loop owns everything; the [`socket`] and [`metrics`] tasks send it questions.
 
-pub mod client;
 pub mod metrics;
 mod peer;
 pub mod socket;
@@ -31,12 +30,10 @@ use tokio::sync::{mpsc, oneshot};
 use watchers::{Subscription, Watchers};
 
 use crate::{
+    live::{Missing, singles_a_second},
     storage,
-    watch::{singles_a_second, source::Missing},
 };
 
-/// Where the socket is, unless somebody says otherwise.
-pub const SOCKET: &str = "/run/capaudit/capaudit.sock";
 /// Where totals are kept, unless somebody says otherwise.
 pub const STATE: &str = "/var/lib/capaudit";
 

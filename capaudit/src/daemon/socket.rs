@@ -24,17 +24,14 @@ use tokio::{
 
 use super::{DaemonError, ledger, peer::Allowed, subscription};
 
+use crate::live::{LEDGER, WATCH};
+
 pub use super::Question;
 
 /// Bytes of a question at most.
 const LONGEST: u64 = 256;
 /// How long a peer may take to ask, and to listen to an answer that has an end.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The question for all totals.
-pub(super) const LEDGER: &str = "ledger";
-/// The question for single checks.
-pub(super) const WATCH: &str = "watch";
 
 /// A socket that nobody has been served at yet.
 pub struct Listener {

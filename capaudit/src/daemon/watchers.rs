@@ -24,10 +24,9 @@ use tokio::{
 };
 
 use super::{Question, missing};
-use crate::watch::{
-    Scope,
-    lines::json::Line,
-    source::{BATCH, Missing, Summary},
+use crate::{
+    live::{BATCH, Missing, Summary, line::Line},
+    watch::Scope,
 };
 
 /// Lines that wait for the slowest, some megabytes at most. Beyond, it is told how many it missed.

@@ -22,14 +22,16 @@ use capaudit_tracer::{
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
 use crate::{
-    daemon::client::{self, ClientError},
+    live::{
+        BATCH, Missing, Summary,
+        client::{self, ClientError},
+        line::{CheckLine, Line, SubjectLine},
+    },
     storage,
     watch::{
         Daemon, Plan,
-        lines::json::{CheckLine, Line, SubjectLine},
-        source::{
-            BATCH, Ending, Finished, Message, Missing, Request, STATE_EVERY, STATE_SHARE, Summary,
-            TICK, Telling, WatchError,
+        message::{
+            Ending, Finished, Message, Request, STATE_EVERY, STATE_SHARE, TICK, Telling, WatchError,
         },
         state::State,
     },

@@ -1,13 +1,15 @@
 //! Checks, live.
 //!
-//! [`source`] turns what is observed into messages: single checks as they come, and about once a second the state of
-//! all totals with what they mean so far; or, with `live.rs`, what a daemon observes. They are shown as lines ([`lines`]: text or JSON) or on a terminal
-//! ([`screen`]), where a [`model`] takes messages and keys, and a [`view`] draws it; both are pure.
+//! [`source`] turns what is observed into messages ([`message`]): single checks as they come, and about once a second
+//! the state of all totals with what they mean so far; or, with `live.rs`, what a daemon observes. They are shown as
+//! lines ([`lines`]: text or JSON) or on a terminal ([`screen`]), where a [`model`] takes messages and keys, and a
+//! [`view`] draws it; both are pure.
 
 pub mod columns;
 pub mod filter;
 pub mod lines;
 mod live;
+pub mod message;
 pub mod model;
 #[cfg(test)]
 mod samples;
@@ -17,19 +19,10 @@ pub mod state;
 pub mod view;
 pub mod words;
 
-use std::{ffi::OsString, path::PathBuf, thread, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use capaudit_core::capability::CapSet;
 use capaudit_tracer::{probe::Settings, subject::attached::Target};
-
-/// Single checks a second that are worth sending for people: nobody reads more.
-const SINGLES: u32 = 10_000;
-
-/// Single checks a second that each processor may send for people.
-pub fn singles_a_second() -> u32 {
-    let processors = thread::available_parallelism().map_or(1, |count| count.get());
-    SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES)
-}
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::session::single::Single;
 
-use crate::watch::{source::Missing, state::State};
+use crate::{live::Missing, watch::state::State};
 
 /// A container's name that nobody should show as it is.
 pub const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";

@@ -33,8 +33,9 @@ use crate::{
     storage::write_whole,
     watch::{
         Plan, Scope,
+        message::{Finished, Message, Request, Telling, WatchError},
         model::{Effect, Model},
-        source::{Finished, Message, Request, Telling, WatchError, watch},
+        source::watch,
         view::{Theme, draw},
     },
 };

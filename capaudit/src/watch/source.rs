@@ -8,179 +8,33 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit_core::{
-    capability::CapSet,
-    ledger::{Hook, Ledger, Losses},
-};
+use capaudit_core::capability::CapSet;
 use capaudit_tracer::{
-    launch::{Arrived, Launched, Signals, Streams, shell_status},
+    launch::{Arrived, Launched, Signals, shell_status},
     privilege,
-    probe::ProbeError,
     session::{
         audit::{AuditError, after, hurry, system},
         observation::{AttachError, Observation, Origin, readable},
-        single::Single,
     },
     subject::{Identity, container::ContainerId},
 };
 use nix::sys::signal::Signal;
-use thiserror::Error;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    daemon::client::ClientError,
+    live::{BATCH, Missing, Summary},
     storage,
-    watch::{Plan, Scope, live, state::State},
+    watch::{
+        Plan, Scope, live,
+        message::{
+            Ending, Finished, Message, Request, STATE_EVERY, STATE_SHARE, TICK, Telling, WatchError,
+        },
+        state::State,
+    },
 };
 
-/// Single checks in one message.
-pub(crate) const BATCH: usize = 512;
-/// How often it is looked after what waits.
-pub(super) const TICK: Duration = Duration::from_millis(50);
-/// How often the state of all totals is told.
-pub(super) const STATE_EVERY: Duration = Duration::from_secs(1);
-/// The part of our time that goes into that at most: where there is very much to tell, it is told less often.
-pub(super) const STATE_SHARE: u32 = 10;
 /// How long a command may take to end when nobody watches any more.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
-
-/// What there is to show.
-#[derive(Debug)]
-pub enum Message {
-    /// From now on everything of interest is seen.
-    Began {
-        /// How checks are seen.
-        hook: Hook,
-        /// Processes that ran already and are watched.
-        processes: usize,
-    },
-    /// Single checks, in their order.
-    Checks(Vec<Single>),
-    /// What all checks add up to, and what it means so far.
-    State(Box<State>),
-    /// What is missing among the single checks so far, about once a second.
-    Missing(Missing),
-    /// The command wrote this.
-    Output(Vec<u8>),
-    /// A signal for whoever shows.
-    Signal(Signal),
-    /// What was watched has ended.
-    Ended(Ending),
-    /// What became of [`Request::Save`].
-    Saved(Result<PathBuf, String>),
-    /// Nothing: that time passes.
-    Tick,
-}
-
-/// What is not among the single checks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// Checks that were counted, but not sent one by one because there were too many.
-    pub unsent: u64,
-    /// What could not be recorded at all.
-    pub losses: Losses,
-}
-
-impl Missing {
-    /// What is missing by now, since `observation` began.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's maps cannot be read.
-    pub fn of(observation: &Observation) -> Result<Self, ProbeError> {
-        let (unsent, losses) = observation.missing()?;
-        Ok(Self { unsent, losses })
-    }
-
-    /// What of it came after `before`.
-    pub fn since(&self, before: &Self) -> Self {
-        Self {
-            unsent: self.unsent.saturating_sub(before.unsent),
-            losses: self.losses.since(&before.losses),
-        }
-    }
-}
-
-/// What has ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The command, with this status.
-    Command(ExitStatus),
-    /// All that was attached to.
-    Targets,
-    /// The daemon.
-    Daemon,
-}
-
-/// What whoever shows can ask for.
-#[derive(Debug)]
-pub enum Request {
-    /// Save the session so far.
-    Save(PathBuf),
-    /// End.
-    Quit,
-}
-
-/// How it is told.
-#[derive(Debug)]
-pub struct Telling {
-    /// Tell the state of all totals, too.
-    pub states: bool,
-    /// Go on when what was watched has ended, until asked to end.
-    pub linger: bool,
-    /// What the command reads from and writes to.
-    pub streams: Streams,
-}
-
-/// The end.
-#[derive(Debug)]
-pub struct Finished {
-    /// What it comes to.
-    pub summary: Summary,
-    /// What was found; `None` if it is the daemon's, and nobody wants it.
-    pub ledger: Option<Ledger>,
-    /// What has ended; `None` if whoever watches had enough.
-    pub ending: Option<Ending>,
-}
-
-/// What a watch comes to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// All checks that were made.
-    pub checks: u64,
-    /// What is not among the single checks.
-    pub missing: Missing,
-    /// How long it took.
-    pub duration_ms: u64,
-}
-
-impl Summary {
-    /// That of a watch in which so many checks were not sent one by one.
-    fn of(ledger: &Ledger, unsent: u64) -> Self {
-        let known = ledger.subjects.iter().flat_map(|subject| &subject.checks);
-        let unattributed = ledger.session.unattributed.iter();
-        Self {
-            checks: known.map(|check| check.count).sum::<u64>()
-                + unattributed.map(|(_, count)| count).sum::<u64>(),
-            missing: Missing {
-                unsent,
-                losses: ledger.session.losses.clone(),
-            },
-            duration_ms: ledger.session.duration_ms,
-        }
-    }
-}
-
-/// Why there is nothing to watch.
-#[derive(Debug, Error)]
-pub enum WatchError {
-    /// By ourselves we cannot.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
-    /// The daemon does not let us.
-    #[error(transparent)]
-    Daemon(#[from] ClientError),
-}
 
 /// Watches, and tells `sink`, until that has enough, a signal or a request comes, or what is watched has ended.
 ///

@@ -9,7 +9,7 @@ use capaudit_core::{
     report::{Report, SubjectReport},
 };
 
-use crate::watch::source::Missing;
+use crate::live::Missing;
 
 /// Leaves that are kept apart; the rest is in [`State::more`].
 const MOST_LEAVES: usize = 4096;

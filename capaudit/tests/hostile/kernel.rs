@@ -2,7 +2,7 @@
 
 use std::{mem::offset_of, sync::Arc};
 
-use capaudit::watch::lines::{json::Line, plain};
+use capaudit::{live::line::Line, watch::lines::plain};
 use capaudit_common::event::{
     Call, Check, Exec, Exit, Fork, Header, Result as CallResult, kind, object,
 };

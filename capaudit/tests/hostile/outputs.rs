@@ -9,9 +9,10 @@ use std::{
 
 use capaudit::{
     daemon::metrics,
+    live::Missing,
     watch::{
+        message::Message,
         model::Model,
-        source::{Message, Missing},
         state::State,
         view::{self, Theme},
     },

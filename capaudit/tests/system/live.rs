@@ -10,8 +10,8 @@ use std::{
 
 use aya::maps::{Array, Map, MapData};
 use capaudit::{
+    live::line::{CheckLine, Line},
     storage,
-    watch::lines::json::{CheckLine, Line},
 };
 use libtest_mimic::{Failed, Trial};
 use nix::{

@@ -9,8 +9,8 @@ use std::{
 };
 
 use capaudit::{
+    live::line::{CheckLine, Line},
     storage,
-    watch::lines::json::{CheckLine, Line},
 };
 use capaudit_core::{
     advise::Verdict,

@@ -1,6 +1,5 @@
 //! Checks as lines: for people and `grep`, or for programs.
 
-pub mod json;
 pub mod plain;
 
 use std::{
@@ -16,7 +15,10 @@ use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use crate::watch::source::{Message, Missing, Summary};
+use crate::{
+    live::{Missing, Summary, line::Line},
+    watch::message::Message,
+};
 
 /// Distinct checks that are remembered for [`Choice::unique`].
 const MOST_DISTINCT: usize = 1 << 20;
@@ -76,7 +78,7 @@ impl<W: Write + AsFd> Lines<W> {
     pub fn take(&mut self, message: Message) -> ControlFlow<()> {
         match message {
             Message::Began { hook, .. } if self.form == Form::Json => {
-                let line = json::Line::begin(hook, &self.watching);
+                let line = Line::begin(hook, &self.watching);
                 self.line(&line.text())
             }
             Message::Began { processes, .. } => {
@@ -98,7 +100,7 @@ impl<W: Write + AsFd> Lines<W> {
         }
         let text = match self.form {
             Form::Plain => plain::line(check, &self.zone),
-            Form::Json => json::Line::check(check).text(),
+            Form::Json => Line::check(check).text(),
         };
         self.line(&text)?;
         self.written += 1;
@@ -134,7 +136,7 @@ impl<W: Write + AsFd> Lines<W> {
         let is_new_loss = missing.losses != self.missing.losses;
         self.missing = missing;
         if self.form == Form::Json {
-            let line = json::Line::missing(&self.missing);
+            let line = Line::missing(&self.missing);
             return self.line(&line.text());
         }
         if more > 0 {
@@ -177,7 +179,7 @@ impl<W: Write + AsFd> Lines<W> {
     pub fn end(mut self, summary: &Summary) -> io::Result<()> {
         match self.form {
             Form::Json => {
-                let line = json::Line::end(self.written, summary);
+                let line = Line::end(self.written, summary);
                 let _ = self.line(&line.text());
             }
             Form::Plain => {

@@ -21,17 +21,20 @@ use capaudit_formats::export;
 use capaudit_tracer::launch::shell_status;
 use jiff::tz::TimeZone;
 
-use crate::watch::{
-    filter::{Filter, VERDICTS},
-    model::{
-        details::Detail,
-        history::History,
-        layout::Areas,
-        stream::Stream,
-        table::{Choice, Grouping, Row, Sorting, leaf_key, rows},
+use crate::{
+    live::Missing,
+    watch::{
+        filter::{Filter, VERDICTS},
+        message::{Ending, Message},
+        model::{
+            details::Detail,
+            history::History,
+            layout::Areas,
+            stream::Stream,
+            table::{Choice, Grouping, Row, Sorting, leaf_key, rows},
+        },
+        state::{Leaf, State},
     },
-    source::{Ending, Message, Missing},
-    state::{Leaf, State},
 };
 
 /// Lines of the command's output that are kept.

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
-use crate::watch::{samples, source::Message};
+use crate::watch::{message::Message, samples};
 
 /// Types: letters as they are, `\n` for Enter, `\t` for Tab, `\u{1b}` for Esc.
 pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {

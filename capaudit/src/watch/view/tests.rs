@@ -7,10 +7,13 @@ use ratatui::{Terminal, backend::TestBackend, style::Color};
 use unicode_width::UnicodeWidthStr as _;
 
 use super::*;
-use crate::watch::{
-    model::{Effect, tests::press},
-    samples,
-    source::{Message, Missing},
+use crate::{
+    live::Missing,
+    watch::{
+        message::Message,
+        model::{Effect, tests::press},
+        samples,
+    },
 };
 
 fn model(size: (u16, u16)) -> Model {

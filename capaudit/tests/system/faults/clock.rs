@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use capaudit::watch::lines::json::Line;
+use capaudit::live::line::Line;
 use capaudit_core::{capability::Capability, ledger::CheckRecord};
 use libtest_mimic::Trial;
 

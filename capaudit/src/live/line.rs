@@ -16,7 +16,7 @@ use capaudit_tracer::session::single::Single;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::watch::source::{Missing, Summary};
+use super::{Missing, Summary};
 
 /// Names the format of the lines.
 pub const SCHEMA: &str = "capaudit.watch/1";

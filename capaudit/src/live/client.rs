@@ -15,8 +15,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::socket::{LEDGER, WATCH};
-use crate::watch::lines::json::{Line, SCHEMA};
+use super::{
+    LEDGER, WATCH,
+    line::{Line, SCHEMA},
+};
 
 /// How long the daemon may take.
 const PATIENCE: Duration = Duration::from_secs(15);

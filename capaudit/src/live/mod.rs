@@ -1,0 +1,87 @@
+//! What a daemon and those who watch through it have in common: questions, and the lines of `capaudit.watch/1`.
+//!
+//! Knows neither how the daemon observes nor how anybody shows it; both are built upon this.
+
+pub mod client;
+pub mod line;
+
+use std::thread;
+
+use capaudit_core::ledger::{Ledger, Losses};
+use capaudit_tracer::{probe::ProbeError, session::observation::Observation};
+
+/// Where a daemon's socket is, unless somebody says otherwise.
+pub const SOCKET: &str = "/run/capaudit/capaudit.sock";
+
+/// The question for all totals.
+pub(crate) const LEDGER: &str = "ledger";
+/// The question for single checks.
+pub(crate) const WATCH: &str = "watch";
+
+/// Single checks a second that are worth sending for people: nobody reads more.
+const SINGLES: u32 = 10_000;
+/// Single checks in one message.
+pub(crate) const BATCH: usize = 512;
+
+/// Single checks a second that each processor may send for people.
+pub fn singles_a_second() -> u32 {
+    let processors = thread::available_parallelism().map_or(1, |count| count.get());
+    SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES)
+}
+
+/// What is not among the single checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Checks that were counted, but not sent one by one because there were too many.
+    pub unsent: u64,
+    /// What could not be recorded at all.
+    pub losses: Losses,
+}
+
+impl Missing {
+    /// What is missing by now, since `observation` began.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub fn of(observation: &Observation) -> Result<Self, ProbeError> {
+        let (unsent, losses) = observation.missing()?;
+        Ok(Self { unsent, losses })
+    }
+
+    /// What of it came after `before`.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            unsent: self.unsent.saturating_sub(before.unsent),
+            losses: self.losses.since(&before.losses),
+        }
+    }
+}
+
+/// What a watch comes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// All checks that were made.
+    pub checks: u64,
+    /// What is not among the single checks.
+    pub missing: Missing,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+impl Summary {
+    /// That of a watch in which so many checks were not sent one by one.
+    pub(crate) fn of(ledger: &Ledger, unsent: u64) -> Self {
+        let known = ledger.subjects.iter().flat_map(|subject| &subject.checks);
+        let unattributed = ledger.session.unattributed.iter();
+        Self {
+            checks: known.map(|check| check.count).sum::<u64>()
+                + unattributed.map(|(_, count)| count).sum::<u64>(),
+            missing: Missing {
+                unsent,
+                losses: ledger.session.losses.clone(),
+            },
+            duration_ms: ledger.session.duration_ms,
+        }
+    }
+}
