@@ -5,12 +5,12 @@ use std::{io, path::PathBuf, time::Duration};
 use capaudit_tracer::{probe::Settings, session::audit::attach, subject::attached::Target};
 
 use super::{
-    Exit, complain,
-    report::Presentation,
-    run::of_error,
-    tracing::{Tracing, with_signals},
+    exit::Exit,
+    failure::{Failure, note},
+    presentation::Presentation,
+    targets::Targets,
+    tracing::{Tracing, duration, with_signals},
 };
-use crate::watch::Daemon;
 
 /// Audit what runs already: processes, containers, compose services or cgroups.
 ///
@@ -48,55 +48,9 @@ pub struct Arguments {
     tracing: Tracing,
 }
 
-/// What runs already.
-#[derive(Debug, clap::Args)]
-#[group(multiple = true)]
-pub struct Targets {
-    /// A running process, with its descendants
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Vec<u32>,
-
-    /// A running container, by name or id
-    #[arg(long, value_name = "NAME")]
-    container: Vec<String>,
-
-    /// The containers of a compose service
-    #[arg(long, value_name = "SERVICE")]
-    service: Vec<String>,
-
-    /// The processes of a cgroup and of those below it
-    #[arg(long, value_name = "PATH")]
-    cgroup: Vec<PathBuf>,
-}
-
-impl Targets {
-    /// As a list.
-    pub fn list(&self) -> Vec<Target> {
-        let pids = self.pid.iter().copied().map(Target::Pid);
-        let containers = self.container.iter().cloned().map(Target::Container);
-        let services = self.service.iter().cloned().map(Target::Service);
-        let cgroups = self.cgroup.iter().cloned().map(Target::Cgroup);
-        pids.chain(containers)
-            .chain(services)
-            .chain(cgroups)
-            .collect()
-    }
-
-    /// Those that a daemon can tell apart.
-    pub fn of_daemon(self, socket: PathBuf) -> Daemon {
-        Daemon {
-            socket,
-            containers: self.container,
-            services: self.service,
-        }
-    }
-}
-
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
-    if let Err(exit) = arguments.presentation.check(arguments.save.as_deref()) {
-        return exit;
-    }
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    arguments.presentation.check(arguments.save.as_deref())?;
     let targets = arguments.targets.list();
     let settings = Settings {
         // `docker exec` brings processes into a container that do not descend from it.
@@ -105,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Exit {
             .any(|target| matches!(target, Target::Container(_) | Target::Service(_))),
         ..arguments.tracing.settings()
     };
-    let audited = with_signals(|signals| {
+    let ledger = with_signals(|signals| {
         attach(
             &settings,
             &targets,
@@ -113,59 +67,20 @@ pub fn run(arguments: &Arguments) -> Exit {
             arguments.presentation.takes(arguments.save.as_deref()),
             signals,
             |processes| {
-                complain(&format!(
+                note(&format!(
                     "observing {processes} running process{}; Ctrl-C ends it",
                     if processes == 1 { "" } else { "es" }
                 ));
             },
         )
-    });
-    let ledger = match audited {
-        Ok(Ok(ledger)) => ledger,
-        Ok(Err(error)) => return of_error(&error),
-        Err(error) => {
-            complain(&error);
-            return Exit::CannotTrace;
-        }
-    };
-    let kept = arguments
+    })
+    .map_err(Failure::cannot_trace)??;
+    arguments
         .presentation
-        .keep(&ledger, arguments.save.as_deref(), io::stdout());
-    match kept {
-        Err(exit) => exit,
-        Ok(()) if arguments.strict && !ledger.is_complete() => Exit::Incomplete,
-        Ok(()) => Exit::Success,
-    }
-}
-
-/// `90`, `90s`, `10m`, `2h`, `1d`, and what else jiff reads.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time: write 90s, 10m or 2h");
-    let duration = match text.parse::<u32>() {
-        Ok(seconds) => Duration::from_secs(seconds.into()),
-        Err(_) => text
-            .parse::<jiff::SignedDuration>()
-            .ok()
-            .and_then(|duration| Duration::try_from(duration).ok())
-            .ok_or_else(wrong)?,
-    };
-    if duration.is_zero() {
-        return Err(wrong());
-    }
-    Ok(duration)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_and_nonsense_is_refused() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for text in ["", "0", "-3s", "ten", "1e9999h", "99999999999999999999h"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
+        .keep(&ledger, arguments.save.as_deref(), io::stdout())?;
+    Ok(if arguments.strict && !ledger.is_complete() {
+        Exit::Incomplete
+    } else {
+        Exit::Success
+    })
 }

@@ -12,11 +12,8 @@ use capaudit_formats::{
 };
 use serde_json::json;
 
-use super::{
-    Exit, complain,
-    report::{Sessions, deliver},
-};
-use crate::{cli::terminal, storage::Disk};
+use super::{deliver::deliver, exit::Exit, failure::Failure, sessions::Sessions, terminal};
+use crate::storage::Disk;
 
 /// How findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -64,34 +61,16 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
-    let ledger = match arguments.sessions.merged() {
-        Ok(ledger) => ledger,
-        Err(exit) => return exit,
-    };
-    let workloads = match manifest::load(&arguments.against, &Disk) {
-        Ok(workloads) => workloads,
-        Err(error) => {
-            complain(&error);
-            return Exit::Usage;
-        }
-    };
-    let outcome = match check::check(&workloads, &Report::of(&ledger)) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            complain(&error);
-            return Exit::Usage;
-        }
-    };
-    if let Err(error) = show(arguments, &outcome) {
-        complain(&error);
-        return Exit::Usage;
-    }
-    if outcome.reaches(arguments.level) {
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let ledger = arguments.sessions.merged()?;
+    let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
+    let outcome = check::check(&workloads, &Report::of(&ledger)).map_err(Failure::usage)?;
+    show(arguments, &outcome).map_err(Failure::usage)?;
+    Ok(if outcome.reaches(arguments.level) {
         Exit::Finding
     } else {
         Exit::Success
-    }
+    })
 }
 
 fn show(arguments: &Arguments, outcome: &Outcome) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
-use super::{Exit, output::print};
+use super::{exit::Exit, failure::Failure, output::print};
 
 /// Write a script that has a shell complete capaudit's subcommands and options.
 #[derive(Debug, clap::Args)]
@@ -18,7 +18,7 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,
@@ -26,5 +26,6 @@ pub fn run(arguments: &Arguments) -> Exit {
         "capaudit",
         &mut script,
     );
-    print(&String::from_utf8_lossy(&script), Exit::Success)
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Success)
 }

@@ -3,10 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
-    Exit,
-    attach::duration,
-    complain,
-    tracing::{Tracing, of_attach, of_observation, with_signals},
+    exit::Exit,
+    failure::{Failure, note},
+    tracing::{Tracing, duration, with_signals},
 };
 use crate::{
     daemon::{self, DaemonError, Plan, STATE},
@@ -51,7 +50,7 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: Arguments) -> Exit {
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = Plan {
         settings: arguments.tracing.settings(),
         socket: arguments.socket,
@@ -60,22 +59,19 @@ pub fn run(arguments: Arguments) -> Exit {
         save_every: arguments.save_every,
         metrics: arguments.metrics,
     };
-    let ended = with_signals(|signals| daemon::run(&plan, signals, complain));
-    match ended {
-        Ok(Ok(())) => Exit::Success,
-        Ok(Err(error)) => {
-            complain(&error);
-            match error {
-                DaemonError::Observation(error) => of_observation(&error),
-                DaemonError::Attach(error) => of_attach(&error),
-                DaemonError::Load(_) | DaemonError::Elsewhere(..) | DaemonError::System { .. } => {
-                    Exit::Usage
-                }
+    with_signals(|signals| daemon::run(&plan, signals, note)).map_err(Failure::cannot_trace)??;
+    Ok(Exit::Success)
+}
+
+impl From<DaemonError> for Failure {
+    fn from(error: DaemonError) -> Self {
+        match error {
+            // Their text is their source's.
+            DaemonError::Observation(error) => error.into(),
+            DaemonError::Attach(error) => error.into(),
+            DaemonError::Load(_) | DaemonError::Elsewhere(..) | DaemonError::System { .. } => {
+                Self::usage(error)
             }
-        }
-        Err(error) => {
-            complain(&error);
-            Exit::CannotTrace
         }
     }
 }

@@ -12,7 +12,8 @@ use capaudit_tracer::inspect::{
 use serde::Serialize;
 
 use super::{
-    Exit, complain,
+    exit::Exit,
+    failure::Failure,
     output::{Format, print, print_json, style},
 };
 
@@ -87,7 +88,7 @@ impl Set {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let reading = match (arguments.mask, arguments.pid) {
         (true, _) => Reading::Mask,
         (_, true) => Reading::Process,
@@ -99,13 +100,7 @@ pub fn run(arguments: &Arguments) -> Exit {
         .iter()
         .map(|word| Ok((word.as_str(), Word::read(word, reading)?.decode()?)))
         .collect();
-    let decoded = match decoded {
-        Ok(decoded) => decoded,
-        Err(error) => {
-            complain(&error);
-            return Exit::Usage;
-        }
-    };
+    let decoded = decoded.map_err(Failure::usage)?;
     match arguments.format {
         Format::Text => {
             let style = style();
@@ -114,7 +109,7 @@ pub fn run(arguments: &Arguments) -> Exit {
                 .iter()
                 .map(|(word, decoded)| text(word, decoded, all, style))
                 .collect();
-            print(&texts.concat(), Exit::Success)
+            print(&texts.concat())?;
         }
         Format::Json => {
             let report = Report {
@@ -124,9 +119,10 @@ pub fn run(arguments: &Arguments) -> Exit {
                     .map(|(word, decoded)| entry(word, decoded))
                     .collect(),
             };
-            print_json(&report, Exit::Success)
+            print_json(&report)?;
         }
     }
+    Ok(Exit::Success)
 }
 
 fn entry<'a>(word: &'a str, decoded: &'a Decoded) -> Entry<'a> {

@@ -13,8 +13,7 @@ use capaudit_tracer::{
     probe::{Allowed, Enforcer, KernelBtf, ProbeError, Settings, Tracer, one_line},
 };
 
-use super::Exit;
-use crate::cli::terminal;
+use super::{exit::Exit, failure::Failure, terminal};
 
 /// Check what auditing needs here: privileges, kernel features, hooks.
 #[derive(Debug, clap::Args)]
@@ -27,7 +26,7 @@ struct Check {
 }
 
 /// Runs the subcommand.
-pub fn run(_arguments: &Arguments) -> Exit {
+pub fn run(_arguments: &Arguments) -> Result<Exit, Failure> {
     let style = terminal::style_of(&std::io::stdout());
     let mut text = String::new();
     for check in [privileges(), pid_namespace(), type_information(), symbols()] {
@@ -49,7 +48,7 @@ pub fn run(_arguments: &Arguments) -> Exit {
     text.push_str(&style.bold(&verdict));
     // A closed pipe is no failure of the machine's.
     let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{text}\n").as_bytes());
-    exit
+    Ok(exit)
 }
 
 fn line(check: &Check, style: Style) -> String {

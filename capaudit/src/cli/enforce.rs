@@ -1,15 +1,15 @@
 //! `capaudit enforce`: one run of `capaudit verify --via lsm`, in a process of its own. Not for people.
 
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
 use capaudit_core::capability::CapSet;
 use capaudit_tracer::{
-    launch::{Launched, Signals, end_like},
+    launch::{Launched, Signals},
     privilege,
     probe::{Allowed, Enforcer},
 };
 
-use super::{Exit, complain};
+use super::{exit::Exit, failure::Failure};
 
 /// Run a command with capabilities refused by a BPF LSM program.
 #[derive(Debug, clap::Args)]
@@ -31,20 +31,14 @@ pub struct Arguments {
     words: Vec<OsString>,
 }
 
-/// Runs the subcommand. Does not return if the command ran.
-pub fn run(arguments: &Arguments) -> Exit {
+/// Runs the subcommand. If the command ran, capaudit ends as it did.
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let everything = Allowed::EVERYTHING;
     let allowed = Allowed {
         command: arguments.command.unwrap_or(everything.command),
         containers: arguments.containers.unwrap_or(everything.containers),
     };
-    let mut enforcer = match Enforcer::start(allowed) {
-        Ok(enforcer) => enforcer,
-        Err(error) => {
-            complain(&error);
-            return Exit::CannotTrace;
-        }
-    };
+    let mut enforcer = Enforcer::start(allowed).map_err(Failure::cannot_trace)?;
     let launched = std::fs::write(&arguments.in_force, "")
         .and_then(|()| Signals::take())
         .and_then(|signals| {
@@ -54,16 +48,13 @@ pub fn run(arguments: &Arguments) -> Exit {
         privilege::keep(CapSet::EMPTY, CapSet::EMPTY)?;
         launched.wait()
     });
-    match waited {
-        // The programs stay to the end, for what the command leaves running.
-        Ok(status) => end_like(status),
-        Err(error) => {
-            complain(&format!("cannot run {:?}: {error}", arguments.words[0]));
-            if error.kind() == io::ErrorKind::NotFound {
-                Exit::NotFound
-            } else {
-                Exit::NotExecutable
-            }
-        }
-    }
+    let status = waited.map_err(|error| {
+        Failure::new(
+            Exit::of_refused_command(&error),
+            format!("cannot run {:?}: {error}", arguments.words[0]),
+        )
+    })?;
+    // The programs stay to the end, for what the command leaves running.
+    std::mem::forget(enforcer);
+    Ok(Exit::Like(status))
 }

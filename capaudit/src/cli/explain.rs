@@ -7,7 +7,8 @@ use capaudit_core::{
 use capaudit_tracer::probe::symbols;
 
 use super::{
-    Exit,
+    exit::Exit,
+    failure::Failure,
     output::{Format, print, print_json, style, width},
 };
 
@@ -32,7 +33,7 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let kernel = running();
     let wanted = if arguments.capabilities.is_empty() {
         &Capability::KNOWN[..]
@@ -41,12 +42,13 @@ pub fn run(arguments: &Arguments) -> Exit {
     };
     let explained = kernel.explain(wanted);
     match arguments.format {
-        Format::Json => print_json(&explained, Exit::Success),
+        Format::Json => print_json(&explained),
         Format::Text if arguments.capabilities.is_empty() => {
-            print(&list(&explained, width(), style()), Exit::Success)
+            print(&list(&explained, width(), style()))
         }
-        Format::Text => print(&page(&explained, style()), Exit::Success),
-    }
+        Format::Text => print(&page(&explained, style())),
+    }?;
+    Ok(Exit::Success)
 }
 
 fn running() -> Kernel {

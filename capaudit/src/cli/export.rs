@@ -17,8 +17,11 @@ use capaudit_formats::export::{
 };
 
 use super::{
-    Exit, complain, patch,
-    report::{Sessions, deliver},
+    deliver::deliver,
+    exit::Exit,
+    failure::{Failure, note},
+    patch,
+    sessions::Sessions,
 };
 
 /// What is made of a Kubernetes container's securityContext.
@@ -93,45 +96,36 @@ enum Product<'a> {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
-    match export(arguments) {
-        Ok(()) => Exit::Success,
-        Err(patch::Failure::Told(exit)) => exit,
-        Err(patch::Failure::Untold(message)) => {
-            complain(&message);
-            Exit::Usage
-        }
-    }
-}
-
-fn export(arguments: &Arguments) -> Result<(), patch::Failure> {
-    let product = arguments.product()?;
-    let ledger = arguments.sessions.merged().map_err(patch::Failure::Told)?;
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let product = arguments.product().map_err(Failure::usage)?;
+    let ledger = arguments.sessions.merged()?;
     let mut report = Report::of(&ledger);
     if let Some(wanted) = &arguments.service {
-        choose(&mut report, wanted)?;
+        choose(&mut report, wanted).map_err(Failure::usage)?;
     }
     warn(&report);
     let output = arguments.output.as_deref();
-    match product {
+    let (text, output) = match product {
         Product::Plain(format) => {
-            let text = format.render(&report, Style::PLAIN, false)?;
-            deliver(&text, output, io::stdout())?;
+            let text = format.render(&report, Style::PLAIN, false);
+            (text.map_err(Failure::usage)?, output)
         }
         Product::Kubernetes(shape, owner, container) => {
             let patch = match shape {
                 Shape::Kustomization => kubernetes::kustomization,
                 Shape::Snippet | Shape::StrategicMerge => kubernetes::strategic_merge,
             };
-            deliver(&patch(&report, owner, container)?, output, io::stdout())?;
+            let text = patch(&report, owner, container);
+            (text.map_err(Failure::usage)?, output)
         }
         Product::Patched(file) => {
-            let text = patched(&report, file)?;
-            deliver(&text, Some(output.unwrap_or(file)), io::stdout())?;
+            let text = patched(&report, file).map_err(Failure::usage)?;
+            (text, Some(output.unwrap_or(file)))
         }
-        Product::Compose(job) => job.run(&report)?,
-    }
-    Ok(())
+        Product::Compose(job) => return job.run(&report),
+    };
+    deliver(&text, output, io::stdout()).map_err(Failure::usage)?;
+    Ok(Exit::Success)
 }
 
 impl Arguments {
@@ -187,11 +181,11 @@ impl Arguments {
 /// Tells what the recommendation lacks: not every format has comments, and what is redirected is not read at once.
 fn warn(report: &Report) {
     for caveat in caveats(report) {
-        complain(&format!("warning: {caveat}"));
+        note(&format!("warning: {caveat}"));
     }
     for workload in workloads(report) {
         if workload.start_unseen {
-            complain(&format!("warning: {}: {START_UNSEEN}", workload.name));
+            note(&format!("warning: {}: {START_UNSEEN}", workload.name));
         }
     }
 }

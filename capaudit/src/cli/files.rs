@@ -7,7 +7,8 @@ use capaudit_tracer::inspect::files::{Found, Privileged, Search, exact};
 use serde::Serialize;
 
 use super::{
-    Exit, complain,
+    exit::Exit,
+    failure::{Failure, note},
     output::{Format, print, print_json},
 };
 
@@ -79,7 +80,7 @@ struct Unseen {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let search = Search {
         setuid: arguments.setuid,
         cross: arguments.cross,
@@ -88,19 +89,19 @@ pub fn run(arguments: &Arguments) -> Exit {
     let mut exit = Exit::Success;
     for path in &arguments.paths {
         if let Err(error) = search.below(path, &mut found) {
-            complain(&format!("{path:?}: {error}"));
+            note(&format!("{path:?}: {error}"));
             exit = Exit::Usage;
         }
     }
     match arguments.format {
         Format::Text => {
             let lines: Vec<String> = found.files.iter().map(line).collect();
-            let exit = print(&lines.concat(), exit);
+            print(&lines.concat())?;
             tell_unseen(&found);
-            exit
         }
-        Format::Json => print_json(&report(&found), exit),
+        Format::Json => print_json(&report(&found))?,
     }
+    Ok(exit)
 }
 
 fn line(file: &Privileged) -> String {
@@ -120,11 +121,11 @@ fn line(file: &Privileged) -> String {
 
 fn tell_unseen(found: &Found) {
     for unseen in found.unseen.iter().take(NAMED) {
-        complain(&format!("cannot look at {:?}: {}", unseen.path, unseen.why));
+        note(&format!("cannot look at {:?}: {}", unseen.path, unseen.why));
     }
     if found.unseen.len() > NAMED {
         let more = found.unseen.len() - NAMED;
-        complain(&format!(
+        note(&format!(
             "{more} more places could not be looked at (--format json names them)"
         ));
     }
@@ -138,7 +139,7 @@ fn tell_unseen(found: &Found) {
         if found.not_entered.len() > NAMED {
             names.push(format!("{} more", found.not_entered.len() - NAMED));
         }
-        complain(&format!(
+        note(&format!(
             "other file systems were not entered (--cross does): {}",
             names.join(", ")
         ));

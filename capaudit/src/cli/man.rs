@@ -11,7 +11,7 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-use super::{Exit, complain, output::print};
+use super::{exit::Exit, failure::Failure, output::print};
 use crate::storage::write_whole;
 
 /// Write manual pages: capaudit's own, a subcommand's, or all of them into a directory.
@@ -30,8 +30,8 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand.
-pub fn run(arguments: &Arguments) -> Exit {
-    let done = match (&arguments.output, &arguments.subcommand) {
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    match (&arguments.output, &arguments.subcommand) {
         (Some(directory), _) => write_all(directory),
         (None, Some(name)) => match commands().find(|command| command.get_name() == name) {
             Some(command) => show(command),
@@ -39,36 +39,35 @@ pub fn run(arguments: &Arguments) -> Exit {
                 let known: Vec<String> = commands()
                     .map(|command| command.get_name().to_owned())
                     .collect();
-                Err(format!(
+                Err(Failure::usage(format!(
                     "no subcommand {name:?}; there are: {}",
                     known.join(", ")
-                ))
+                )))
             }
         },
         (None, None) => show(root()),
-    };
-    done.unwrap_or_else(|error| {
-        complain(&error);
-        Exit::Usage
-    })
+    }?;
+    Ok(Exit::Success)
 }
 
-fn show(command: clap::Command) -> Result<Exit, String> {
-    let page = page(command).map_err(|error| error.to_string())?;
-    Ok(print(&String::from_utf8_lossy(&page), Exit::Success))
+fn show(command: clap::Command) -> Result<(), Failure> {
+    let page = page(command).map_err(Failure::usage)?;
+    print(&String::from_utf8_lossy(&page))
 }
 
-fn write_all(directory: &Path) -> Result<Exit, String> {
+fn write_all(directory: &Path) -> Result<(), Failure> {
     if !directory.is_dir() {
-        return Err(format!("{directory:?} is no directory: make it first"));
+        return Err(Failure::usage(format!(
+            "{directory:?} is no directory: make it first"
+        )));
     }
     for command in std::iter::once(root()).chain(commands()) {
         let file = directory.join(format!("{}.1", page_name(&command)));
         page(command)
             .and_then(|page| write_whole(&file, &page))
-            .map_err(|error| format!("cannot write {file:?}: {error}"))?;
+            .map_err(|error| Failure::usage(format!("cannot write {file:?}: {error}")))?;
     }
-    Ok(Exit::Success)
+    Ok(())
 }
 
 /// The whole command line; its built-in help has no page of its own.

@@ -5,17 +5,23 @@ mod check;
 mod completions;
 mod daemon;
 mod decode;
+mod deliver;
 mod doctor;
 mod enforce;
+mod exit;
 mod explain;
 mod export;
+mod failure;
 mod files;
 mod man;
 mod output;
 mod patch;
+mod presentation;
 mod ps;
 mod report;
 mod run;
+mod sessions;
+mod targets;
 mod terminal;
 mod tracing;
 mod verify;
@@ -25,38 +31,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// How capaudit ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// Everything was done.
-    Success,
-    /// There was a finding.
-    Finding,
-    /// The usage or an input was wrong.
-    Usage,
-    /// Tracing is not possible here.
-    CannotTrace,
-    /// The record is incomplete, under --strict.
-    Incomplete,
-    /// The command exists, but cannot be executed.
-    NotExecutable,
-    /// There is no such command.
-    NotFound,
-}
-
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Success => 0,
-            Exit::Finding => 1,
-            Exit::Usage => 2,
-            Exit::CannotTrace => 3,
-            Exit::Incomplete => 4,
-            Exit::NotExecutable => 126,
-            Exit::NotFound => 127,
-        })
-    }
-}
+use exit::Exit;
+use failure::Failure;
 
 /// Finds the minimal set of Linux capabilities that a program or container needs, by watching every capability
 /// check that the kernel makes while it runs.
@@ -103,31 +79,34 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match arguments.command {
-        Command::Run(arguments) => run::run(arguments),
-        Command::Attach(arguments) => attach::run(&arguments),
-        Command::Watch(arguments) => watch::run(*arguments),
-        Command::Verify(arguments) => verify::run(arguments),
-        Command::Report(arguments) => report::run(arguments),
-        Command::Export(arguments) => export::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Daemon(arguments) => daemon::run(arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments),
-        Command::Enforce(arguments) => enforce::run(&arguments),
-        Command::Ps(arguments) => ps::run(arguments),
-        Command::Files(arguments) => files::run(&arguments),
-        Command::Decode(arguments) => decode::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
-        Command::Man(arguments) => man::run(&arguments),
+    match arguments.command.run() {
+        Ok(exit) => exit.end(),
+        Err(failure) => {
+            failure.print();
+            failure.exit.end()
+        }
     }
-    .into()
 }
 
-/// Tells what went wrong, in one line.
-fn complain(error: &(impl std::fmt::Display + ?Sized)) {
-    use std::io::Write as _;
-    let text = capaudit_core::text::sanitize(&error.to_string());
-    // Nobody is left to tell if this cannot be printed.
-    let _ = writeln!(std::io::stderr(), "capaudit: {text}");
+impl Command {
+    fn run(self) -> Result<Exit, Failure> {
+        match self {
+            Self::Run(arguments) => run::run(arguments),
+            Self::Attach(arguments) => attach::run(&arguments),
+            Self::Watch(arguments) => watch::run(*arguments),
+            Self::Verify(arguments) => verify::run(arguments),
+            Self::Report(arguments) => report::run(&arguments),
+            Self::Export(arguments) => export::run(&arguments),
+            Self::Check(arguments) => check::run(&arguments),
+            Self::Daemon(arguments) => daemon::run(arguments),
+            Self::Doctor(arguments) => doctor::run(&arguments),
+            Self::Enforce(arguments) => enforce::run(&arguments),
+            Self::Ps(arguments) => ps::run(arguments),
+            Self::Files(arguments) => files::run(&arguments),
+            Self::Decode(arguments) => decode::run(&arguments),
+            Self::Explain(arguments) => explain::run(&arguments),
+            Self::Completions(arguments) => completions::run(&arguments),
+            Self::Man(arguments) => man::run(&arguments),
+        }
+    }
 }

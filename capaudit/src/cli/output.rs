@@ -5,8 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use capaudit_core::text::Style;
 use serde::Serialize;
 
-use super::{Exit, complain};
-use crate::cli::terminal;
+use super::{failure::Failure, terminal};
 
 /// How a result is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -27,24 +26,25 @@ pub fn width() -> Option<usize> {
     io::stdout().is_terminal().then(|| style().width)
 }
 
-/// Prints text on standard output; `otherwise` is how capaudit ends if that worked.
-pub fn print(text: &str, otherwise: Exit) -> Exit {
+/// Prints text on standard output. A closed pipe is no error.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            complain(&format!("cannot write to standard output: {error}"));
-            Exit::Usage
-        }
-        _ => otherwise,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::usage(format!(
+            "cannot write to standard output: {error}"
+        ))),
+        _ => Ok(()),
     }
 }
 
 /// Prints a value as JSON on standard output.
-pub fn print_json(value: &impl Serialize, otherwise: Exit) -> Exit {
-    match capaudit_core::text::json(value) {
-        Ok(json) => print(&json, otherwise),
-        Err(error) => {
-            complain(&error);
-            Exit::Usage
-        }
-    }
+///
+/// # Errors
+///
+/// It cannot be written.
+pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    print(&capaudit_core::text::json(value).map_err(Failure::usage)?)
 }

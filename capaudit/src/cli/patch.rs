@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Display,
     io,
     path::{Path, PathBuf},
 };
@@ -14,7 +13,11 @@ use capaudit_formats::{
 };
 use similar::TextDiff;
 
-use super::{Exit, complain, report::deliver};
+use super::{
+    deliver::deliver,
+    exit::Exit,
+    failure::{Failure, note},
+};
 use crate::storage;
 
 /// Which files are patched, and where the result goes.
@@ -27,20 +30,6 @@ pub struct Job<'a> {
     pub output: Option<&'a Path>,
     /// The report is not of everything that was audited.
     pub narrowed: bool,
-}
-
-/// Why nothing was exported.
-pub(super) enum Failure {
-    /// The user knows already.
-    Told(Exit),
-    /// The user has to be told.
-    Untold(String),
-}
-
-impl<E: Display> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self::Untold(error.to_string())
-    }
 }
 
 impl Job<'_> {
@@ -59,32 +48,33 @@ impl Job<'_> {
         }
     }
 
-    /// Patches the files with what a report's containers need.
+    /// Patches the files with what a report's containers need. It is a finding if that does not suffice.
     ///
     /// # Errors
     ///
-    /// Nothing was written; or what was does not suffice, and the user knows.
-    pub fn run(&self, report: &Report) -> Result<(), Failure> {
+    /// Nothing was written.
+    pub fn run(&self, report: &Report) -> Result<Exit, Failure> {
         let wishes = wishes(report);
-        let patch = patch::patch(&manifest::project(self.files, &storage::Disk)?, &wishes)?;
+        let project = manifest::project(self.files, &storage::Disk).map_err(Failure::usage)?;
+        let patch = patch::patch(&project, &wishes).map_err(Failure::usage)?;
         if patch.not_here.len() == wishes.len() {
-            return Err(Failure::Untold(format!(
+            return Err(Failure::usage(format!(
                 "no audited service is in these files: the sessions know {}, the files have {}",
                 listed(&patch.not_here),
                 listed(&patch.not_audited)
             )));
         }
         if self.diff {
-            deliver(&unified(&patch), None, io::stdout())?;
+            deliver(&unified(&patch), None, io::stdout()).map_err(Failure::usage)?;
         } else {
-            self.write(&patch)?;
+            self.write(&patch).map_err(Failure::usage)?;
         }
         self.tell(&patch);
-        if patch.left.is_empty() {
-            Ok(())
+        Ok(if patch.left.is_empty() {
+            Exit::Success
         } else {
-            Err(Failure::Told(Exit::Finding))
-        }
+            Exit::Finding
+        })
     }
 
     fn write(&self, patch: &Patch) -> io::Result<()> {
@@ -105,9 +95,9 @@ impl Job<'_> {
         for file in &patch.files {
             let name = self.output.unwrap_or(&file.path).display();
             if file.before == file.after {
-                complain(&format!("{name}: nothing to change"));
+                note(&format!("{name}: nothing to change"));
             } else if !self.diff {
-                complain(&format!("{name}: patched"));
+                note(&format!("{name}: patched"));
             }
         }
         if !patch.not_audited.is_empty() {
@@ -116,19 +106,19 @@ impl Job<'_> {
             } else {
                 "not audited"
             };
-            complain(&format!("{why}: {}", listed(&patch.not_audited)));
+            note(&format!("{why}: {}", listed(&patch.not_audited)));
         }
         if !patch.not_here.is_empty() {
-            complain(&format!(
+            note(&format!(
                 "audited, and in none of these files: {}",
                 listed(&patch.not_here)
             ));
         }
-        for note in &patch.notes {
-            complain(&format!("note: {note}"));
+        for text in &patch.notes {
+            note(&format!("note: {text}"));
         }
         for left in &patch.left {
-            complain(&format!("left to do: {left}"));
+            note(&format!("left to do: {left}"));
         }
     }
 }

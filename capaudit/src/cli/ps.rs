@@ -21,7 +21,8 @@ use capaudit_tracer::{
 use serde::Serialize;
 
 use super::{
-    Exit, complain,
+    exit::Exit,
+    failure::{Failure, note},
     output::{Format, print, print_json, style, width},
 };
 
@@ -106,14 +107,8 @@ struct Container<'a> {
 type Names = HashMap<ContainerId, Description>;
 
 /// Runs the subcommand.
-pub fn run(arguments: Arguments) -> Exit {
-    let found = match read(&arguments.pid) {
-        Ok(found) => found,
-        Err(error) => {
-            complain(&error);
-            return Exit::Usage;
-        }
-    };
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let found = read(&arguments.pid).map_err(Failure::usage)?;
     let names = names(&found.tasks);
     let wanted = Wanted {
         all: arguments.all,
@@ -133,8 +128,11 @@ pub fn run(arguments: Arguments) -> Exit {
             .iter()
             .any(|task| is_in(task, container, &names))
         {
-            complain(&unknown_container(container, &found.tasks, &names));
-            return Exit::Usage;
+            return Err(Failure::usage(unknown_container(
+                container,
+                &found.tasks,
+                &names,
+            )));
         }
     }
     let tasks: Vec<&Task> = wanted
@@ -148,17 +146,17 @@ pub fn run(arguments: Arguments) -> Exit {
                     .any(|container| is_in(task, container, &names))
         })
         .collect();
-    let exit = match arguments.format {
-        Format::Text => print(&text(&tasks, &found, &arguments.set, &names), Exit::Success),
-        Format::Json => print_json(&report(&tasks, &found, &names), Exit::Success),
-    };
+    match arguments.format {
+        Format::Text => print(&text(&tasks, &found, &arguments.set, &names)),
+        Format::Json => print_json(&report(&tasks, &found, &names)),
+    }?;
     if found.unreadable > 0 {
-        complain(&format!(
+        note(&format!(
             "{} processes could not be looked at",
             found.unreadable
         ));
     }
-    exit
+    Ok(Exit::Success)
 }
 
 /// All processes, or those that are named, which have to be there.
@@ -197,7 +195,7 @@ fn names(tasks: &[Task]) -> Names {
     let asked =
         runtime.map(|runtime| runtime.block_on(async { Engine::connect().await.ask(&ids).await }));
     asked.unwrap_or_else(|error| {
-        complain(&format!("containers go without names: {error}"));
+        note(&format!("containers go without names: {error}"));
         Names::new()
     })
 }

@@ -2,15 +2,13 @@
 
 use std::{ffi::OsString, io, path::PathBuf};
 
-use capaudit_tracer::{
-    launch::end_like,
-    session::audit::{AuditError, Plan, audit},
-};
+use capaudit_tracer::session::audit::{Plan, audit};
 
 use super::{
-    Exit, complain,
-    report::Presentation,
-    tracing::{Tracing, of_attach, of_observation, with_signals},
+    exit::Exit,
+    failure::Failure,
+    presentation::Presentation,
+    tracing::{Tracing, with_signals},
 };
 
 /// Run a command and audit it, all its descendants, and every container that starts meanwhile.
@@ -49,51 +47,32 @@ pub struct Arguments {
     command: Vec<OsString>,
 }
 
-/// Runs the subcommand. Does not return if the command ran: capaudit then ends as the command did.
-pub fn run(arguments: Arguments) -> Exit {
+/// Runs the subcommand. If the command ran, capaudit ends as it did.
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = Plan {
         settings: arguments.tracing.settings(),
         command: arguments.command,
         wait_children: arguments.wait_children,
         reserve: arguments.presentation.takes(arguments.save.as_deref()),
     };
-    if let Err(exit) = arguments.presentation.check(arguments.save.as_deref()) {
-        return exit;
-    }
-    let audited = with_signals(|signals| audit(&plan, signals));
-    let outcome = match audited {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => return of_error(&error),
-        Err(error) => {
-            complain(&error);
-            return Exit::CannotTrace;
-        }
-    };
+    arguments.presentation.check(arguments.save.as_deref())?;
+    let outcome =
+        with_signals(|signals| audit(&plan, signals)).map_err(Failure::cannot_trace)??;
     let kept =
         arguments
             .presentation
             .keep(&outcome.ledger, arguments.save.as_deref(), io::stderr());
-    let complete = outcome.ledger.is_complete();
-    if outcome.status.success() {
-        if let Err(exit) = kept {
-            return exit;
+    if !outcome.status.success() {
+        // The command's status matters more.
+        if let Err(failure) = kept {
+            failure.print();
         }
-        if arguments.strict && !complete {
-            return Exit::Incomplete;
-        }
+        return Ok(Exit::Like(outcome.status));
     }
-    end_like(outcome.status)
-}
-
-/// What an audit's error means to whoever started it; complains.
-pub(super) fn of_error(error: &AuditError) -> Exit {
-    complain(error);
-    match error {
-        AuditError::Observation(error) => of_observation(error),
-        AuditError::Attach(error) => of_attach(error),
-        AuditError::Command { error, .. } if error.kind() == io::ErrorKind::NotFound => {
-            Exit::NotFound
-        }
-        AuditError::Command { .. } => Exit::NotExecutable,
-    }
+    kept?;
+    Ok(if arguments.strict && !outcome.ledger.is_complete() {
+        Exit::Incomplete
+    } else {
+        Exit::Like(outcome.status)
+    })
 }

@@ -1,15 +1,18 @@
 //! Options of every subcommand that watches the kernel.
 
-use std::io;
+use std::{io, time::Duration};
 
 use capaudit_core::ledger::Hook;
 use capaudit_tracer::{
     launch::Signals,
     probe::{ProbeError, Settings},
-    session::observation::{AttachError, ObservationError},
+    session::{
+        audit::AuditError,
+        observation::{AttachError, ObservationError},
+    },
 };
 
-use super::{Exit, complain};
+use super::{exit::Exit, failure::Failure};
 
 /// How the kernel is watched.
 #[derive(Debug, clap::Args)]
@@ -70,36 +73,50 @@ fn map_entries(text: &str) -> Result<u32, String> {
     Ok(entries)
 }
 
-/// How capaudit ends if nothing can be observed, for which the reason was told already; tells what to do.
-pub fn of_observation(error: &ObservationError) -> Exit {
-    match error {
-        ObservationError::Probe(error) => of_probe(error),
-        ObservationError::System { .. } => Exit::CannotTrace,
+/// What to do if tracing is not possible.
+pub const SEE_DOCTOR: &str = "`capaudit doctor` tells what is missing and how to mend it";
+/// What to do if the kernel has no memory for maps and buffer.
+const USE_LESS: &str = "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries";
+
+impl From<ObservationError> for Failure {
+    fn from(error: ObservationError) -> Self {
+        let failure = Self::cannot_trace(&error);
+        match &error {
+            ObservationError::Probe(error) => failure.hint(of_probe(error)),
+            ObservationError::System { .. } => failure,
+        }
     }
 }
 
-/// The same if what runs already cannot be observed.
-pub fn of_attach(error: &AttachError) -> Exit {
-    match error {
-        AttachError::Probe(error) => of_probe(error),
-        AttachError::Blind => see_doctor(),
-        AttachError::Target(_) => Exit::Usage,
+impl From<AttachError> for Failure {
+    fn from(error: AttachError) -> Self {
+        match &error {
+            AttachError::Probe(inner) => Self::cannot_trace(&error).hint(of_probe(inner)),
+            AttachError::Blind => Self::cannot_trace(&error).hint(SEE_DOCTOR),
+            AttachError::Target(_) => Self::usage(&error),
+        }
     }
 }
 
-fn of_probe(error: &ProbeError) -> Exit {
-    if !is_out_of_memory(error) {
-        return see_doctor();
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            // Their text is their source's.
+            AuditError::Observation(error) => error.into(),
+            AuditError::Attach(error) => error.into(),
+            AuditError::Command { error: ref why, .. } => {
+                Self::new(Exit::of_refused_command(why), &error)
+            }
+        }
     }
-    complain(
-        "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries",
-    );
-    Exit::CannotTrace
 }
 
-fn see_doctor() -> Exit {
-    complain("`capaudit doctor` tells what is missing and how to mend it");
-    Exit::CannotTrace
+fn of_probe(error: &ProbeError) -> &'static str {
+    if is_out_of_memory(error) {
+        USE_LESS
+    } else {
+        SEE_DOCTOR
+    }
 }
 
 fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {
@@ -120,4 +137,36 @@ fn ring_size(text: &str) -> Result<u32, String> {
         ));
     }
     Ok(kibibytes)
+}
+
+/// `90`, `90s`, `10m`, `2h`, `1d`, and what else jiff reads.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time: write 90s, 10m or 2h");
+    let duration = match text.parse::<u32>() {
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_) => text
+            .parse::<jiff::SignedDuration>()
+            .ok()
+            .and_then(|duration| Duration::try_from(duration).ok())
+            .ok_or_else(wrong)?,
+    };
+    if duration.is_zero() {
+        return Err(wrong());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_nonsense_is_refused() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "0", "-3s", "ten", "1e9999h", "99999999999999999999h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
 }

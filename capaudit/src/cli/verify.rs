@@ -1,18 +1,26 @@
 //! `capaudit verify -- CMD…`
 
-use std::{ffi::OsString, io, path::PathBuf, process::ExitStatus, time::Duration};
+use std::{
+    ffi::OsString, io, os::unix::process::ExitStatusExt as _, path::PathBuf, process::ExitStatus,
+    time::Duration,
+};
 
 use capaudit_core::{
     capability::CapSet,
     text::{self, Style},
 };
-use capaudit_tracer::launch::{Signals, end_like};
+use capaudit_tracer::launch::Signals;
 
-use super::{Exit, complain, report::merged};
-use crate::{
-    cli::terminal,
-    storage,
-    verify::{self, ExecuteError, Plan, Source, Verified, VerifyError, Via, progress::Terminal},
+use super::{
+    deliver::{check_writable, deliver},
+    exit::Exit,
+    failure::Failure,
+    sessions::merged,
+    terminal,
+    tracing::SEE_DOCTOR,
+};
+use crate::verify::{
+    self, ExecuteError, Plan, Source, Verified, VerifyError, Via, progress::Terminal,
 };
 
 /// How the result is shown.
@@ -88,33 +96,21 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand. Ends as the command did if it could be run.
-pub fn run(arguments: Arguments) -> Exit {
-    let via = match arguments
-        .via
-        .map_or_else(|| Via::of(&arguments.command), Ok)
-    {
-        Ok(via) => via,
-        Err(error) => {
-            complain(&format!("{error} (--via tells how to enforce a set)"));
-            return Exit::Usage;
-        }
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let via = match arguments.via {
+        Some(via) => via,
+        None => Via::of(&arguments.command).map_err(|error| {
+            Failure::usage(format!("{error} (--via tells how to enforce a set)"))
+        })?,
     };
     let source = if !arguments.caps.is_empty() {
         Source::Given(arguments.caps.clone())
     } else if arguments.from.is_empty() {
         Source::Audit
     } else {
-        match merged(&arguments.from) {
-            Ok(ledger) => Source::Sessions(Box::new(ledger)),
-            Err(exit) => return exit,
-        }
+        Source::Sessions(Box::new(merged(&arguments.from)?))
     };
-    if let Some(file) = &arguments.output
-        && let Err(error) = super::report::writable(file)
-    {
-        complain(&format!("cannot write {file:?}: {error}"));
-        return Exit::Usage;
-    }
+    check_writable(arguments.output.as_deref())?;
     let plan = Plan {
         command: arguments.command.clone(),
         via,
@@ -126,88 +122,65 @@ pub fn run(arguments: Arguments) -> Exit {
             .map(|seconds| Duration::from_secs(seconds.into())),
         state: arguments.state.clone(),
     };
-    let verified = match Signals::take() {
-        Ok(signals) => verify::run(&plan, &signals, &mut Terminal::default()),
-        Err(error) => {
-            complain(&error);
-            return Exit::CannotTrace;
-        }
-    };
-    let verified = match verified {
-        Ok(verified) => verified,
-        Err(error) => return of_error(&error),
+    let verified = {
+        let signals = Signals::take().map_err(Failure::cannot_trace)?;
+        verify::run(&plan, &signals, &mut Terminal::default())?
     };
     if let Err(error) = show(&arguments, &verified) {
-        complain(&error);
+        let failure = Failure::usage(error);
         if verified.verification.passed {
-            return Exit::Usage;
+            return Err(failure);
         }
+        // The command's status matters more.
+        failure.print();
     }
-    end_with(verified.verification.exit_status)
+    Ok(exited(verified.verification.exit_status))
 }
 
 fn show(arguments: &Arguments, verified: &Verified) -> io::Result<()> {
-    let rendered = |style| -> io::Result<String> {
-        Ok(match arguments.format {
-            Format::Text => verify::text(verified, style, arguments.all),
-            Format::Json => text::json(verified)?,
-        })
+    let stdout = io::stdout();
+    let style = match &arguments.output {
+        Some(_) => Style::PLAIN,
+        None => terminal::style_of(&stdout),
     };
-    match &arguments.output {
-        Some(file) => {
-            storage::write_whole(file, rendered(Style::PLAIN)?.as_bytes()).map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
-            })
-        }
-        None => {
-            let mut stream = io::stdout();
-            let rendered = rendered(terminal::style_of(&stream))?;
-            match io::Write::write_all(&mut stream, rendered.as_bytes()) {
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-                result => result,
+    let rendered = match arguments.format {
+        Format::Text => verify::text(verified, style, arguments.all),
+        Format::Json => text::json(verified)?,
+    };
+    deliver(&rendered, arguments.output.as_deref(), stdout)
+}
+
+impl From<VerifyError> for Failure {
+    fn from(error: VerifyError) -> Self {
+        let exit = match &error {
+            VerifyError::NotUnderstood(_)
+            | VerifyError::State(_)
+            | VerifyError::Execute(ExecuteError::Refused(verify::Refusal::Beyond(_))) => {
+                Exit::Usage
             }
-        }
+            VerifyError::CannotTrace(_) => return Self::cannot_trace(error).hint(SEE_DOCTOR),
+            VerifyError::NotExecuted { status: 127, .. } => Exit::NotFound,
+            VerifyError::NotExecuted { .. } => Exit::NotExecutable,
+            VerifyError::Execute(ExecuteError::Command { error, .. }) => {
+                Exit::of_refused_command(error)
+            }
+            // As whoever sent it expects.
+            VerifyError::Interrupted { signal, .. } => {
+                Exit::Like(ExitStatus::from_raw(*signal as i32))
+            }
+            // It was killed.
+            VerifyError::TooSlow(_) => exited(128 + 9),
+            VerifyError::CannotEnforce(_) | VerifyError::Load(_) | VerifyError::Execute(_) => {
+                Exit::CannotTrace
+            }
+        };
+        Self::new(exit, error)
     }
 }
 
-fn of_error(error: &VerifyError) -> Exit {
-    complain(error);
-    match error {
-        VerifyError::NotUnderstood(_)
-        | VerifyError::State(_)
-        | VerifyError::Execute(ExecuteError::Refused(verify::Refusal::Beyond(_))) => Exit::Usage,
-        VerifyError::CannotEnforce(_) => Exit::CannotTrace,
-        VerifyError::CannotTrace(_) => {
-            complain("`capaudit doctor` tells what is missing and how to mend it");
-            Exit::CannotTrace
-        }
-        VerifyError::NotExecuted { status: 127, .. } => Exit::NotFound,
-        VerifyError::NotExecuted { .. } => Exit::NotExecutable,
-        VerifyError::Execute(ExecuteError::Command { error, .. }) => {
-            if error.kind() == io::ErrorKind::NotFound {
-                Exit::NotFound
-            } else {
-                Exit::NotExecutable
-            }
-        }
-        VerifyError::Interrupted { signal, .. } => end_by(*signal as i32),
-        // It was killed.
-        VerifyError::TooSlow(_) => end_with(128 + 9),
-        VerifyError::Load(_) | VerifyError::Execute(_) => Exit::CannotTrace,
-    }
-}
-
-/// Ends this process with an exit status.
-fn end_with(status: i32) -> ! {
-    end_like(std::os::unix::process::ExitStatusExt::from_raw(
-        (status & 0xff) << 8,
-    ))
-}
-
-/// Ends this process by a signal, as whoever sent it expects.
-fn end_by(signal: i32) -> ! {
-    let status: ExitStatus = std::os::unix::process::ExitStatusExt::from_raw(signal);
-    end_like(status)
+/// With an exit status of the command's.
+fn exited(status: i32) -> Exit {
+    Exit::Like(ExitStatus::from_raw((status & 0xff) << 8))
 }
 
 /// A set, or one of a service.

@@ -8,20 +8,14 @@ use std::{
 };
 
 use capaudit_core::capability::CapSet;
-use capaudit_tracer::{
-    launch::{Streams, end_like},
-    privilege,
-    probe::Settings,
-    subject::attached::Target,
-};
+use capaudit_tracer::{launch::Streams, privilege, probe::Settings, subject::attached::Target};
 
 use super::{
-    Exit,
-    attach::{Targets, duration},
-    complain,
-    report::{save, writable},
-    run::of_error,
-    tracing::{Tracing, with_signals},
+    deliver::{check_writable, save},
+    exit::Exit,
+    failure::Failure,
+    targets::Targets,
+    tracing::{Tracing, duration, with_signals},
 };
 use crate::{
     live::{SOCKET, singles_a_second},
@@ -173,14 +167,9 @@ impl Arguments {
     }
 }
 
-/// Runs the subcommand. Does not return if a command ran to its end: capaudit then ends as that did.
-pub fn run(arguments: Arguments) -> Exit {
-    if let Some(file) = &arguments.save
-        && let Err(error) = writable(file)
-    {
-        complain(&format!("cannot write {file:?}: {error}"));
-        return Exit::Usage;
-    }
+/// Runs the subcommand. If a command ran to its end, capaudit ends as it did.
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    check_writable(arguments.save.as_deref())?;
     let form = arguments.form();
     let choice = Choice {
         all: arguments.all,
@@ -192,37 +181,42 @@ pub fn run(arguments: Arguments) -> Exit {
         Some(form) => in_lines(&plan, form, choice),
         None => screen::run(&plan, choice.all),
     };
-    let finished = match watched {
-        Ok(Ok(finished)) => finished,
-        Ok(Err(WatchError::Audit(error))) => return of_error(&error),
-        Ok(Err(WatchError::Daemon(error))) => {
-            complain(&error);
-            return Exit::Usage;
-        }
-        Err(error) => {
-            complain(&error);
-            return Exit::CannotTrace;
-        }
+    let finished = watched.map_err(Failure::cannot_trace)??;
+    let saved = match (&plan.save, &finished.ledger) {
+        (Some(file), Some(ledger)) => save(ledger, file),
+        _ => Ok(()),
     };
-    if let (Some(file), Some(ledger)) = (&plan.save, &finished.ledger)
-        && let Err(exit) = save(ledger, file)
-        && !matches!(&finished.ending, Some(Ending::Command(status)) if !status.success())
-    {
-        return exit;
-    }
     match finished.ending {
-        Some(Ending::Command(status)) => end_like(status),
+        Some(Ending::Command(status)) => {
+            if let Err(failure) = saved {
+                // A failed command's status matters more.
+                if status.success() {
+                    return Err(failure);
+                }
+                failure.print();
+            }
+            Ok(Exit::Like(status))
+        }
         Some(Ending::Daemon) => {
+            saved?;
             let unsaved = plan
                 .save
                 .map(|file| format!("; nothing is saved to {file:?}"));
-            complain(&format!(
+            Err(Failure::cannot_trace(format!(
                 "the daemon has ended{}",
                 unsaved.unwrap_or_default()
-            ));
-            Exit::CannotTrace
+            )))
         }
-        Some(Ending::Targets) | None => Exit::Success,
+        Some(Ending::Targets) | None => saved.map(|()| Exit::Success),
+    }
+}
+
+impl From<WatchError> for Failure {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Audit(error) => error.into(),
+            WatchError::Daemon(error) => Self::usage(error),
+        }
     }
 }
 

@@ -1,0 +1,74 @@
+//! Where results go: to a file, whole, or to a stream.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use capaudit_core::ledger::Ledger;
+
+use super::failure::Failure;
+use crate::storage;
+
+/// Writes text to a file, or to `otherwise` if none is given.
+///
+/// # Errors
+///
+/// It cannot be written. A closed pipe is no error.
+pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io::Result<()> {
+    match file {
+        Some(file) => storage::write_whole(file, text.as_bytes()).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
+        }),
+        None => match otherwise.write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        },
+    }
+}
+
+/// Saves a session where it is to be; if that cannot be, elsewhere, as it cannot be made again so easily.
+///
+/// # Errors
+///
+/// It is not where it was to be. The message says where it is.
+pub fn save(ledger: &Ledger, file: &Path) -> Result<(), Failure> {
+    storage::save(ledger, file).map_err(|error| {
+        let rescued = match storage::save_elsewhere(ledger) {
+            Ok(other) => format!("it was saved to {other:?} instead"),
+            Err(error) => format!("nor is there room elsewhere: {error}"),
+        };
+        Failure::usage(format!(
+            "cannot save the record to {file:?}: {error}; {rescued}"
+        ))
+    })
+}
+
+/// Whether files could be written at the end: better known before a long test suite has run.
+///
+/// # Errors
+///
+/// One of them could not.
+pub fn check_writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+    files.into_iter().try_for_each(|file| {
+        writable(file).map_err(|error| Failure::usage(format!("cannot write {file:?}: {error}")))
+    })
+}
+
+fn writable(file: &Path) -> io::Result<()> {
+    let directory = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if !directory.is_dir() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "its directory does not exist",
+        ));
+    }
+    if file.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?;
+    Ok(())
+}

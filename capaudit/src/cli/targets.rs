@@ -1,0 +1,51 @@
+//! Options for what runs already.
+
+use std::path::PathBuf;
+
+use capaudit_tracer::subject::attached::Target;
+
+use crate::watch::Daemon;
+
+/// What runs already.
+#[derive(Debug, clap::Args)]
+#[group(multiple = true)]
+pub struct Targets {
+    /// A running process, with its descendants
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Vec<u32>,
+
+    /// A running container, by name or id
+    #[arg(long, value_name = "NAME")]
+    container: Vec<String>,
+
+    /// The containers of a compose service
+    #[arg(long, value_name = "SERVICE")]
+    service: Vec<String>,
+
+    /// The processes of a cgroup and of those below it
+    #[arg(long, value_name = "PATH")]
+    cgroup: Vec<PathBuf>,
+}
+
+impl Targets {
+    /// As a list.
+    pub fn list(&self) -> Vec<Target> {
+        let pids = self.pid.iter().copied().map(Target::Pid);
+        let containers = self.container.iter().cloned().map(Target::Container);
+        let services = self.service.iter().cloned().map(Target::Service);
+        let cgroups = self.cgroup.iter().cloned().map(Target::Cgroup);
+        pids.chain(containers)
+            .chain(services)
+            .chain(cgroups)
+            .collect()
+    }
+
+    /// Those that a daemon can tell apart.
+    pub fn of_daemon(self, socket: PathBuf) -> Daemon {
+        Daemon {
+            socket,
+            containers: self.container,
+            services: self.service,
+        }
+    }
+}
