@@ -5,6 +5,7 @@ use std::{fmt::Display, io::Write as _};
 use capaudit_core::text::sanitize;
 
 use super::exit::Exit;
+use crate::verify::channel::Failed;
 
 /// Why a subcommand did not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +52,16 @@ impl Failure {
         note(&self.message);
         if let Some(hint) = &self.hint {
             note(hint);
+        }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self {
+            exit: failure.exit.status(),
+            message: failure.message,
+            hint: failure.hint,
         }
     }
 }

@@ -34,6 +34,8 @@ use clap::{Parser, Subcommand};
 use exit::Exit;
 use failure::Failure;
 
+use crate::verify::channel::Sender;
+
 /// Finds the minimal set of Linux capabilities that a program or container needs, by watching every capability
 /// check that the kernel makes while it runs.
 #[derive(Debug, Parser)]
@@ -46,6 +48,19 @@ use failure::Failure;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+// The command line with what is not for people: completions, made of `Arguments`, know nothing of it. A documentation
+// comment would become the first line of --help.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Invocation {
+    /// Where to say why it failed: a descriptor that whoever started this process handed down
+    #[arg(long, hide = true, value_name = "FD", value_parser = clap::value_parser!(i32).range(3..))]
+    failure_descriptor: Option<i32>,
+
+    #[command(flatten)]
+    arguments: Arguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,19 +86,35 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
+    let Invocation {
+        failure_descriptor,
+        arguments,
+    } = match Invocation::try_parse() {
+        Ok(invocation) => invocation,
         Err(error) => {
             // Nobody is left to tell if this cannot be printed.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match arguments.command.run() {
+    // Before anything is started that could inherit it.
+    let sender = failure_descriptor
+        .map(Sender::inherited)
+        .transpose()
+        .map_err(|error| Failure::usage(format!("--failure-descriptor: {error}")));
+    let result = match &sender {
+        Ok(_) => arguments.command.run(),
+        Err(failure) => Err(failure.clone()),
+    };
+    match result {
         Ok(exit) => exit.end(),
         Err(failure) => {
             failure.print();
-            failure.exit.end()
+            let exit = failure.exit;
+            if let Ok(Some(sender)) = sender {
+                sender.send(failure.into());
+            }
+            exit.end()
         }
     }
 }

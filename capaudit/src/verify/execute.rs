@@ -27,6 +27,7 @@ use rustix::{
 use thiserror::Error;
 
 use super::{
+    channel::{self, Failed, Receiver},
     enforce::{Invocation, bounding},
     output::Tail,
 };
@@ -72,6 +73,8 @@ pub struct Ended {
     pub timed_out: bool,
     /// What it printed last, standard output and standard error as they came.
     pub output: Tail,
+    /// Why it failed, if it is a capaudit that did.
+    pub failed: Option<Failed>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -98,7 +101,12 @@ pub fn execute(
     signals: &Signals,
 ) -> Result<Ended, ExecuteError> {
     let system = |what| move |error: io::Error| ExecuteError::System { what, error };
-    let (mut reader, mut child, started) = start(invocation, signals)?;
+    let Started {
+        mut reader,
+        mut child,
+        failure,
+        at: started,
+    } = start(invocation, signals)?;
     let deadline = patience.map(|patience| started + patience);
     let mut output = Tail::default();
     let mut open = true;
@@ -138,14 +146,20 @@ pub fn execute(
         status,
         timed_out,
         output,
+        failed: failure.and_then(Receiver::received),
         duration,
     })
 }
 
-fn start(
-    invocation: &Invocation,
-    signals: &Signals,
-) -> Result<(PipeReader, Child, Instant), ExecuteError> {
+/// A run under way.
+struct Started {
+    reader: PipeReader,
+    child: Child,
+    failure: Option<Receiver>,
+    at: Instant,
+}
+
+fn start(invocation: &Invocation, signals: &Signals) -> Result<Started, ExecuteError> {
     let system = |what| move |error: io::Error| ExecuteError::System { what, error };
     if let Some(set) = invocation.bounding {
         bounding::check(set)?;
@@ -155,7 +169,15 @@ fn start(
         .and_then(|flags| rustix::fs::fcntl_setfl(&reader, flags | OFlags::NONBLOCK));
     flags.map_err(|error| system("cannot make a pipe")(error.into()))?;
     let also = writer.try_clone().map_err(system("cannot make a pipe"))?;
-    let mut command = command(&invocation.words)?;
+    let (failure, words) = if invocation.ourselves {
+        let (writer, receiver) = channel::channel().map_err(system("cannot make a pipe"))?;
+        let words = channel::with_option(&invocation.words, &writer);
+        (Some((writer, receiver)), words)
+    } else {
+        (None, invocation.words.clone())
+    };
+    let (sender, failure) = failure.unzip();
+    let mut command = command(&words)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(also);
     let (mask, set) = (signals.mask_before(), invocation.bounding);
     // SAFETY: between fork and execve only system calls are made, none of which allocates or locks.
@@ -164,6 +186,7 @@ fn start(
             mask.thread_set_mask()?;
             // Without a terminal it cannot wait for an answer from one, nor be stopped for asking.
             rustix::process::setsid()?;
+            sender.as_ref().map_or(Ok(()), channel::inherit)?;
             set.map_or(Ok(()), own::drop_all_but)
         });
     }
@@ -172,9 +195,14 @@ fn start(
         program: invocation.words.first().cloned().unwrap_or_default(),
         error,
     })?;
-    // `command` goes, and with it our copies of the pipe's writing end: it is at its end when the last process
+    // `command` goes, and with it our copies of the pipes' writing ends: a pipe is at its end when the last process
     // that has it is.
-    Ok((reader, child, started))
+    Ok(Started {
+        reader,
+        child,
+        failure,
+        at: started,
+    })
 }
 
 fn command(words: &[OsString]) -> Result<Command, ExecuteError> {

@@ -3,6 +3,7 @@
 //! [`minimize`] decides which sets are tried (pure); [`enforce`] says how a set is enforced on a command line
 //! (pure, but for the last step); `execute` makes a run; `state` keeps them; [`proof`] tells what they say.
 
+pub mod channel;
 pub mod enforce;
 mod execute;
 mod grants;

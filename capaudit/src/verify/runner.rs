@@ -97,6 +97,7 @@ impl Runner<'_> {
         let invocation = Invocation {
             words: audited_by_ourselves(&session, plain.words),
             bounding: None,
+            ourselves: true,
         };
         let ended = execute(&invocation, self.timeout, self.signals);
         self.clean(&place, &ended)?;
@@ -303,14 +304,13 @@ fn call_by_command(ledger: &mut Ledger, command: &[OsString]) {
     }
 }
 
-/// Why there is no session, from what `capaudit run` said.
+/// Why there is no session, or why a set did not come into force.
 fn not_audited(ended: &Ended) -> VerifyError {
-    let told = ended.output.last_lines();
-    let told: Vec<&str> = told
-        .iter()
-        .map(|line| line.strip_prefix("capaudit: ").unwrap_or(line))
-        .collect();
-    let told = told.join("; ");
+    let told = match &ended.failed {
+        Some(failed) => failed.to_string(),
+        // It was killed, say.
+        None => ended.output.last_lines().join("; "),
+    };
     match shell_status(ended.status) {
         status @ (126 | 127) => VerifyError::NotExecuted { told, status },
         _ => VerifyError::CannotTrace(told),
@@ -330,6 +330,7 @@ fn not_executed(set: CapSet) -> Ended {
         status: std::process::ExitStatus::from_raw(126 << 8),
         timed_out: false,
         output,
+        failed: None,
         duration: Duration::ZERO,
     }
 }

@@ -19,6 +19,8 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("verify::an_interrupted_search_goes_on", resumed),
         Trial::test("verify::lsm_works_or_says_why_not", lsm),
         Trial::test("verify::bad_usage", bad_usage),
+        Trial::test("verify::a_child_that_cannot_trace_says_why", cannot_trace),
+        Trial::test("verify::the_command_inherits_no_descriptor", no_descriptor),
     ]
 }
 
@@ -136,6 +138,54 @@ fn not_enough() -> Verdicts {
         output.status.success(),
         String::from_utf8_lossy(&output.stderr),
     )
+}
+
+/// What the audit, a process of its own, cannot do is told as if it were told by `verify` itself.
+fn cannot_trace() -> Verdicts {
+    let output = Command::new("setpriv")
+        .args(["--bounding-set", "-bpf,-perfmon,-sys_admin", CAPAUDIT])
+        .args(["verify", "--", "true"])
+        .output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    const HINT: &str = "`capaudit doctor` tells what is missing and how to mend it";
+    ensure(output.status.code() == Some(3), &told)?;
+    let lines: Vec<&str> = told.lines().collect();
+    let [why, hint] = lines[..] else {
+        return Err(told.into_owned().into());
+    };
+    ensure(
+        why.starts_with("capaudit: the command cannot be audited: cannot load the BPF object: ")
+            && why.ends_with(&format!("; {HINT}")),
+        why,
+    )?;
+    ensure(hint == format!("capaudit: {HINT}"), hint)?;
+    let output = verify(&["--", "/no/such"])?;
+    ensure(output.status.code() == Some(127), output.status)?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure(
+        told == "capaudit: cannot run \"/no/such\": No such file or directory (os error 2)\n",
+        &told,
+    )
+}
+
+/// Neither when it is audited nor when a set is enforced on it does the command get more than the three streams.
+fn no_descriptor() -> Verdicts {
+    // What the tests themselves were started with is not meant.
+    let listed = Command::new("sh")
+        .args([
+            "-c",
+            "for n in $(seq 3 300); do [ -e /proc/$$/fd/$n ] && echo $n; done; true",
+        ])
+        .output()?;
+    let known = String::from_utf8(listed.stdout)?.replace('\n', " ");
+    let script = format!(
+        "for n in $(seq 3 300); do case ' {known}' in *\" $n \"*) ;; \
+         *) [ -e /proc/$$/fd/$n ] && exit 7;; esac; done; true"
+    );
+    let output = verify(&["--minimize", "--", "sh", "-c", &script])?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    ensure(output.status.success(), (output.status, &told))?;
+    ensure(told.contains("run 2/"), &told)
 }
 
 /// With a state file, a second search makes no run again that the first has made.

@@ -90,6 +90,8 @@ pub struct Invocation {
     pub words: Vec<OsString>,
     /// Set to be left to it; `None`: whatever there is.
     pub bounding: Option<CapSet>,
+    /// The program is capaudit itself, which can say why it failed.
+    pub ourselves: bool,
 }
 
 /// A directory of one run, and its name.
@@ -145,6 +147,7 @@ impl Enforcement {
         Ok(Invocation {
             words,
             bounding: None,
+            ourselves: false,
         })
     }
 
@@ -186,7 +189,11 @@ impl Enforcement {
                 (run.with_file(&scratch.compose_file()), None)
             }
         };
-        Ok(Invocation { words, bounding })
+        Ok(Invocation {
+            words,
+            bounding,
+            ourselves: matches!(self, Self::Lsm(_)),
+        })
     }
 
     /// A command line that people can repeat the run with.
