@@ -10,5 +10,6 @@ pub mod inspect;
 pub mod launch;
 pub mod privilege;
 pub mod probe;
+pub mod proc;
 pub mod session;
 pub mod subject;

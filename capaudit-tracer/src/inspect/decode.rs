@@ -8,7 +8,10 @@ use std::{
 use capaudit_core::capability::{CapSet, ParseCapSetError};
 use thiserror::Error;
 
-use super::status::{ParseStatusError, SetName, Status, mask};
+use crate::proc::{
+    is_gone,
+    status::{ParseStatusError, SetName, Status, mask},
+};
 
 /// What a word is read as.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +167,7 @@ impl Word {
             Self::List(set) => Decoded::List(*set),
             Self::Process(pid) => {
                 status(Path::new(&format!("/proc/{pid}/status"))).map_err(|error| match error {
-                    DecodeError::Read { error, .. } if super::process::is_gone(&error) => {
+                    DecodeError::Read { error, .. } if is_gone(&error) => {
                         DecodeError::NoProcess(*pid)
                     }
                     other => other,

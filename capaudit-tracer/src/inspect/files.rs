@@ -17,7 +17,7 @@ use rustix::{
 };
 use walkdir::{DirEntry, WalkDir};
 
-use super::process::is_gone;
+use crate::proc::is_gone;
 
 /// What to look for, and where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

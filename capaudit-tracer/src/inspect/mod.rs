@@ -4,7 +4,6 @@
 pub mod decode;
 pub mod files;
 pub mod process;
-pub mod status;
 
 use capaudit_core::capability::{CapSet, Capability};
 

@@ -3,13 +3,16 @@
 //! Capabilities belong to threads; the kernel keeps no set for a process. What the first thread holds is what people call
 //! the process's, but another thread may hold more, so all are looked at.
 
-use std::{collections::BTreeMap, io, path::Path};
+use std::{collections::BTreeMap, io};
 
 use capaudit_core::capability::CapSet;
 use serde::Serialize;
 
-use super::status::{Seccomp, SetName, Status, Users};
-use crate::{probe::namespace_inode, subject::container::ContainerId};
+use crate::proc::{
+    Cgroups, ContainerId, Stat, is_gone, namespace_inode, pids,
+    status::{Seccomp, SetName, Status, Users},
+    threads,
+};
 
 /// One thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,16 +47,8 @@ impl Task {
         self.pid == self.tid
     }
 
-    /// What `status` and `stat` tell; `None` if they are not the kernel's.
-    pub fn parse(pid: u32, tid: u32, status: &str, stat: &str) -> Option<Self> {
-        /// include/linux/sched.h
-        const PF_KTHREAD: u32 = 0x0020_0000;
-        let status = Status::parse(status).ok()?;
-        // The name in parentheses may itself hold parentheses and blanks.
-        let (_pid_and_name, rest) = stat.rsplit_once(')')?;
-        // proc_pid_stat(5): state, ppid, pgrp, session, tty_nr, tpgid, flags.
-        let fields: Vec<&str> = rest.split_ascii_whitespace().take(7).collect();
-        let flags: u32 = fields.get(6)?.parse().ok()?;
+    /// What `status` and `stat` tell; `None` if a line of the status is missing. User namespace and container are not known yet.
+    pub fn new(pid: u32, tid: u32, status: Status, stat: &Stat) -> Option<Self> {
         Some(Self {
             pid,
             tid,
@@ -64,8 +59,8 @@ impl Task {
             command: status.name?,
             user_namespace: None,
             container: None,
-            kernel_thread: flags & PF_KTHREAD != 0,
-            defunct: matches!(fields.first(), Some(&("Z" | "X"))),
+            kernel_thread: stat.is_kernel_thread,
+            defunct: stat.has_ended,
         })
     }
 }
@@ -124,7 +119,7 @@ pub struct Found {
 /// /proc cannot be read.
 pub fn look() -> io::Result<Found> {
     let mut found = Found::default();
-    for pid in numbers(Path::new("/proc"))? {
+    for pid in pids()? {
         match of_process(pid) {
             Ok(tasks) => found.tasks.extend(tasks),
             Err(error) if is_gone(&error) => {}
@@ -142,7 +137,7 @@ pub fn look() -> io::Result<Found> {
 /// It is gone ([`is_gone`] tells), or cannot be read.
 pub fn of_process(pid: u32) -> io::Result<Vec<Task>> {
     let mut tasks = Vec::new();
-    for tid in numbers(Path::new(&format!("/proc/{pid}/task")))? {
+    for tid in threads(pid)? {
         match of_task(pid, tid) {
             Ok(task) => tasks.push(task),
             Err(error) if is_gone(&error) => {}
@@ -152,41 +147,13 @@ pub fn of_process(pid: u32) -> io::Result<Vec<Task>> {
     Ok(tasks)
 }
 
-/// What a process's status tells; `None` if it is gone.
-pub fn status_of(pid: u32) -> Option<Status> {
-    // Names are bytes.
-    let bytes = std::fs::read(format!("/proc/{pid}/status")).ok()?;
-    Status::parse(&String::from_utf8_lossy(&bytes)).ok()
-}
-
-/// Whether a process of /proc could not be read because it has ended: ENOENT, or ESRCH from a file that was open.
-pub fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
-}
-
-fn numbers(directory: &Path) -> io::Result<Vec<u32>> {
-    Ok(std::fs::read_dir(directory)?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect())
-}
-
 fn of_task(pid: u32, tid: u32) -> io::Result<Task> {
     let place = format!("{pid}/task/{tid}");
-    // Names are bytes.
-    let read = |file: &str| -> io::Result<String> {
-        let bytes = std::fs::read(format!("/proc/{place}/{file}"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let (status, stat) = (read("status")?, read("stat")?);
-    let mut task = Task::parse(pid, tid, &status, &stat)
+    let (status, stat) = (Status::read(&place)?, Stat::read(&place)?);
+    let mut task = Task::new(pid, tid, status, &stat)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not as Linux writes it"))?;
     task.user_namespace = namespace_inode(&place, "user");
-    task.container = read("cgroup")
-        .unwrap_or_default()
-        .lines()
-        .find_map(ContainerId::from_path);
+    task.container = Cgroups::read(&place).unwrap_or_default().container();
     Ok(task)
 }
 
@@ -267,25 +234,25 @@ mod tests {
         )
     }
 
+    fn task(pid: u32, tid: u32, status: &str, stat: &str) -> Option<Task> {
+        let stat = Stat::parse(stat.as_bytes())?;
+        Task::new(pid, tid, Status::parse(status).ok()?, &stat)
+    }
+
     fn of(pid: u32, tid: u32, effective: u64) -> Task {
-        Task::parse(
-            pid,
-            tid,
-            &status(effective),
-            "1 (a)b (c) S 1 1 1 0 -1 4194560 9",
-        )
-        .unwrap()
+        let stat = "1 (a)b (c) S 1 1 1 0 -1 4194560 9";
+        task(pid, tid, &status(effective), stat).unwrap()
     }
 
     #[test]
     fn a_name_with_parentheses_confuses_nothing() {
-        let task = of(5, 5, 0x21);
-        assert_eq!(task.command, "a)b (c");
-        assert_eq!(task.holds.effective.bits(), 0x21);
-        assert!(!task.kernel_thread && !task.defunct);
-        let kernels = Task::parse(2, 2, &status(1), "2 (kthreadd) S 0 0 0 0 -1 2129984 0").unwrap();
+        let first = of(5, 5, 0x21);
+        assert_eq!(first.command, "a)b (c");
+        assert_eq!(first.holds.effective.bits(), 0x21);
+        assert!(!first.kernel_thread && !first.defunct);
+        let kernels = task(2, 2, &status(1), "2 (kthreadd) S 0 0 0 0 -1 2129984 0").unwrap();
         assert!(kernels.kernel_thread);
-        let ended = Task::parse(2, 2, &status(1), "2 (x) Z 0 0 0 0 -1 4194560 0").unwrap();
+        let ended = task(2, 2, &status(1), "2 (x) Z 0 0 0 0 -1 4194560 0").unwrap();
         assert!(ended.defunct);
     }
 
@@ -370,8 +337,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_stat_is_survived(stat in any::<String>(), status in any::<String>()) {
-            let _ = Task::parse(1, 1, &status, &stat);
-            let _ = Task::parse(1, 1, &self::status(1), &stat);
+            let _ = task(1, 1, &status, &stat);
+            let _ = task(1, 1, &self::status(1), &stat);
         }
     }
 }

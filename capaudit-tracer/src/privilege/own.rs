@@ -144,18 +144,15 @@ fn mask(capability: Capability) -> CapabilitySet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proc::status::{SetName, Status};
 
-    fn of_proc(name: &str) -> CapSet {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok())
-            .unwrap_or_default()
+    fn of_proc(name: SetName) -> Option<CapSet> {
+        Status::read("self").ok()?.set(name)
     }
 
     #[test]
     fn our_own_sets_are_what_proc_says() {
-        assert_eq!(bounding(), of_proc("CapBnd:"));
-        assert_eq!(effective(), of_proc("CapEff:"));
+        assert_eq!(Some(bounding()), of_proc(SetName::Bounding));
+        assert_eq!(Some(effective()), of_proc(SetName::Effective));
     }
 }

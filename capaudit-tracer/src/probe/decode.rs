@@ -59,12 +59,6 @@ fn record<T: Record>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { bytes.as_ptr().cast::<T>().read_unaligned() })
 }
 
-/// The bytes before the first NUL.
-pub fn until_nul(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|byte| *byte == 0);
-    &bytes[..end.unwrap_or(bytes.len())]
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

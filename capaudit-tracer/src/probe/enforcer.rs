@@ -11,7 +11,7 @@ use capaudit_common::scope::{Process, image};
 use capaudit_core::capability::CapSet;
 
 use super::{ProbeError, Settings, attach_all, hook::program, load, take};
-use crate::{privilege, subject::existing::Existing};
+use crate::{privilege, proc::Existing};
 
 /// What is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ mod floor;
 mod followed;
 mod hook;
 mod offset;
-pub mod symbols;
 mod treatment;
 
 use std::{
@@ -33,7 +32,7 @@ use capaudit_core::{
 use thiserror::Error;
 
 use self::{counts::Counts, followed::Followed};
-use crate::privilege;
+use crate::{privilege, proc::mount_namespace_of};
 
 pub use self::{
     btf::KernelBtf,
@@ -555,16 +554,4 @@ fn attach_best(bpf: &mut Ebpf, btf: &Btf, wanted: Option<Hook>) -> Result<Hook, 
         }
     }
     Err(ProbeError::NoHook(refused))
-}
-
-/// Inode number of the mount namespace of a process; `None` if it is gone.
-pub fn mount_namespace_of(pid: &str) -> Option<u32> {
-    namespace_inode(pid, "mnt")
-}
-
-/// Inode number of a namespace of a process, `kind` as in `/proc/PID/ns`.
-pub fn namespace_inode(pid: &str, kind: &str) -> Option<u32> {
-    let link = std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok()?;
-    let text = link.to_str()?;
-    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }

@@ -8,7 +8,7 @@ use capaudit_core::{
     ledger::{FileOwner, Object, Sample, UserIds},
 };
 
-use crate::probe::{decode::until_nul, symbols::Symbols};
+use crate::proc::{kallsyms::Symbols, until_nul};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;

@@ -30,7 +30,8 @@ use capaudit_core::{
 };
 
 use crate::{
-    probe::{Event, ProbeError, Tracer, decode::until_nul, symbols::Symbols, syscall_name},
+    probe::{Event, ProbeError, Tracer, syscall_name},
+    proc::{ContainerId, Existing, kallsyms::Symbols, until_nul},
     session::{
         file_capabilities::Reader,
         single::{Singles, Waiting},
@@ -38,9 +39,7 @@ use crate::{
     subject::{
         Identity, Image, Owner, Subject, SubjectId, Tracker,
         attached::{self, Attached, Running},
-        container::ContainerId,
         engine::Description,
-        existing::Existing,
     },
 };
 

@@ -20,13 +20,13 @@ use tokio::{
 
 use crate::{
     privilege::{self, own},
-    probe::{ProbeError, Settings, Tracer, mount_namespace_of, symbols::Symbols},
+    probe::{ProbeError, Settings, Tracer},
+    proc::{Existing, kallsyms::Symbols, mount_namespace_of},
     session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
         Identity, SubjectId, Tracker,
         attached::{Attached, Target, TargetError},
         engine::Engine,
-        existing::Existing,
     },
 };
 
@@ -136,7 +136,7 @@ impl Observation {
         for (process, mount_namespace) in existing.processes() {
             tracer.ignore_process(*process, *mount_namespace)?;
             // Gone meanwhile, nobody would remove the entry, and the pid may become another's.
-            if mount_namespace_of(&process.to_string()) != Some(*mount_namespace) {
+            if mount_namespace_of(process) != Some(*mount_namespace) {
                 tracer.forget_process(*process);
             }
         }

@@ -2,8 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
 };
 
@@ -12,9 +11,12 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use thiserror::Error;
 
 use crate::{
-    inspect::{process::status_of, status::SetName},
-    probe::{mount_namespace_of, namespace_inode},
-    subject::{Identity, UserNamespace, container::ContainerId, engine},
+    proc::{
+        self, Cgroups, ContainerId, mount_namespace_of, namespace_inode,
+        status::{SetName, Status},
+        user_namespace_level,
+    },
+    subject::{Identity, UserNamespace, engine},
 };
 
 /// What people name.
@@ -166,7 +168,9 @@ impl Attached {
                 members(path, &mut found);
                 found
             }
-            Self::Cgroup(path) => pids().filter(|pid| is_in_cgroup(*pid, path)).collect(),
+            Self::Cgroup(path) => pids()
+                .filter(|pid| Cgroups::read(pid).is_ok_and(|cgroups| cgroups.is_below(path)))
+                .collect(),
             Self::Machine => pids().collect(),
         }
     }
@@ -181,11 +185,9 @@ impl Attached {
             PidfdFlags::empty(),
         )
         .ok()?;
-        let text = pid.to_string();
-        let read = |what: &str| std::fs::read(format!("/proc/{pid}/{what}")).ok();
-        let status = status_of(pid)?;
+        let status = Status::read(pid).ok()?;
         let exe = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
-        let comm = read("comm")?;
+        let comm = std::fs::read(format!("/proc/{pid}/comm")).ok()?;
         let identity = match self {
             Self::Tree(root) => Identity::Process(*root),
             Self::Cgroup(path) => Identity::Cgroup(path.clone()),
@@ -199,12 +201,12 @@ impl Attached {
             pid,
             exe: exe.to_string_lossy().into_owned(),
             comm: String::from_utf8_lossy(comm.trim_ascii_end()).into_owned(),
-            mount_namespace: mount_namespace_of(&text)?,
+            mount_namespace: mount_namespace_of(pid)?,
             user_namespace: UserNamespace {
-                inode: namespace_inode(&text, "user")?,
+                inode: namespace_inode(pid, "user")?,
                 level: user_namespace_level(pid)?,
             },
-            engine: engine_of(pid),
+            engine: Cgroups::read(pid).unwrap_or_default().engine(),
             bounding: status.set(SetName::Bounding)?,
             uid: status.users?.real,
             handle,
@@ -235,46 +237,23 @@ async fn container(
 }
 
 fn pids() -> impl Iterator<Item = u32> {
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    proc::pids().into_iter().flatten()
 }
 
 fn container_of(pid: u32) -> Option<ContainerId> {
-    std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
-        .ok()?
-        .lines()
-        .find_map(ContainerId::from_path)
+    Cgroups::read(pid).ok()?.container()
 }
 
 /// Where on the machine a process that runs `program` belongs: its container, its systemd service, else the program
 /// itself. `None` if the process is gone.
-pub fn place_of(pid: u32, program: &str) -> Option<Identity> {
-    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    if let Some(container) = cgroups.lines().find_map(ContainerId::from_path) {
+pub(crate) fn place_of(pid: u32, program: &str) -> Option<Identity> {
+    let cgroups = Cgroups::read(pid).ok()?;
+    if let Some(container) = cgroups.container() {
         return Some(Identity::Container(container));
     }
-    Some(match cgroups.lines().find_map(unit_in) {
+    Some(match cgroups.service() {
         Some(unit) => Identity::Unit(unit.into()),
         None => Identity::Program(program.into()),
-    })
-}
-
-/// The innermost systemd service in a line of /proc/PID/cgroup. Scopes are none: a login session holds whatever its
-/// user starts.
-pub fn unit_in(line: &str) -> Option<&str> {
-    line.trim_end()
-        .rsplit('/')
-        .find(|name| name.len() > ".service".len() && name.ends_with(".service"))
-}
-
-fn engine_of(pid: u32) -> Option<Engine> {
-    let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    cgroups.lines().find_map(|line| {
-        let names: Vec<&[u8]> = line.rsplit('/').map(str::as_bytes).collect();
-        ContainerId::engine(&names)
     })
 }
 
@@ -282,7 +261,7 @@ fn engine_of(pid: u32) -> Option<Engine> {
 fn tree(root: u32) -> Vec<u32> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for pid in pids() {
-        if let Some(parent) = status_of(pid).and_then(|status| status.parent) {
+        if let Some(parent) = Status::read(pid).ok().and_then(|status| status.parent) {
             children.entry(parent).or_default().push(pid);
         }
     }
@@ -310,36 +289,6 @@ fn members(directory: &Path, found: &mut Vec<u32>) {
             members(&entry.path(), found);
         }
     }
-}
-
-fn is_in_cgroup(pid: u32, path: &Path) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/cgroup"))
-        .unwrap_or_default()
-        .lines()
-        // hierarchy:controllers:path
-        .filter_map(|line| line.splitn(3, ':').nth(2))
-        .any(|of_process| Path::new(of_process).starts_with(path) && path != Path::new("/"))
-}
-
-/// `NS_GET_PARENT`, include/uapi/linux/nsfs.h since 4.9
-const NS_GET_PARENT: nix::libc::c_ulong = 0xb702;
-
-/// How deep a process's user namespace lies below the initial one; `None` if it is gone.
-fn user_namespace_level(pid: u32) -> Option<u32> {
-    let mut namespace: OwnedFd = File::open(format!("/proc/{pid}/ns/user")).ok()?.into();
-    let mut level = 0;
-    // 32 is the most that the kernel allows (create_user_ns, kernel/user_namespace.c).
-    while level < 33 {
-        // SAFETY: the request takes no argument, and returns a new descriptor or -1.
-        let parent = unsafe { nix::libc::ioctl(namespace.as_fd().as_raw_fd(), NS_GET_PARENT as _) };
-        if parent < 0 {
-            break; // EPERM: it has no parent
-        }
-        // SAFETY: just opened, and owned by nobody else.
-        namespace = unsafe { OwnedFd::from_raw_fd(parent) };
-        level += 1;
-    }
-    Some(level)
 }
 
 #[cfg(test)]
@@ -370,21 +319,5 @@ mod tests {
         assert!(running.has_ended());
         assert!(Attached::Tree(child.id()).processes().is_empty());
         Ok(())
-    }
-
-    #[test]
-    fn the_innermost_service_is_a_processs_unit() {
-        for (line, unit) in [
-            ("0::/system.slice/nginx.service", Some("nginx.service")),
-            (
-                "0::/user.slice/user-0.slice/user@0.service/app.slice/a.service",
-                Some("a.service"),
-            ),
-            ("0::/user.slice/user-0.slice/session-3.scope", None),
-            ("0::/.service", None),
-            ("0::/", None),
-        ] {
-            assert_eq!(unit_in(line), unit, "{line}");
-        }
     }
 }

@@ -5,9 +5,7 @@
 //! container (name, image, service) comes from its [`engine`] later.
 
 pub mod attached;
-pub mod container;
 pub mod engine;
-pub mod existing;
 
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
@@ -18,12 +16,8 @@ use capaudit_common::{
 use capaudit_core::{capability::CapSet, ledger::Engine};
 
 use crate::{
-    probe::decode::until_nul,
-    subject::{
-        attached::{Attached, Running},
-        container::ContainerId,
-        existing::Existing,
-    },
+    proc::{ContainerId, Existing, until_nul},
+    subject::attached::{Attached, Running},
 };
 
 /// Index of a subject.

@@ -4,10 +4,12 @@ use capaudit_core::{
     capability::{CapSet, Capability},
     text::{Style, paragraph, sanitize},
 };
-use capaudit_tracer::inspect::{
-    all_of_running_kernel,
-    decode::{DecodeError, Decoded, Reading, Word},
-    status::SetName,
+use capaudit_tracer::{
+    inspect::{
+        all_of_running_kernel,
+        decode::{DecodeError, Decoded, Reading, Word},
+    },
+    proc::status::SetName,
 };
 use serde::Serialize;
 

@@ -8,9 +8,13 @@ use capaudit_core::{
     text::{Style, sanitize},
 };
 use capaudit_tracer::{
-    inspect::status::{Seccomp, Status},
     privilege::{self, own},
     probe::{Allowed, Enforcer, KernelBtf, ProbeError, Settings, Tracer, one_line},
+    proc::{
+        kallsyms::Symbols,
+        namespace_inode,
+        status::{Seccomp, Status},
+    },
 };
 
 use super::{exit::Exit, failure::Failure, terminal};
@@ -78,7 +82,7 @@ fn pid_namespace() -> Check {
     const INITIAL: u32 = 0xeffffffc;
     Check {
         name: "pid namespace".to_owned(),
-        result: match capaudit_tracer::probe::namespace_inode("self", "pid") {
+        result: match namespace_inode("self", "pid") {
             Some(INITIAL) => Ok("the machine's own".to_owned()),
             _ => Err(
                 "not the machine's own, so that processes cannot be told apart: run on the host, or in a container with --pid=host"
@@ -101,7 +105,7 @@ fn type_information() -> Check {
 }
 
 fn symbols() -> Check {
-    let known = capaudit_tracer::probe::symbols::Symbols::of_running_kernel();
+    let known = Symbols::of_running_kernel();
     Check {
         name: "kernel symbols".to_owned(),
         result: match known {
@@ -137,8 +141,7 @@ fn hook(hook: Hook) -> Check {
 /// What may forbid loading although the privileges are there: the seccomp profiles of Docker before 23 and of Podman 4
 /// unlock bpf(2) by SYS_ADMIN only.
 fn seccomp() -> &'static str {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    match Status::parse(&status) {
+    match Status::read("self") {
         Ok(Status {
             seccomp: Some(Seccomp::Filter),
             ..

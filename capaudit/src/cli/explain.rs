@@ -4,7 +4,7 @@ use capaudit_core::{
     capability::Capability,
     explain::{Kernel, list, page},
 };
-use capaudit_tracer::probe::symbols;
+use capaudit_tracer::proc::kallsyms;
 
 use super::{
     exit::Exit,
@@ -58,6 +58,6 @@ fn running() -> Kernel {
             .to_string_lossy()
             .into_owned(),
         // Hidden ones are told as such.
-        functions: symbols::names_of_running_kernel().unwrap_or_default(),
+        functions: kallsyms::names_of_running_kernel().unwrap_or_default(),
     }
 }

@@ -9,14 +9,13 @@ use capaudit_core::{
 use capaudit_tracer::{
     inspect::{
         all_of_running_kernel,
-        process::{Found, Holds, Task, Wanted, is_gone, look, of_process},
+        process::{Found, Holds, Task, Wanted, look, of_process},
+    },
+    proc::{
+        ContainerId, is_gone, namespace_inode,
         status::{Seccomp, SetName},
     },
-    probe::namespace_inode,
-    subject::{
-        container::ContainerId,
-        engine::{Description, Engine},
-    },
+    subject::engine::{Description, Engine},
 };
 use serde::Serialize;
 

@@ -9,9 +9,9 @@ use std::{
 };
 
 use capaudit_tracer::{
-    inspect::process::status_of,
     launch::{Arrived, Signals},
     privilege::own,
+    proc::status::Status,
 };
 use nix::{
     sys::{
@@ -347,7 +347,7 @@ fn children() -> Vec<Pid> {
     };
     directory
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| status_of(*pid).and_then(|status| status.parent) == Some(own))
+        .filter(|pid| Status::read(pid).is_ok_and(|status| status.parent == Some(own)))
         .filter_map(|pid| i32::try_from(pid).ok().map(Pid::from_raw))
         .collect()
 }

@@ -12,11 +12,12 @@ use capaudit_core::capability::CapSet;
 use capaudit_tracer::{
     launch::{Arrived, Launched, Signals, shell_status},
     privilege,
+    proc::ContainerId,
     session::{
         audit::{AuditError, after, hurry, system},
         observation::{AttachError, Observation, Origin, readable},
     },
-    subject::{Identity, container::ContainerId},
+    subject::Identity,
 };
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedReceiver;

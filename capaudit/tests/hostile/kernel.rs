@@ -12,13 +12,11 @@ use capaudit_core::{
     text::sanitize,
 };
 use capaudit_tracer::{
-    inspect::{process::Task, status::Status},
-    probe::{Event, btf::KernelBtf, decode, symbols::Symbols},
+    inspect::process::Task,
+    probe::{Event, btf::KernelBtf, decode},
+    proc::{Cgroups, ContainerId, Stat, kallsyms::Symbols, status::Status},
     session::{Collector, single::Single},
-    subject::{
-        attached::{self, Attached},
-        container::ContainerId,
-    },
+    subject::attached::Attached,
 };
 use libtest_mimic::Trial;
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
@@ -173,7 +171,8 @@ fn status(bytes: &[u8]) -> Verdict {
 fn stat(bytes: &[u8]) -> Verdict {
     const STATUS: &str =
         "Name:\tx\nUid:\t0\t0\t0\t0\nCapInh:\t0\nCapPrm:\t1\nCapEff:\t1\nCapBnd:\t1\n";
-    let task = Task::parse(7, 7, STATUS, &String::from_utf8_lossy(bytes));
+    let status = Status::parse(STATUS).map_err(failed)?;
+    let task = Stat::parse(bytes).and_then(|stat| Task::new(7, 7, status, &stat));
     Ok(match task {
         Some(task) if task.defunct => "ended",
         Some(task) if task.kernel_thread => "the kernel's",
@@ -183,24 +182,27 @@ fn stat(bytes: &[u8]) -> Verdict {
 }
 
 fn cgroup(bytes: &[u8]) -> Verdict {
-    let text = String::from_utf8_lossy(bytes);
+    let cgroups = Cgroups::parse(String::from_utf8_lossy(bytes).into_owned());
+    let _ = cgroups.engine();
     let mut verdict = "nothing";
-    for line in text.lines() {
-        let names: Vec<&[u8]> = line.rsplit('/').map(str::as_bytes).collect();
-        let _ = ContainerId::engine(&names);
+    if let Some(container) = cgroups.container() {
+        let id = container.as_str();
+        prop_assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        prop_assert!(cgroups.paths().any(|path| path.contains(id)));
+        prop_assert!(container.short() == &id[..12]);
+        verdict = "a container";
+    }
+    if let Some(unit) = cgroups.service() {
+        prop_assert!(unit.ends_with(".service") && !unit.contains('/'));
+        verdict = "a unit";
+    }
+    for path in cgroups.paths() {
+        let names: Vec<&[u8]> = path.rsplit('/').map(str::as_bytes).collect();
         let by_names = ContainerId::from_cgroups(&names);
-        if let Some(container) = ContainerId::from_path(line) {
-            let id = container.as_str();
-            prop_assert!(id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
-            prop_assert!(line.contains(id) && container.short() == &id[..12]);
-            verdict = "a container";
-        } else {
-            prop_assert!(by_names.is_none() || line.trim_end() != line, "{line:?}");
-        }
-        if let Some(unit) = attached::unit_in(line) {
-            prop_assert!(unit.ends_with(".service") && !unit.contains('/'));
-            verdict = "a unit";
-        }
+        prop_assert!(
+            by_names.is_none() || cgroups.container().is_some(),
+            "{path:?}"
+        );
     }
     Ok(verdict)
 }

@@ -21,7 +21,7 @@ use serde::{
 };
 
 use super::Description;
-use crate::subject::container::ContainerId;
+use crate::proc::ContainerId;
 
 /// All characters that may have a meaning of their own in a path or a query (RFC 3986 calls the others unreserved).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC

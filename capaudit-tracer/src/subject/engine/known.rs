@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem};
 
 use super::Description;
-use crate::subject::container::ContainerId;
+use crate::proc::ContainerId;
 
 /// Bytes that one generation may take: enough for 40,000 containers with names of usual length.
 const GENERATION: usize = 16 << 20;

@@ -29,7 +29,7 @@ use self::{
     client::{Address, Client, RequestError},
     known::Known,
 };
-use crate::{privilege, subject::container::ContainerId};
+use crate::{privilege, proc::ContainerId};
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -65,13 +65,6 @@ impl ContainerId {
         }
     }
 
-    /// The id in a line of /proc/PID/cgroup.
-    pub fn from_path(path: &str) -> Option<Self> {
-        path.trim_end()
-            .rsplit('/')
-            .find_map(|name| Self::from_cgroup(name.as_bytes()))
-    }
-
     /// All digits.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -152,11 +145,6 @@ mod tests {
         let parent = format!("libpod-{ID}.scope");
         let names: [&[u8]; 3] = [b"container", parent.as_bytes(), b"machine.slice"];
         assert!(ContainerId::from_cgroups(&names).is_some());
-        let line = format!("9:pids:/docker/{ID}\n");
-        assert_eq!(
-            ContainerId::from_path(&line).map(|id| id.0),
-            Some(ID.to_owned())
-        );
     }
 
     proptest! {

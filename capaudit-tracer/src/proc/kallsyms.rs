@@ -51,7 +51,8 @@ impl Symbols {
         let (mut start, mut end) = (None, None);
         let mut line = Vec::new();
         while text.read_until(b'\n', &mut line)? > 0 {
-            if let Some((address, name)) = std::str::from_utf8(&line).ok().and_then(function) {
+            let parsed = std::str::from_utf8(&line).ok().and_then(function);
+            if let Some((address, name)) = parsed.filter(|(address, _name)| *address != 0) {
                 match name {
                     "_stext" => start = Some(address),
                     "_etext" => end = Some(address),
@@ -104,7 +105,7 @@ impl Symbols {
         let function = self.functions.get(after.checked_sub(1)?)?;
         let start = function.name as usize;
         let name = self.names.get(start..start + function.length as usize)?;
-        Some(name.split_once('.').map_or(name, |(name, _suffix)| name))
+        Some(without_suffix(name))
     }
 }
 
@@ -122,22 +123,24 @@ pub fn names_of_running_kernel() -> io::Result<HashSet<String>> {
 
 fn names(text: &str) -> HashSet<String> {
     text.lines()
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace().skip(1);
-            let is_function = matches!(words.next()?, "t" | "T" | "w" | "W");
-            let name = words.next().filter(|_name| is_function)?;
-            Some(name.split('.').next().unwrap_or(name).to_owned())
-        })
+        .filter_map(function)
+        .map(|(_address, name)| without_suffix(name).to_owned())
         .collect()
 }
 
+/// Address, 0 if the kernel hides it, and name of the function that a line is about; `None` for data, and for what is no line
+/// of the kernel's.
 fn function(line: &str) -> Option<(u64, &str)> {
     let mut words = line.split_ascii_whitespace();
     let address = u64::from_str_radix(words.next()?, 16).ok()?;
-    let kind = words.next()?;
-    (address != 0 && matches!(kind, "t" | "T" | "w" | "W"))
-        .then(|| Some((address, words.next()?)))
-        .flatten()
+    let is_function = matches!(words.next()?, "t" | "T" | "w" | "W");
+    let name = words.next().filter(|_name| is_function)?;
+    Some((address, name))
+}
+
+/// A name without what the compiler made of it.
+fn without_suffix(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(name, _suffix)| name)
 }
 
 #[cfg(test)]

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::{
-    probe::{mount_namespace_of, namespace_inode},
-    subject::container::ContainerId,
-};
+use super::{Cgroups, ContainerId, Stat, mount_namespace_of, namespace_inode, pids};
 
 /// Containers and pid namespaces that are not new.
 ///
@@ -29,26 +26,14 @@ struct Witness {
 impl Witness {
     /// The process that has this pid now; `None` if none lives.
     fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let started = start_in(&stat)?;
+        let stat = Stat::read(pid).ok()?;
+        let started = stat.started.filter(|_started| !stat.has_ended)?;
         Some(Self { pid, started })
     }
 
     fn lives(self) -> bool {
         Self::of(self.pid) == Some(self)
     }
-}
-
-/// When a process was started, out of /proc/PID/stat (proc(5)); `None` if it has ended and only waits to be reaped.
-fn start_in(stat: &[u8]) -> Option<u64> {
-    // The command name before it may hold anything, parentheses, too.
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
-    let mut fields = fields.split_ascii_whitespace();
-    let state = fields.next()?;
-    // The 22nd field; the state is the third.
-    let started = fields.nth(18)?.parse().ok()?;
-    (!matches!(state, "Z" | "X")).then_some(started)
 }
 
 fn any_lives(witnesses: Option<&Vec<Witness>>) -> bool {
@@ -60,17 +45,12 @@ impl Existing {
     pub fn look() -> Self {
         let mut found = Self::default();
         let own = mount_namespace_of("self");
-        let Ok(processes) = std::fs::read_dir("/proc") else {
+        let Ok(processes) = pids() else {
             return found;
         };
-        for entry in processes.flatten() {
-            let name = entry.file_name();
-            let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
-                continue;
-            };
-            let text = pid.to_string();
+        for pid in processes {
             // Gone meanwhile, or a kernel thread: nothing to remember.
-            let Some(pid_namespace) = namespace_inode(&text, "pid") else {
+            let Some(pid_namespace) = namespace_inode(pid, "pid") else {
                 continue;
             };
             let Some(witness) = Witness::of(pid) else {
@@ -78,18 +58,14 @@ impl Existing {
             };
             let of_namespace = found.pid_namespaces.entry(pid_namespace);
             of_namespace.or_default().push(witness);
-            match mount_namespace_of(&text) {
+            match mount_namespace_of(pid) {
                 Some(mount_namespace) if Some(mount_namespace) != own => {
                     found.processes.push((pid, mount_namespace));
                 }
                 _ => continue,
             }
-            let cgroups = std::fs::read_to_string(format!("/proc/{pid}/cgroup"));
-            if let Some(container) = cgroups
-                .unwrap_or_default()
-                .lines()
-                .find_map(ContainerId::from_path)
-            {
+            let cgroups = Cgroups::read(pid).unwrap_or_default();
+            if let Some(container) = cgroups.container() {
                 let of_container = found.containers.entry((container, pid_namespace));
                 of_container.or_default().push(witness);
             }
@@ -133,18 +109,6 @@ impl Existing {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_start_is_found_behind_any_name() {
-        let rest = "1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 4711 9 9";
-        for name in ["sh", "a) S 1", ") Z", ""] {
-            let stat = format!("7 ({name}) S {rest}");
-            assert_eq!(start_in(stat.as_bytes()), Some(4711), "{name:?}");
-        }
-        assert_eq!(start_in(format!("7 (sh) Z {rest}").as_bytes()), None);
-        assert_eq!(start_in(b"7 (sh) S 1"), None);
-        assert_eq!(start_in(b""), None);
-    }
 
     #[test]
     fn what_was_there_is_there_as_long_as_its_processes_are() -> std::io::Result<()> {

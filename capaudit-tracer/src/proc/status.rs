@@ -4,6 +4,8 @@
 //! escapes line breaks and backslashes in names (`proc_task_name`, fs/proc/array.c), so a process cannot forge a line;
 //! everything else in a name is as hostile as it was.
 
+use std::{fmt::Display, io};
+
 use capaudit_core::capability::CapSet;
 use serde::Serialize;
 use thiserror::Error;
@@ -166,6 +168,18 @@ impl Status {
         Ok(status)
     }
 
+    /// Reads the file of a task: of a pid, of `self`, or of `PID/task/TID`.
+    ///
+    /// # Errors
+    ///
+    /// The task is gone, or the text is not the kernel's.
+    pub fn read(task: impl Display) -> io::Result<Self> {
+        // Names are bytes.
+        let bytes = std::fs::read(format!("/proc/{task}/status"))?;
+        Self::parse(&String::from_utf8_lossy(&bytes))
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
     /// One of the sets, if the text had its line. (Ambient sets are shown since Linux 4.3.)
     pub fn set(&self, name: SetName) -> Option<CapSet> {
         self.sets[name as usize]
@@ -180,7 +194,7 @@ impl Status {
 }
 
 /// 1 to 16 hex digits.
-pub(super) fn mask(digits: &str) -> Option<CapSet> {
+pub(crate) fn mask(digits: &str) -> Option<CapSet> {
     // Checked first because from_str_radix takes a sign.
     let is_mask =
         (1..=16).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
