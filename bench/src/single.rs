@@ -10,7 +10,7 @@ use crate::{
 
 const KINDS: [Tracing; 8] = [
     Tracing::None,
-    Tracing::Floor,
+    Tracing::Baseline,
     Tracing::Run,
     Tracing::RunChecksOnly,
     Tracing::RunElsewhere,
@@ -52,9 +52,9 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
             let place = KINDS.iter().position(|kind| *kind == wanted);
             place.and_then(|place| found.get(place)).copied()
         };
-        let (Some(none), Some(floor), Some(bpftrace)) = (
+        let (Some(none), Some(baseline), Some(bpftrace)) = (
             of(Tracing::None),
-            of(Tracing::Floor),
+            of(Tracing::Baseline),
             of(Tracing::BpftraceCount),
         ) else {
             continue;
@@ -76,7 +76,7 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
                     tracing.name().to_owned(),
                     format!("{nanoseconds:.0} ns"),
                     format!("{added:+.0} ns"),
-                    times(floor - none),
+                    times(baseline - none),
                     times(bpftrace - none),
                 ]
             })

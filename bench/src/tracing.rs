@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use capaudit_core::ledger::Hook;
-use capaudit_tracer::probe::Floor;
+use capaudit_tracer::probe::Baseline;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -25,7 +25,7 @@ pub enum Tracing {
     /// Not at all.
     None,
     /// An empty program on the hook that capaudit uses.
-    Floor,
+    Baseline,
     /// `capaudit run -- PROGRAM`
     Run,
     /// `capaudit run --checks-only -- PROGRAM`
@@ -45,7 +45,7 @@ impl Tracing {
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "no tracing",
-            Self::Floor => "an empty program on the same hook",
+            Self::Baseline => "an empty program on the same hook",
             Self::Run => "capaudit run",
             Self::RunChecksOnly => "capaudit run --checks-only",
             Self::RunElsewhere => "capaudit run, of another program",
@@ -74,7 +74,7 @@ pub enum Active {
     /// Whoever is traced has to be started by `capaudit run`, or nothing is needed.
     Nothing,
     /// A program of this process's.
-    Floor(#[expect(dead_code, reason = "kept until it is dropped")] Floor),
+    Baseline(#[expect(dead_code, reason = "kept until it is dropped")] Baseline),
     /// A process beside.
     Beside(Child),
 }
@@ -84,7 +84,7 @@ impl Programs {
     pub fn begin(&self, tracing: Tracing) -> Result<Active> {
         Ok(match tracing {
             Tracing::None | Tracing::Run | Tracing::RunChecksOnly => Active::Nothing,
-            Tracing::Floor => Active::Floor(Floor::start(self.hook)?),
+            Tracing::Baseline => Active::Baseline(Baseline::start(self.hook)?),
             Tracing::RunElsewhere => {
                 let mut capaudit = Command::new(&self.capaudit)
                     .args(["run", "--output", "/dev/null", "--", "sh", "-c"])

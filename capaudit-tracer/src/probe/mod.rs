@@ -1,14 +1,14 @@
 //! Mechanism: loads the BPF programs, chooses a hook, and hands out what they record.
 
+mod baseline;
 pub mod btf;
-mod counts;
-pub mod decode;
-mod enforcer;
-mod floor;
-mod followed;
+mod count;
+mod enforce;
+pub mod event;
 mod hook;
 mod offset;
-mod treatment;
+mod process;
+mod syscall;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,15 +31,15 @@ use capaudit_core::{
 };
 use thiserror::Error;
 
-use self::{counts::Counts, followed::Followed};
+use self::{count::Counts, process::Processes};
 use crate::{privilege, proc::mount_namespace_of};
 
 pub use self::{
+    baseline::Baseline,
     btf::KernelBtf,
-    decode::Event,
-    enforcer::{Allowed, Enforcer},
-    floor::Floor,
-    treatment::name as syscall_name,
+    enforce::{Allowed, Enforcer},
+    event::Event,
+    syscall::name as syscall_name,
 };
 
 /// The compiled BPF programs.
@@ -179,7 +179,7 @@ pub struct Tracer {
     counts: Counts,
     sites: BpfHashMap<MapData, SiteKey, SiteCount>,
     calls: BpfHashMap<MapData, CallKey, u64>,
-    followed: Followed,
+    processes: Processes,
     spawning: Array<MapData, u32>,
     watched: Array<MapData, u32>,
     losses: PerCpuArray<MapData, u64>,
@@ -220,7 +220,7 @@ impl Tracer {
             counts: Counts::of(&mut bpf)?,
             sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
-            followed: Followed::of(&mut bpf)?,
+            processes: Processes::of(&mut bpf)?,
             spawning: Array::try_from(take(&mut bpf, "SPAWNING")?)?,
             watched: Array::try_from(take(&mut bpf, "WATCHED")?)?,
             losses: PerCpuArray::try_from(take(&mut bpf, "LOSSES")?)?,
@@ -276,12 +276,12 @@ impl Tracer {
     ///
     /// The map of processes is full.
     pub fn ignore_process(&mut self, pid: u32, mount_namespace: u32) -> Result<(), ProbeError> {
-        self.followed.ignore(pid, mount_namespace)
+        self.processes.ignore(pid, mount_namespace)
     }
 
     /// Stops following a process that is followed, as [`Self::ignore_process`] does; nothing if it is gone.
     pub fn stop_following(&mut self, pid: u32, mount_namespace: u32) {
-        let _ = self.followed.ignore_known(pid, mount_namespace);
+        let _ = self.processes.ignore_known(pid, mount_namespace);
     }
 
     /// Follows a running process from now on; `image` is its number, of this side's choice, from 1 below 1 << 40.
@@ -290,12 +290,12 @@ impl Tracer {
     ///
     /// The map of processes is full.
     pub fn follow_process(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
-        self.followed.follow(pid, image)
+        self.processes.follow(pid, image)
     }
 
     /// Takes back [`Self::follow_process`].
     pub fn forget_process(&mut self, pid: u32) {
-        let _ = self.followed.remove(pid);
+        let _ = self.processes.remove(pid);
     }
 
     /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
@@ -305,7 +305,7 @@ impl Tracer {
             let Some(record) = self.events.next() else {
                 return taken;
             };
-            match decode::event(&record) {
+            match event::decode(&record) {
                 Some(event) => take(event),
                 None => self.malformed += 1,
             }
@@ -320,7 +320,7 @@ impl Tracer {
     ///
     /// The map cannot be read.
     pub fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
-        self.followed.live_images(4 * self.max_processes as usize)
+        self.processes.live_images(4 * self.max_processes as usize)
     }
 
     /// Records that were lost so far.
@@ -462,7 +462,7 @@ fn load(settings: &Settings, allowed: Allowed) -> Result<(Ebpf, Btf), ProbeError
     let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
     drop(kernel);
     let btf = Btf::from_sys_fs()?;
-    let table = treatment::table();
+    let table = syscall::table();
     let own_namespace = mount_namespace_of("self").unwrap_or(0);
     let scalars: [(&str, u32); 8] = [
         ("SELF_TGID", std::process::id()),

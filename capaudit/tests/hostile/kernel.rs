@@ -13,7 +13,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::{
     inspect::process::Task,
-    probe::{Event, btf::KernelBtf, decode},
+    probe::{Event, btf::KernelBtf, event},
     proc::{Cgroups, ContainerId, Stat, kallsyms::Symbols, status::Status},
     session::{Collector, single::Single},
     subject::attached::Attached,
@@ -485,7 +485,7 @@ fn recorded(records: &[Bytes]) -> Verdict {
     collector.keep_singles(true);
     let mut taken = 0;
     for record in records {
-        let event = decode::event(record);
+        let event = event::decode(record);
         if let Some(event) = &event {
             let whole = match event {
                 Event::Check(_) => size_of::<Check>(),

@@ -6,14 +6,14 @@ use aya::{
 };
 use capaudit_core::ledger::Hook;
 
-use super::{ProbeError, Settings, enforcer::Allowed, hook::program, load};
+use super::{ProbeError, Settings, enforce::Allowed, hook::program, load};
 
 /// The empty program, attached. Dropping it detaches it.
-pub struct Floor {
+pub struct Baseline {
     _programs: Ebpf,
 }
 
-impl Floor {
+impl Baseline {
     /// Attaches it.
     ///
     /// # Errors

@@ -11,13 +11,13 @@ use capaudit_common::scope::{Process, epoch, image};
 use super::{ProbeError, take};
 
 /// Which processes are followed, by pid in the initial namespace.
-pub(super) struct Followed {
+pub(super) struct Processes {
     processes: BpfHashMap<MapData, u32, Process>,
     epoch: Array<MapData, u64>,
     changes: u64,
 }
 
-impl Followed {
+impl Processes {
     /// The list of a loaded object.
     pub(super) fn of(bpf: &mut Ebpf) -> Result<Self, ProbeError> {
         Ok(Self {

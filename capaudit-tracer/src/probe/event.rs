@@ -22,7 +22,7 @@ pub enum Event {
 }
 
 /// Decodes one record; `None` if it is none that this version knows, or too short for its kind.
-pub fn event(bytes: &[u8]) -> Option<Event> {
+pub fn decode(bytes: &[u8]) -> Option<Event> {
     let header: Header = record(bytes)?;
     Some(match header.kind {
         kind::CHECK => Event::Check(Box::new(record(bytes)?)),
@@ -67,20 +67,20 @@ mod tests {
 
     #[test]
     fn a_short_or_unknown_record_is_none() {
-        assert!(event(&[]).is_none());
+        assert!(decode(&[]).is_none());
         let mut bytes = vec![0; 32];
         bytes[16] = kind::EXIT as u8;
-        assert!(event(&bytes).is_none(), "an exit has 40 bytes");
+        assert!(decode(&bytes).is_none(), "an exit has 40 bytes");
         bytes.resize(40, 0);
-        assert!(matches!(event(&bytes), Some(Event::Exit(_))));
+        assert!(matches!(decode(&bytes), Some(Event::Exit(_))));
         bytes[16] = 99;
-        assert!(event(&bytes).is_none());
+        assert!(decode(&bytes).is_none());
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..1024)) {
-            let _ = event(&bytes);
+            let _ = decode(&bytes);
         }
     }
 }
