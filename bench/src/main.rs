@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use capaudit_core::ledger::Hook;
-use capaudit_tracer::probe::{Settings, Tracer};
+use capaudit_tracer::probe::{Tracer, TracerConfig};
 use clap::{Parser, Subcommand};
 
 use page::Page;
@@ -116,5 +116,5 @@ fn measure(run: &Run) -> Result<()> {
 
 /// The hook that capaudit chooses here.
 fn chosen_hook() -> Result<Hook> {
-    Ok(Tracer::start(&Settings::default())?.hook())
+    Ok(Tracer::start(&TracerConfig::default())?.hook())
 }

@@ -6,7 +6,11 @@ use aya::{
 };
 use capaudit_core::ledger::Hook;
 
-use super::{ProbeError, Settings, enforce::Allowed, hook::program, load};
+use super::{
+    error::ProbeError,
+    hook::program,
+    load::{ObjectConfig, load},
+};
 
 /// The empty program, attached. Dropping it detaches it.
 pub struct Baseline {
@@ -20,12 +24,7 @@ impl Baseline {
     ///
     /// The kernel does not offer the hook, or does not allow it.
     pub fn start(hook: Hook) -> Result<Self, ProbeError> {
-        let settings = Settings {
-            ring_bytes: 4096,
-            max_checks: 1,
-            ..Settings::default()
-        };
-        let (mut bpf, btf) = load(&settings, Allowed::EVERYTHING)?;
+        let (mut bpf, btf) = load(&ObjectConfig::idle())?;
         let attached = (|| {
             match hook {
                 Hook::Fexit => {

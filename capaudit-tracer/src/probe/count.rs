@@ -8,7 +8,7 @@ use aya::{
 };
 use capaudit_common::key::{CheckCount, CheckKey, Recent, RecentChecks};
 
-use super::{ProbeError, take};
+use super::{error::ProbeError, load::take};
 
 /// Times that everything is read again because a processor was just adding up.
 const ATTEMPTS: usize = 8;

@@ -2,31 +2,31 @@
 
 use std::io;
 
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap as BpfHashMap, MapData},
-    programs::Lsm,
-};
-use capaudit_common::scope::{Process, image};
+use aya::{Ebpf, programs::Lsm};
 use capaudit_core::capability::CapSet;
 
-use super::{ProbeError, Settings, attach_all, hook::program, load, take};
+use super::{
+    error::ProbeError,
+    hook::program,
+    load::{ObjectConfig, attach_processes, load},
+    process::Processes,
+};
 use crate::{privilege, proc::Existing};
 
 /// What is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowed {
+pub struct EnforcerConfig {
     /// To the command and its descendants.
-    pub command: CapSet,
+    pub command_may: CapSet,
     /// To containers that start meanwhile.
-    pub containers: CapSet,
+    pub containers_may: CapSet,
 }
 
-impl Allowed {
+impl EnforcerConfig {
     /// Nothing is refused.
-    pub const EVERYTHING: Self = Self {
-        command: CapSet::from_bits(u64::MAX),
-        containers: CapSet::from_bits(u64::MAX),
+    pub const PERMISSIVE: Self = Self {
+        command_may: CapSet::from_bits(u64::MAX),
+        containers_may: CapSet::from_bits(u64::MAX),
     };
 }
 
@@ -50,7 +50,7 @@ fn check_active() -> Result<(), ProbeError> {
 
 /// The programs that refuse. Dropping it ends that.
 pub struct Enforcer {
-    spawning: Array<MapData, u32>,
+    processes: Processes,
     _programs: Ebpf,
 }
 
@@ -64,36 +64,18 @@ impl Enforcer {
     /// # Errors
     ///
     /// The kernel has no BPF LSM, or refuses its programs.
-    pub fn start(allowed: Allowed) -> Result<Self, ProbeError> {
+    pub fn start(config: EnforcerConfig) -> Result<Self, ProbeError> {
         check_active()?;
-        let settings = Settings {
-            // Nobody reads it.
-            ring_bytes: 4096,
-            max_checks: 1,
-            ..Settings::default()
-        };
         let _lowered = privilege::while_loading().map_err(ProbeError::Privilege)?;
-        let (mut bpf, btf) = load(&settings, allowed)?;
-        attach_all(
-            &mut bpf,
-            &btf,
-            &[
-                ("process_exit", "sched_process_exit"),
-                ("process_exec", "sched_process_exec"),
-                ("process_fork", "sched_process_fork"),
-            ],
-        )?;
-        let mut processes: BpfHashMap<MapData, u32, Process> =
-            BpfHashMap::try_from(take(&mut bpf, "PROCESSES")?)?;
+        let (mut bpf, btf) = load(&ObjectConfig::enforcing(
+            config.command_may,
+            config.containers_may,
+        ))?;
+        attach_processes(&mut bpf, &btf)?;
+        let mut processes = Processes::of(&mut bpf)?;
         for (pid, mount_namespace) in Existing::look().processes() {
-            let ignored = Process {
-                image: 0,
-                flags: image::IGNORED,
-                mount_namespace: *mount_namespace,
-            };
-            processes.insert(pid, ignored, 0)?;
+            processes.ignore(*pid, *mount_namespace)?;
         }
-        let spawning = Array::try_from(take(&mut bpf, "SPAWNING")?)?;
         // Last, so that nothing is refused to what was there before.
         let refused = |error| ProbeError::Attach {
             program: "enforce_capable",
@@ -103,7 +85,7 @@ impl Enforcer {
         capable.load("capable", &btf).map_err(refused)?;
         capable.attach().map_err(refused)?;
         Ok(Self {
-            spawning,
+            processes,
             _programs: bpf,
         })
     }
@@ -114,9 +96,6 @@ impl Enforcer {
     ///
     /// Those of `spawn`, or the map that announces the children cannot be written.
     pub fn limiting_children<T>(&mut self, spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        self.spawning.set(0, 1, 0).map_err(io::Error::other)?;
-        let spawned = spawn();
-        self.spawning.set(0, 0, 0).map_err(io::Error::other)?;
-        spawned
+        self.processes.following_children(spawn)
     }
 }

@@ -3,8 +3,8 @@
 use capaudit_common::{for_each_offset, offset::ABSENT};
 
 use super::{
-    ProbeError,
     btf::{BtfError, KernelBtf},
+    error::ProbeError,
 };
 
 struct Wanted {

@@ -1,6 +1,6 @@
 //! The kernel's list of processes, as user space changes it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io};
 
 use aya::{
     Ebpf,
@@ -8,12 +8,13 @@ use aya::{
 };
 use capaudit_common::scope::{Process, epoch, image};
 
-use super::{ProbeError, take};
+use super::{error::ProbeError, load::take};
 
 /// Which processes are followed, by pid in the initial namespace.
 pub(super) struct Processes {
     processes: BpfHashMap<MapData, u32, Process>,
     epoch: Array<MapData, u64>,
+    spawning: Array<MapData, u32>,
     changes: u64,
 }
 
@@ -23,8 +24,24 @@ impl Processes {
         Ok(Self {
             processes: BpfHashMap::try_from(take(bpf, "PROCESSES")?)?,
             epoch: Array::try_from(take(bpf, "EPOCH")?)?,
+            spawning: Array::try_from(take(bpf, "SPAWNING")?)?,
             changes: 0,
         })
+    }
+
+    /// Runs `spawn`, and has the processes followed that it creates as children of this one, from their fork on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`, or the map that announces the children cannot be written.
+    pub(super) fn following_children<T>(
+        &mut self,
+        spawn: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.spawning.set(0, 1, 0).map_err(io::Error::other)?;
+        let spawned = spawn();
+        self.spawning.set(0, 0, 0).map_err(io::Error::other)?;
+        spawned
     }
 
     /// Leaves a process out as long as it stays in a mount namespace.

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     launch::{Arrived, Launched, Signals, shell_status},
     privilege,
-    probe::Settings,
+    probe::TracerConfig,
     session::observation::{AttachError, Observation, ObservationError, Origin, readable},
     subject::{Identity, attached::Target},
 };
@@ -42,7 +42,7 @@ pub enum AuditError {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// How the kernel is watched.
-    pub settings: Settings,
+    pub settings: TracerConfig,
     /// The command.
     pub command: Vec<OsString>,
     /// Go on until the last of the command's descendants has ended.
@@ -137,7 +137,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
 ///
 /// Tracing is not possible, or a target is not there.
 pub async fn attach(
-    settings: &Settings,
+    settings: &TracerConfig,
     targets: &[Target],
     duration: Option<Duration>,
     reserve: CapSet,

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     privilege::{self, own},
-    probe::{ProbeError, Settings, Tracer},
+    probe::{ProbeError, TraceScope, Tracer, TracerConfig},
     proc::{Existing, kallsyms::Symbols, mount_namespace_of},
     session::{Collector, Counted, Facts, milliseconds_since, single::Single},
     subject::{
@@ -102,7 +102,7 @@ impl Observation {
     /// # Errors
     ///
     /// Tracing is not possible here.
-    pub async fn start(settings: &Settings) -> Result<Self, ObservationError> {
+    pub async fn start(settings: &TracerConfig) -> Result<Self, ObservationError> {
         let symbols = std::thread::spawn(Symbols::of_running_kernel);
         let engine = Engine::connect().await;
         let mut tracer = Tracer::start(settings)?;
@@ -128,7 +128,7 @@ impl Observation {
         })?;
 
         // What has started by now is not ours, though it may have been seen already.
-        let existing = if settings.follow_all {
+        let existing = if settings.scope == TraceScope::Machine {
             Existing::default()
         } else {
             Existing::look()

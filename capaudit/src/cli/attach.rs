@@ -2,13 +2,13 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use capaudit_tracer::{probe::Settings, session::audit::attach, subject::attached::Target};
+use capaudit_tracer::{probe::TracerConfig, session::audit::attach};
 
 use super::{
     exit::Exit,
     failure::{Failure, note},
     presentation::Presentation,
-    targets::Targets,
+    targets::{Targets, scope_of},
     tracing::{Tracing, duration, with_signals},
 };
 
@@ -52,11 +52,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.presentation.check(arguments.save.as_deref())?;
     let targets = arguments.targets.list();
-    let settings = Settings {
-        // `docker exec` brings processes into a container that do not descend from it.
-        follow_new_containers: targets
-            .iter()
-            .any(|target| matches!(target, Target::Container(_) | Target::Service(_))),
+    let settings = TracerConfig {
+        scope: scope_of(&targets),
         ..arguments.tracing.settings()
     };
     let ledger = with_signals(|signals| {

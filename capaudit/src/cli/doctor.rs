@@ -9,7 +9,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::{
     privilege::{self, own},
-    probe::{Allowed, Enforcer, KernelBtf, ProbeError, Settings, Tracer, one_line},
+    probe::{Enforcer, EnforcerConfig, KernelBtf, ProbeError, Tracer, TracerConfig, one_line},
     proc::{
         kallsyms::Symbols,
         namespace_inode,
@@ -119,11 +119,11 @@ fn symbols() -> Check {
 }
 
 fn hook(hook: Hook) -> Check {
-    let settings = Settings {
+    let settings = TracerConfig {
         hook: Some(hook),
         ring_bytes: 4096,
         max_checks: 64,
-        ..Settings::default()
+        ..TracerConfig::default()
     };
     Check {
         name: hook.to_string(),
@@ -156,7 +156,7 @@ fn seccomp() -> &'static str {
 fn lsm() -> Check {
     Check {
         name: "verify --via lsm".to_owned(),
-        result: match Enforcer::start(Allowed::EVERYTHING) {
+        result: match Enforcer::start(EnforcerConfig::PERMISSIVE) {
             Ok(_) => Ok("loads and attaches".to_owned()),
             Err(error) => Err(format!(
                 "{}; `verify` has other ways (docker, compose, bounding)",

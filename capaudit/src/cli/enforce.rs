@@ -6,7 +6,7 @@ use capaudit_core::capability::CapSet;
 use capaudit_tracer::{
     launch::{Launched, Signals},
     privilege,
-    probe::{Allowed, Enforcer},
+    probe::{Enforcer, EnforcerConfig},
 };
 
 use super::{exit::Exit, failure::Failure};
@@ -33,12 +33,12 @@ pub struct Arguments {
 
 /// Runs the subcommand. If the command ran, capaudit ends as it did.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let everything = Allowed::EVERYTHING;
-    let allowed = Allowed {
-        command: arguments.command.unwrap_or(everything.command),
-        containers: arguments.containers.unwrap_or(everything.containers),
+    let permissive = EnforcerConfig::PERMISSIVE;
+    let config = EnforcerConfig {
+        command_may: arguments.command.unwrap_or(permissive.command_may),
+        containers_may: arguments.containers.unwrap_or(permissive.containers_may),
     };
-    let mut enforcer = Enforcer::start(allowed).map_err(Failure::cannot_trace)?;
+    let mut enforcer = Enforcer::start(config).map_err(Failure::cannot_trace)?;
     let launched = std::fs::write(&arguments.in_force, "")
         .and_then(|()| Signals::take())
         .and_then(|signals| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use capaudit_tracer::subject::attached::Target;
+use capaudit_tracer::{probe::TraceScope, subject::attached::Target};
 
 use crate::watch::Daemon;
 
@@ -47,5 +47,18 @@ impl Targets {
             containers: self.container,
             services: self.service,
         }
+    }
+}
+
+/// Whose checks are recorded where targets are observed.
+pub fn scope_of(targets: &[Target]) -> TraceScope {
+    let is_any_container = targets
+        .iter()
+        .any(|target| matches!(target, Target::Container(_) | Target::Service(_)));
+    if is_any_container {
+        // `docker exec` brings processes into a container that do not descend from it.
+        TraceScope::ChosenAndNewContainers
+    } else {
+        TraceScope::Chosen
     }
 }

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use capaudit_core::ledger::Hook;
 use capaudit_tracer::{
     launch::Signals,
-    probe::{ProbeError, Settings},
+    probe::{ProbeError, TracerConfig},
     session::{
         audit::AuditError,
         observation::{AttachError, ObservationError},
@@ -26,7 +26,7 @@ pub struct Tracing {
     ring_buffer: u32,
 
     /// Room for so many distinct checks, call sites and processes at a time (400 bytes each)
-    #[arg(long, value_name = "N", default_value_t = Settings::default().max_checks, value_parser = map_entries)]
+    #[arg(long, value_name = "N", default_value_t = TracerConfig::default().max_checks, value_parser = map_entries)]
     map_entries: u32,
 
     /// Slow down only what makes capability checks, and see only these: not how system calls end, nor needs that no
@@ -37,14 +37,14 @@ pub struct Tracing {
 
 impl Tracing {
     /// The settings that they make.
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> TracerConfig {
+        TracerConfig {
             hook: self.hook,
             ring_bytes: self.ring_buffer * 1024,
             max_checks: self.map_entries,
             max_processes: self.map_entries,
             checks_only: self.checks_only,
-            ..Settings::default()
+            ..TracerConfig::default()
         }
     }
 }

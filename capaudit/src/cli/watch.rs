@@ -3,18 +3,23 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal as _},
+    num::NonZeroU32,
     path::PathBuf,
     time::Duration,
 };
 
 use capaudit_core::capability::CapSet;
-use capaudit_tracer::{launch::Streams, privilege, probe::Settings, subject::attached::Target};
+use capaudit_tracer::{
+    launch::Streams,
+    privilege,
+    probe::{CheckEvents, TraceScope, TracerConfig},
+};
 
 use super::{
     deliver::{check_writable, save},
     exit::Exit,
     failure::Failure,
-    targets::Targets,
+    targets::{Targets, scope_of},
     tracing::{Tracing, duration, with_signals},
 };
 use crate::{
@@ -127,23 +132,19 @@ impl Arguments {
         } else {
             Scope::Targets(targets)
         };
-        let singles = match form {
-            // First sightings are sent anyhow.
-            Some(_) if self.unique => 0,
-            Some(_) => u32::MAX,
-            None => singles_a_second(),
+        let check_events = match form {
+            Some(_) if self.unique => CheckEvents::Sightings,
+            Some(_) => CheckEvents::PerSecond(NonZeroU32::MAX),
+            None => CheckEvents::PerSecond(singles_a_second()),
         };
-        let everything = Settings::default().capabilities;
+        let everything = TracerConfig::default().capabilities;
         Plan {
-            settings: Settings {
-                follow_all: scope == Scope::Machine,
-                // `docker exec` brings processes into a container that do not descend from it.
-                follow_new_containers: match &scope {
-                    Scope::Machine | Scope::Daemon(_) => false,
-                    Scope::Command(_) => true,
-                    Scope::Targets(targets) => targets
-                        .iter()
-                        .any(|target| matches!(target, Target::Container(_) | Target::Service(_))),
+            settings: TracerConfig {
+                scope: match &scope {
+                    Scope::Machine => TraceScope::Machine,
+                    Scope::Daemon(_) => TraceScope::Chosen,
+                    Scope::Command(_) => TraceScope::ChosenAndNewContainers,
+                    Scope::Targets(targets) => scope_of(targets),
                 },
                 capabilities: self
                     .capability
@@ -151,7 +152,7 @@ impl Arguments {
                     .reduce(CapSet::union)
                     .unwrap_or(everything),
                 denied_only: self.denied,
-                singles: Some(singles),
+                check_events,
                 ..self.tracing.settings()
             },
             scope,

@@ -16,7 +16,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::{
     launch::{Arrived, Signals},
-    probe::Settings,
+    probe::{CheckEvents, TracerConfig},
     session::{
         audit::hurry,
         observation::{AttachError, Observation, ObservationError, Origin, readable},
@@ -46,7 +46,7 @@ const QUESTIONS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// How the kernel is watched.
-    pub settings: Settings,
+    pub settings: TracerConfig,
     /// Where to listen.
     pub socket: PathBuf,
     /// Who may ask, besides root and the daemon's own user.
@@ -122,8 +122,8 @@ pub async fn run(
         Some(address) => Some(metrics::Server::bind(address).await?),
         None => None,
     };
-    let settings = Settings {
-        singles: Some(singles_a_second()),
+    let settings = TracerConfig {
+        check_events: CheckEvents::PerSecond(singles_a_second()),
         ..plan.settings.clone()
     };
     let mut observation = Observation::start(&settings).await?;

@@ -5,7 +5,7 @@
 pub mod client;
 pub mod line;
 
-use std::thread;
+use std::{num::NonZeroU32, thread};
 
 use capaudit_core::ledger::{Ledger, Losses};
 use capaudit_tracer::{probe::ProbeError, session::observation::Observation};
@@ -24,9 +24,10 @@ const SINGLES: u32 = 10_000;
 pub(crate) const BATCH: usize = 512;
 
 /// Single checks a second that each processor may send for people.
-pub fn singles_a_second() -> u32 {
+pub fn singles_a_second() -> NonZeroU32 {
     let processors = thread::available_parallelism().map_or(1, |count| count.get());
-    SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES)
+    let each = SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES);
+    NonZeroU32::new(each).unwrap_or(NonZeroU32::MIN)
 }
 
 /// What is not among the single checks.

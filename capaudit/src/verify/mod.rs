@@ -26,7 +26,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::{
     launch::Signals,
-    probe::{Allowed, Enforcer, ProbeError},
+    probe::{Enforcer, EnforcerConfig, ProbeError},
 };
 use enforce::{
     Enforcement, NotUnderstood,
@@ -203,7 +203,7 @@ fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyErro
         Via::Bounding => Ok(Enforcement::Bounding(plan.command.clone())),
         Via::Lsm => {
             // Better told before the command is audited than after.
-            drop(Enforcer::start(Allowed::EVERYTHING).map_err(VerifyError::CannotEnforce)?);
+            drop(Enforcer::start(EnforcerConfig::PERMISSIVE).map_err(VerifyError::CannotEnforce)?);
             Ok(Enforcement::Lsm(plan.command.clone()))
         }
         Via::Docker => {

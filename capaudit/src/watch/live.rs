@@ -12,7 +12,7 @@ use capaudit_core::ledger::{Ledger, Outcome, SubjectRecord};
 use capaudit_tracer::{
     launch::{Arrived, Signals},
     privilege,
-    probe::Settings,
+    probe::TracerConfig,
     session::{
         audit::{AuditError, after, system},
         milliseconds_since,
@@ -230,7 +230,7 @@ impl Live<'_> {
 /// Which of the daemon's checks are wanted: by themselves as in the kernel when we watch by ourselves.
 struct Wanted<'a> {
     daemon: &'a Daemon,
-    settings: &'a Settings,
+    settings: &'a TracerConfig,
 }
 
 impl Wanted<'_> {
@@ -328,10 +328,10 @@ mod tests {
             (daemon(&[], &[]), Capability::CHOWN.into(), false, 4),
             (daemon(&[], &[]), CapSet::known(), true, 3),
         ] {
-            let settings = Settings {
+            let settings = TracerConfig {
                 capabilities: set,
                 denied_only,
-                ..Settings::default()
+                ..TracerConfig::default()
             };
             let wanted = Wanted {
                 daemon: &daemon,

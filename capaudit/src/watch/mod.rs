@@ -22,7 +22,7 @@ pub mod words;
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use capaudit_core::capability::CapSet;
-use capaudit_tracer::{probe::Settings, subject::attached::Target};
+use capaudit_tracer::{probe::TracerConfig, subject::attached::Target};
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl std::fmt::Display for Scope {
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// How the kernel is watched.
-    pub settings: Settings,
+    pub settings: TracerConfig,
     /// What.
     pub scope: Scope,
     /// End after this time.

@@ -1,0 +1,92 @@
+//! Why the kernel cannot be traced.
+
+use std::io;
+
+use aya::programs::ProgramError;
+use capaudit_core::ledger::Hook;
+use thiserror::Error;
+
+use super::btf;
+
+/// Why tracing is not possible here.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// The kernel's type information cannot be used.
+    #[error(transparent)]
+    Btf(#[from] btf::BtfError),
+    /// aya could not use it.
+    #[error("cannot read the kernel's BTF: {0}")]
+    AyaBtf(#[from] aya::BtfError),
+    /// The kernel lacks a helper that the programs call.
+    #[error("this kernel is too old: it has no {0}; Linux 5.15 or later is needed")]
+    TooOld(&'static str),
+    /// A structure is not as any known kernel has it.
+    #[error("this kernel is not known: {0}")]
+    UnknownKernel(String),
+    /// The object or its maps were refused.
+    #[error("cannot load the BPF object: {}", one_line(.0))]
+    Load(#[from] aya::EbpfError),
+    /// A map could not be used.
+    #[error("cannot use a BPF map: {}", one_line(.0))]
+    Map(#[from] aya::maps::MapError),
+    /// A program that follows processes was refused.
+    #[error("cannot attach {program}: {}", one_line(.error))]
+    Attach {
+        /// Its name in the object.
+        program: &'static str,
+        /// The kernel's answer.
+        error: ProgramError,
+    },
+    /// The kernel does not let BPF programs refuse anything.
+    #[error("BPF LSM cannot be used here: {0}")]
+    NoLsm(String),
+    /// More processes run than there is room for.
+    #[error("more processes run than capaudit has room for: give it more with --map-entries")]
+    TooManyProcesses,
+    /// Our own capabilities cannot be changed.
+    #[error("cannot change capaudit's own capabilities: {0}")]
+    Privilege(io::Error),
+    /// No hook on capability checks could be attached.
+    #[error("no hook on capability checks works here: {}", refusals(.0))]
+    NoHook(Vec<(Hook, ProgramError)>),
+    /// The object lacks something: it was not built from this source.
+    #[error("the embedded BPF object has no {0}")]
+    Incomplete(&'static str),
+}
+
+fn refusals(refused: &[(Hook, ProgramError)]) -> String {
+    let each: Vec<String> = refused
+        .iter()
+        .map(|(hook, error)| format!("{hook}: {}", one_line(error)))
+        .collect();
+    each.join("; ")
+}
+
+/// An error with its causes, without the verifier's log, in one line.
+pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let part = match error.downcast_ref::<ProgramError>() {
+            Some(ProgramError::LoadError { io_error, .. }) => {
+                format!("the kernel refused the program ({io_error})")
+            }
+            _ => error.to_string(),
+        };
+        let part = part.lines().next().unwrap_or_default().to_owned();
+        if !text.contains(&part) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&part);
+        }
+        if matches!(
+            error.downcast_ref::<ProgramError>(),
+            Some(ProgramError::LoadError { .. })
+        ) {
+            break;
+        }
+        next = error.source();
+    }
+    text
+}

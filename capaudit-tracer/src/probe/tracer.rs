@@ -1,0 +1,275 @@
+//! The BPF programs at work: what they recorded, and whom they follow.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use aya::{
+    Btf, Ebpf,
+    maps::{Array, HashMap as BpfHashMap, MapData, RingBuf},
+};
+use capaudit_common::key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey};
+use capaudit_core::{
+    capability::Capability,
+    ledger::{Hook, Losses},
+};
+
+use super::{
+    config::TracerConfig,
+    count::Counts,
+    error::ProbeError,
+    event::{self, Event},
+    hook,
+    load::{ObjectConfig, attach_processes, attach_tracepoint, load, missed_runs, take},
+    loss::LossCounters,
+    process::Processes,
+};
+use crate::privilege;
+
+/// The BPF programs at work. Dropping it detaches everything.
+pub struct Tracer {
+    hook: Hook,
+    events: RingBuf<MapData>,
+    counts: Counts,
+    sites: BpfHashMap<MapData, SiteKey, SiteCount>,
+    calls: BpfHashMap<MapData, CallKey, u64>,
+    processes: Processes,
+    watched: Array<MapData, u32>,
+    losses: LossCounters,
+    max_checks: u32,
+    max_processes: u32,
+    /// Runs that the kernel had left out when recording stopped.
+    missed_runs: u64,
+    /// Owns the programs and their links.
+    programs: Option<Ebpf>,
+}
+
+impl Tracer {
+    /// Loads the programs and attaches them: from here on everything of interest is recorded.
+    ///
+    /// # Errors
+    ///
+    /// The kernel lacks something or forbids it; see [`ProbeError`].
+    pub fn start(config: &TracerConfig) -> Result<Self, ProbeError> {
+        let _lowered = privilege::while_loading().map_err(ProbeError::Privilege)?;
+        let (mut bpf, btf) = load(&ObjectConfig::tracing(config))?;
+        // Processes first, so that no check is seen of a process that is not followed yet.
+        attach_processes(&mut bpf, &btf)?;
+        if !config.checks_only {
+            attach_tracepoint(&mut bpf, &btf, "call_exit", "sys_exit")?;
+        }
+        let hook = attach_best(&mut bpf, &btf, config.hook)?;
+
+        Ok(Self {
+            hook,
+            events: RingBuf::try_from(take(&mut bpf, "EVENTS")?)?,
+            counts: Counts::of(&mut bpf)?,
+            sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
+            calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
+            processes: Processes::of(&mut bpf)?,
+            watched: Array::try_from(take(&mut bpf, "WATCHED")?)?,
+            losses: LossCounters::of(&mut bpf)?,
+            max_checks: config.max_checks,
+            max_processes: config.max_processes,
+            missed_runs: 0,
+            programs: Some(bpf),
+        })
+    }
+
+    /// The hook in use.
+    pub fn hook(&self) -> Hook {
+        self.hook
+    }
+
+    /// Runs `spawn`, and follows the processes it creates as children of this one, from their fork on.
+    ///
+    /// # Errors
+    ///
+    /// Those of `spawn`, or the map that announces the children cannot be written.
+    pub fn following_children<T>(
+        &mut self,
+        spawn: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.processes.following_children(spawn)
+    }
+
+    /// From now on single checks are sent, or are not any more, if [`TracerConfig::check_events`] provides for it.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be written.
+    pub fn send_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        Ok(self.watched.set(0, u32::from(wanted), 0)?)
+    }
+
+    /// Stops recording. What is recorded already can still be taken.
+    pub fn stop(&mut self) {
+        self.missed_runs = self.programs.as_ref().map_or(0, missed_runs);
+        self.programs = None;
+        // A program that runs while its link is closed runs to its end (RCU); it takes microseconds.
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+
+    /// Leaves a running process out, and what it forks from now on, as long as they stay in this mount namespace.
+    ///
+    /// # Errors
+    ///
+    /// The map of processes is full.
+    pub fn ignore_process(&mut self, pid: u32, mount_namespace: u32) -> Result<(), ProbeError> {
+        self.processes.ignore(pid, mount_namespace)
+    }
+
+    /// Stops following a process that is followed, as [`Self::ignore_process`] does; nothing if it is gone.
+    pub fn stop_following(&mut self, pid: u32, mount_namespace: u32) {
+        let _ = self.processes.ignore_known(pid, mount_namespace);
+    }
+
+    /// Follows a running process from now on; `image` is its number, of this side's choice, from 1 below 1 << 40.
+    ///
+    /// # Errors
+    ///
+    /// The map of processes is full.
+    pub fn follow_process(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
+        self.processes.follow(pid, image)
+    }
+
+    /// Takes back [`Self::follow_process`].
+    pub fn forget_process(&mut self, pid: u32) {
+        let _ = self.processes.remove(pid);
+    }
+
+    /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
+    /// the buffer as fast as it is emptied.
+    pub fn drain(&mut self, most: usize, mut take: impl FnMut(Event)) -> usize {
+        for taken in 0..most {
+            let Some(record) = self.events.next() else {
+                return taken;
+            };
+            match event::decode(&record) {
+                Some(event) => take(event),
+                None => self.losses.add_malformed(),
+            }
+        }
+        most
+    }
+
+    /// The images of all followed processes that live. `None` if so many come and go meanwhile that they cannot be listed:
+    /// the kernel begins anew when the entry that it is asked for the next of is gone (`htab_map_get_next_key`).
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+        self.processes.live_images(4 * self.max_processes as usize)
+    }
+
+    /// Records that were lost so far.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn lost_records(&self) -> Result<u64, ProbeError> {
+        self.losses.lost_records()
+    }
+
+    /// Distinct checks that there is room for.
+    pub fn max_checks(&self) -> u32 {
+        self.max_checks
+    }
+
+    /// Totals of all checks not yet removed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn checks(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError> {
+        self.counts.totals()
+    }
+
+    /// Totals of all call sites not yet removed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn sites(&self) -> Result<HashMap<SiteKey, SiteCount>, ProbeError> {
+        Ok(self.sites.iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Totals of all reported system calls not yet removed.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn calls(&self) -> Result<HashMap<CallKey, u64>, ProbeError> {
+        Ok(self.calls.iter().collect::<Result<_, _>>()?)
+    }
+
+    /// Makes room: forgets a check whose total was taken over. Only for images that ended.
+    pub fn remove_check(&mut self, key: &CheckKey) {
+        self.counts.remove(key);
+    }
+
+    /// As [`Self::remove_check`], for a call site.
+    pub fn remove_site(&mut self, key: &SiteKey) {
+        let _ = self.sites.remove(key);
+    }
+
+    /// As [`Self::remove_check`], for a system call.
+    pub fn remove_call(&mut self, key: &CallKey) {
+        let _ = self.calls.remove(key);
+    }
+
+    /// What could not be recorded so far.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn losses(&self) -> Result<Losses, ProbeError> {
+        self.losses.losses(match &self.programs {
+            Some(programs) => missed_runs(programs),
+            None => self.missed_runs,
+        })
+    }
+
+    /// Checks that were to be sent one by one ([`TracerConfig::check_events`]) and were not, because there were too many.
+    /// They are counted like all others: nothing is lost.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn unsent(&self) -> Result<u64, ProbeError> {
+        self.losses.unsent()
+    }
+
+    /// Checks counted by capability only, because the map of keys was full: granted, then denied.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub fn overflow(&self) -> Result<Vec<(Capability, u64, u64)>, ProbeError> {
+        self.losses.overflow()
+    }
+}
+
+impl AsFd for Tracer {
+    /// Readable when there are records to drain.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}
+
+fn attach_best(bpf: &mut Ebpf, btf: &Btf, wanted: Option<Hook>) -> Result<Hook, ProbeError> {
+    let mut refused = Vec::new();
+    for hook in Hook::BEST_FIRST {
+        if wanted.is_some_and(|wanted| wanted != hook) {
+            continue;
+        }
+        match hook::attach(hook, bpf, btf) {
+            Ok(()) => return Ok(hook),
+            Err(error) => refused.push((hook, error)),
+        }
+    }
+    Err(ProbeError::NoHook(refused))
+}
