@@ -6,14 +6,16 @@ mod config;
 mod count;
 mod enforce;
 mod error;
-pub mod event;
+mod event;
 mod hook;
 mod load;
 mod loss;
 mod offset;
 mod process;
+mod record;
 mod syscall;
 mod tracer;
+mod wire;
 
 pub use self::{
     baseline::Baseline,

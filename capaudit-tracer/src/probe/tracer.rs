@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Btf, Ebpf,
-    maps::{Array, HashMap as BpfHashMap, MapData, RingBuf},
+    maps::{Array, HashMap as BpfHashMap, MapData},
 };
 use capaudit_common::key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey};
 use capaudit_core::{
@@ -20,18 +20,19 @@ use super::{
     config::TracerConfig,
     count::Counts,
     error::ProbeError,
-    event::{self, Event},
+    event::Event,
     hook,
     load::{ObjectConfig, attach_processes, attach_tracepoint, load, missed_runs, take},
     loss::LossCounters,
     process::Processes,
+    record::RecordReader,
 };
 use crate::privilege;
 
 /// The BPF programs at work. Dropping it detaches everything.
 pub struct Tracer {
     hook: Hook,
-    events: RingBuf<MapData>,
+    records: RecordReader,
     counts: Counts,
     sites: BpfHashMap<MapData, SiteKey, SiteCount>,
     calls: BpfHashMap<MapData, CallKey, u64>,
@@ -64,7 +65,7 @@ impl Tracer {
 
         Ok(Self {
             hook,
-            events: RingBuf::try_from(take(&mut bpf, "EVENTS")?)?,
+            records: RecordReader::of(&mut bpf)?,
             counts: Counts::of(&mut bpf)?,
             sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
@@ -143,16 +144,15 @@ impl Tracer {
     /// Takes at most `most` records; returns how many were there. Bounded, because a busy machine may fill
     /// the buffer as fast as it is emptied.
     pub fn drain(&mut self, most: usize, mut take: impl FnMut(Event)) -> usize {
-        for taken in 0..most {
-            let Some(record) = self.events.next() else {
-                return taken;
-            };
-            match event::decode(&record) {
+        let batch = self.records.read(most);
+        let taken = batch.len();
+        for record in batch {
+            match Event::decode(record) {
                 Some(event) => take(event),
                 None => self.losses.add_malformed(),
             }
         }
-        most
+        taken
     }
 
     /// The images of all followed processes that live. `None` if so many come and go meanwhile that they cannot be listed:
@@ -256,7 +256,7 @@ impl Tracer {
 impl AsFd for Tracer {
     /// Readable when there are records to drain.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.events.as_fd()
+        self.records.ring().as_fd()
     }
 }
 

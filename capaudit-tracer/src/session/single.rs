@@ -182,7 +182,7 @@ mod tests {
         let mut bytes = vec![0; size_of::<Check>()];
         bytes[16..20].copy_from_slice(&kind::CHECK.to_ne_bytes());
         bytes[24..28].copy_from_slice(&tid.to_ne_bytes());
-        match crate::probe::event::decode(&bytes) {
+        match crate::probe::Event::decode(bytes.into()) {
             Some(crate::probe::Event::Check(mut check)) => {
                 check.call = call;
                 *check

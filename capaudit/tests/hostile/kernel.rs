@@ -13,7 +13,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::{
     inspect::process::Task,
-    probe::{Event, btf::KernelBtf, event},
+    probe::{Event, btf::KernelBtf},
     proc::{Cgroups, ContainerId, Stat, kallsyms::Symbols, status::Status},
     session::{Collector, single::Single},
     subject::attached::Attached,
@@ -485,7 +485,7 @@ fn recorded(records: &[Bytes]) -> Verdict {
     collector.keep_singles(true);
     let mut taken = 0;
     for record in records {
-        let event = event::decode(record);
+        let event = Event::decode(record.0.clone().into());
         if let Some(event) = &event {
             let whole = match event {
                 Event::Check(_) => size_of::<Check>(),
@@ -495,7 +495,7 @@ fn recorded(records: &[Bytes]) -> Verdict {
                 Event::Exit(_) => size_of::<Exit>(),
                 Event::Call(_) => size_of::<Call>(),
             };
-            prop_assert!(record.len() >= whole);
+            prop_assert_eq!(record.len(), whole);
         }
         if let Some(event) = event {
             collector.record(event);
