@@ -1,8 +1,8 @@
 //! One fact, judged.
 
 use crate::{
-    advise::{Evidence, Verdict, rules, seccomp},
-    capability::{CapSet, Capability},
+    advise::{Judgement, Meaning, Rule, rules, seccomp},
+    capability::Capability,
     ledger::{CheckRecord, ExecRecord, Session, SubjectRecord},
 };
 
@@ -17,70 +17,14 @@ pub struct Fact<'a> {
     pub session: &'a Session,
 }
 
-/// What a fact means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// Never [`Verdict::Alternative`]: that is a matter of the whole set.
-    pub verdict: Verdict,
-    /// How sure that is.
-    pub evidence: Evidence,
-    /// Any one of these satisfies the need; empty unless the verdict is [`Verdict::Needed`].
-    pub satisfied_by: CapSet,
-    /// Why, in one sentence.
-    pub reason: String,
-}
-
-impl Judgement {
-    /// A need that `satisfied_by` meets: without, the system call fails.
-    pub fn decisive(satisfied_by: impl Into<CapSet>, reason: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Needed,
-            evidence: Evidence::Decisive,
-            satisfied_by: satisfied_by.into(),
-            reason: reason.into(),
-        }
-    }
-
-    /// A need that the program may not really have.
-    pub fn possible(satisfied_by: impl Into<CapSet>, reason: impl Into<String>) -> Self {
-        Self {
-            evidence: Evidence::Possible,
-            ..Self::decisive(satisfied_by, reason)
-        }
-    }
-
-    /// Makes no difference.
-    pub fn noise(reason: impl Into<String>) -> Self {
-        Self::without_need(Verdict::Noise, reason)
-    }
-
-    /// Was refused without consequence.
-    pub fn tolerated(reason: impl Into<String>) -> Self {
-        Self::without_need(Verdict::Tolerated, reason)
-    }
-
-    /// Cannot be granted.
-    pub fn ungrantable(reason: impl Into<String>) -> Self {
-        Self::without_need(Verdict::Ungrantable, reason)
-    }
-
-    fn without_need(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self {
-            verdict,
-            evidence: Evidence::Decisive,
-            satisfied_by: CapSet::EMPTY,
-            reason: reason.into(),
-        }
-    }
-}
-
 /// Judges a check: the first rule that applies decides; where none does, the check is a need.
 pub fn judge(fact: &Fact<'_>) -> Judgement {
-    decide(fact)
-        .map(|(_rule, judgement)| judgement)
+    rules::CHECK_RULES
+        .iter()
+        .find_map(|known| Some((known.apply)(fact)?.by(known.rule)))
         .unwrap_or_else(|| {
             let capability = fact.check.identity.capability;
-            Judgement::decisive(capability, purpose(capability))
+            Meaning::decisive(capability, purpose(capability)).by(Rule::AnyCheck)
         })
 }
 
@@ -109,18 +53,6 @@ fn purpose(capability: Capability) -> &'static str {
         Capability::SETFCAP => "gives a file capabilities",
         _ => "does what the kernel allows only with it",
     }
-}
-
-/// Name of the rule that decides about a check; `None` if it is a need because no rule applies.
-pub fn deciding_rule(fact: &Fact<'_>) -> Option<&'static str> {
-    decide(fact).map(|(rule, _judgement)| rule)
-}
-
-/// The first rule that applies, by name, and what it says.
-fn decide(fact: &Fact<'_>) -> Option<(&'static str, Judgement)> {
-    rules::CHECK_RULES
-        .iter()
-        .find_map(|rule| Some((rule.name, (rule.apply)(fact)?)))
 }
 
 /// Judges the execution of a privileged file.

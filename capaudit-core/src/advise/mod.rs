@@ -5,13 +5,15 @@
 
 mod cover;
 mod judge;
+mod judgement;
 mod need_less;
 mod object;
 mod rules;
 pub mod seccomp;
 mod subject;
 
-pub use judge::{Fact, Judgement, deciding_rule, judge};
+pub use judge::{Fact, judge};
+pub use judgement::{AnyOf, Assessment, Judgement, Meaning, Rule};
 pub use object::described as acted_upon;
 pub use subject::{Advice, Finding, SeenIn, advise};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     advise::{
-        Evidence, Fact, Judgement, Verdict, cover,
+        AnyOf, Evidence, Fact, Judgement, Rule, Verdict, cover,
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
@@ -36,6 +36,8 @@ pub struct Finding {
     pub verdict: Verdict,
     /// How sure that is.
     pub evidence: Evidence,
+    /// The rule that decided.
+    pub rule: Rule,
     /// Why, in one sentence.
     pub reason: String,
     /// Sets that would serve instead of this capability.
@@ -76,21 +78,33 @@ struct Judged<'a> {
     judgement: Judgement,
 }
 
+impl Judged<'_> {
+    fn satisfied_by(&self) -> Option<AnyOf> {
+        self.judgement.satisfied_by()
+    }
+
+    /// Whether this very capability was asked for.
+    fn asks_for(&self, capability: Capability) -> bool {
+        self.check
+            .is_some_and(|check| check.identity.capability == capability)
+    }
+}
+
 /// Judges all facts about a subject.
 pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
     let judged = judge_all(ledger, subject);
     let needs: Vec<CapSet> = judged
         .iter()
-        .filter(|judged| judged.judgement.verdict == Verdict::Needed)
-        .map(|judged| judged.judgement.satisfied_by)
+        .filter_map(Judged::satisfied_by)
+        .map(AnyOf::set)
         .collect();
     let recommended = cover::least_power(&needs);
 
     let mut by_capability: BTreeMap<Capability, Vec<&Judged<'_>>> = BTreeMap::new();
     for fact in &judged {
         let asked = fact.check.map(|check| check.identity.capability);
-        let needed = recommended.intersection(fact.judgement.satisfied_by);
-        for capability in asked.into_iter().chain(needed) {
+        let needed = fact.satisfied_by().map(AnyOf::set).unwrap_or_default();
+        for capability in asked.into_iter().chain(recommended & needed) {
             let facts = by_capability.entry(capability).or_default();
             if !facts.iter().any(|known| std::ptr::eq(*known, fact)) {
                 facts.push(fact);
@@ -99,7 +113,7 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
     }
     let findings = by_capability
         .into_iter()
-        .map(|(capability, facts)| finding(capability, &facts, recommended, subject))
+        .filter_map(|(capability, facts)| finding(capability, &facts, recommended, subject))
         .collect();
     Advice {
         recommended,
@@ -167,49 +181,41 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
     judged
 }
 
+/// What the facts say of a capability; `None` if there are none.
 fn finding(
     capability: Capability,
     facts: &[&Judged<'_>],
     recommended: CapSet,
     subject: &SubjectRecord,
-) -> Finding {
-    let granted = count(capability, facts, Outcome::Granted);
-    let denied = count(capability, facts, Outcome::Denied);
-    let (verdict, deciding) = decide(capability, facts, recommended);
-    let seen_in = seen_in(capability, facts, deciding);
-    let (evidence, reason, alternatives) = deciding.map_or_else(
-        || (Evidence::Possible, String::new(), Vec::new()),
-        |deciding| {
-            let judgement = &deciding.judgement;
-            let others = judgement.satisfied_by.difference(CapSet::from(capability));
-            (
-                judgement.evidence,
-                told(verdict, capability, deciding, recommended),
-                others.iter().map(CapSet::from).collect(),
-            )
-        },
-    );
+) -> Option<Finding> {
+    let (verdict, deciding) = decide(capability, facts, recommended)?;
+    let judgement = &deciding.judgement;
+    let serves = deciding.satisfied_by().map(AnyOf::set).unwrap_or_default();
     let checks: Vec<&CheckRecord> = facts
         .iter()
-        .filter(|fact| fact.judgement.verdict == Verdict::Needed)
+        .filter(|fact| fact.satisfied_by().is_some())
         .filter_map(|fact| fact.check)
         .collect();
-    Finding {
+    Some(Finding {
         capability,
         verdict,
-        evidence,
-        reason,
-        alternatives,
-        granted,
-        denied,
+        evidence: judgement.evidence(),
+        rule: judgement.rule,
+        reason: reason(verdict, capability, deciding, recommended),
+        alternatives: (serves - CapSet::from(capability))
+            .iter()
+            .map(CapSet::from)
+            .collect(),
+        granted: count(capability, facts, Outcome::Granted),
+        denied: count(capability, facts, Outcome::Denied),
         unchecked: facts
             .iter()
-            .any(|fact| fact.check.is_none() && fact.judgement.verdict == Verdict::Needed),
-        seen_in,
+            .any(|fact| fact.check.is_none() && fact.satisfied_by().is_some()),
+        seen_in: seen_in(capability, facts, deciding),
         need_less: (verdict == Verdict::Needed)
             .then(|| need_less::advice(capability, &checks, subject))
             .flatten(),
-    }
+    })
 }
 
 /// The verdict, and the fact that decides it: of several the surest.
@@ -217,63 +223,57 @@ fn decide<'a>(
     capability: Capability,
     facts: &[&'a Judged<'a>],
     recommended: CapSet,
-) -> (Verdict, Option<&'a Judged<'a>>) {
+) -> Option<(Verdict, &'a Judged<'a>)> {
     let needs = || {
         facts
             .iter()
-            .copied()
-            .filter(|fact| fact.judgement.verdict == Verdict::Needed)
+            .filter_map(|fact| Some((*fact, fact.satisfied_by()?)))
     };
     if recommended.contains(capability) {
-        let deciding = needs()
-            .filter(|fact| fact.judgement.satisfied_by.contains(capability))
+        let (deciding, _) = needs()
+            .filter(|(_, any)| any.set().contains(capability))
             // What nothing else satisfies first, then the surest, then what asked for this very capability.
-            .max_by_key(|fact| {
+            .max_by_key(|(fact, any)| {
                 (
-                    fact.judgement.satisfied_by.len() == 1,
-                    fact.judgement.evidence,
-                    fact.check
-                        .is_some_and(|check| check.identity.capability == capability),
+                    any.is_single(),
+                    fact.judgement.evidence(),
+                    fact.asks_for(capability),
                 )
-            });
-        return (Verdict::Needed, deciding);
+            })?;
+        return Some((Verdict::Needed, deciding));
     }
-    if let Some(met) = needs().max_by_key(|fact| fact.judgement.evidence) {
-        return (Verdict::Alternative, Some(met));
+    if let Some((met, _)) = needs().max_by_key(|(fact, _)| fact.judgement.evidence()) {
+        return Some((Verdict::Alternative, met));
     }
     let deciding = facts.iter().copied().max_by_key(|fact| {
         (
-            fact.judgement.verdict,
+            fact.judgement.verdict(),
             fact.check.map_or(0, |check| check.count),
         )
-    });
-    let verdict = deciding.map_or(Verdict::Noise, |fact| fact.judgement.verdict);
-    (verdict, deciding)
+    })?;
+    Some((deciding.judgement.verdict(), deciding))
 }
 
-fn told(
+/// The deciding fact's reason, as the whole set turns it.
+fn reason(
     verdict: Verdict,
     capability: Capability,
     deciding: &Judged<'_>,
     recommended: CapSet,
 ) -> String {
-    let reason = &deciding.judgement.reason;
+    let reason = deciding.judgement.reason();
     let by = deciding
-        .judgement
-        .satisfied_by
-        .intersection(recommended)
+        .satisfied_by()
+        .map(|any| any.set() & recommended)
+        .unwrap_or_default()
         .iter()
         .min_by_key(|member| member.power());
     match (verdict, by) {
         (Verdict::Alternative, Some(by)) => format!("{reason}; {} covers that", by.name()),
-        (Verdict::Needed, _)
-            if deciding
-                .check
-                .is_some_and(|check| check.identity.capability != capability) =>
-        {
+        (Verdict::Needed, _) if deciding.check.is_some() && !deciding.asks_for(capability) => {
             format!("{reason}; it is the least powerful that will do")
         }
-        _ => reason.clone(),
+        _ => reason.to_owned(),
     }
 }
 
@@ -288,25 +288,17 @@ fn count(capability: Capability, facts: &[&Judged<'_>], outcome: Outcome) -> u64
         .fold(0, u64::saturating_add)
 }
 
-fn seen_in(
-    capability: Capability,
-    facts: &[&Judged<'_>],
-    deciding: Option<&Judged<'_>>,
-) -> Vec<SeenIn> {
+fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>) -> Vec<SeenIn> {
+    let of_deciding = |check: &CheckRecord| {
+        deciding
+            .check
+            .is_some_and(|deciding| deciding.identity == check.identity)
+    };
     let mut checks: Vec<&CheckRecord> = facts
         .iter()
-        .filter(|fact| {
-            deciding.is_none_or(|deciding| fact.judgement.verdict == deciding.judgement.verdict)
-        })
+        .filter(|fact| fact.judgement.verdict() == deciding.judgement.verdict())
         .filter_map(|fact| fact.check)
-        .filter(|check| {
-            check.identity.capability == capability
-                || deciding.is_some_and(|deciding| {
-                    deciding
-                        .check
-                        .is_some_and(|deciding| deciding.identity == check.identity)
-                })
-        })
+        .filter(|check| check.identity.capability == capability || of_deciding(check))
         .collect();
     checks.sort_by_key(|check| check.first_ms);
     let mut places: Vec<SeenIn> = Vec::new();

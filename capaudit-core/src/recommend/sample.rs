@@ -1,7 +1,7 @@
 //! Reports to export in tests.
 
 use crate::{
-    advise::{Evidence, Verdict},
+    advise::{Evidence, Rule, Verdict},
     ledger::{Hook, Kind},
     report::{
         CapabilityReport, Checks, Place, Report, SCHEMA, Seconds, SessionReport, SubjectReport,
@@ -52,6 +52,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
                 name: (*name).to_owned(),
                 verdict: Verdict::Needed,
                 evidence: *evidence,
+                rule: Some(Rule::AnyCheck),
                 reason: String::new(),
                 alternatives: Vec::new(),
                 checks: Checks {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use text::{hint, text};
 
 use crate::{
-    advise::{self, Evidence, Verdict},
+    advise::{self, Evidence, Rule, Verdict},
     capability::CapSet,
     ledger::{Hook, Kind, Ledger, Losses, Session, SubjectRecord},
 };
@@ -139,6 +139,9 @@ pub struct CapabilityReport {
     pub verdict: Verdict,
     /// How sure that is.
     pub evidence: Evidence,
+    /// The rule that decided. The contract does not have it: `None` in a report that was read from JSON.
+    #[serde(skip)]
+    pub rule: Option<Rule>,
     /// Why, in one sentence.
     pub reason: String,
     /// Sets that would serve instead.
@@ -261,6 +264,7 @@ impl CapabilityReport {
             name: finding.capability.name().to_owned(),
             verdict: finding.verdict,
             evidence: finding.evidence,
+            rule: Some(finding.rule),
             reason: finding.reason,
             alternatives: finding.alternatives.into_iter().map(names).collect(),
             checks: Checks {

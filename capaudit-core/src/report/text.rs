@@ -3,7 +3,7 @@
 use super::{CapabilityReport, Report, SubjectReport};
 use crate::text::{Style, paragraph, sanitize};
 use crate::{
-    advise::{Evidence, Verdict},
+    advise::{Evidence, Rule, Verdict},
     capability::Capability,
     ledger::Kind,
 };
@@ -157,11 +157,9 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
     }
 }
 
-/// SYS_ADMIN is asked of every program's every mapping: not worth a line.
+/// Every program's every mapping asks for SYS_ADMIN: not worth a line.
 fn is_background(capability: &CapabilityReport) -> bool {
-    capability.verdict == Verdict::Noise
-        && capability.name == "SYS_ADMIN"
-        && capability.reason.contains("memory mapping")
+    capability.rule == Some(Rule::MemoryReserve)
 }
 
 fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {

@@ -11,7 +11,7 @@ use std::{
 
 use capaudit_common::event::{Check, Result as CallResult};
 use capaudit_core::{
-    advise::{Fact, Judgement, acted_upon, judge},
+    advise::{Assessment, Fact, acted_upon, judge},
     ledger::{CheckRecord, Sample, Session, SubjectRecord},
 };
 
@@ -40,7 +40,7 @@ pub struct Single {
     /// What the call acted upon, in words; empty if unknown.
     pub object: String,
     /// What it means, as far as this check alone tells.
-    pub judgement: Judgement,
+    pub judgement: Assessment,
     /// Inode number of the user namespace in which the capability was asked.
     pub target_namespace: u32,
     /// How deep that lies below the initial one.
@@ -71,7 +71,7 @@ impl Single {
             pid: check.header.tgid,
             tid: check.header.tid,
             object: acted_upon(syscall, &waiting.sample),
-            judgement,
+            judgement: judgement.into(),
             target_namespace: check.key.target_ns,
             target_level: check.target_level,
             credentials_namespace: check.key.cred_ns,

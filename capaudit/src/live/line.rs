@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use capaudit_core::{
-    advise::{Evidence, Judgement, Verdict},
+    advise::{Assessment, Evidence, Verdict},
     capability::Capability,
     ledger::{
         Asker, CheckIdentity, CheckRecord, Credentials, Hook, Kind, Losses, Outcome, Place, Pod,
@@ -190,10 +190,9 @@ impl CheckLine {
             tid: self.tid,
             record,
             object: self.object,
-            judgement: Judgement {
+            judgement: Assessment {
                 verdict: self.verdict,
                 evidence: self.evidence,
-                satisfied_by: capability.into(),
                 reason: self.reason,
             },
             target_namespace: self.asked_in.inode,

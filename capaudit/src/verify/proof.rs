@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use capaudit_core::{
-    advise::{Evidence, Verdict},
+    advise::{Evidence, Rule, Verdict},
     capability::{CapSet, Capability},
     report::{CapabilityReport, Checks, Report},
 };
@@ -159,6 +159,7 @@ fn unseen(capability: Capability) -> CapabilityReport {
         name: capability.name().to_owned(),
         verdict: Verdict::Needed,
         evidence: Evidence::Possible,
+        rule: Some(Rule::Verified),
         reason: String::new(),
         alternatives: Vec::new(),
         checks: Checks {
@@ -177,6 +178,7 @@ fn settle_one(finding: &mut CapabilityReport, fate: Fate, missed: bool) {
             finding.verdict = Verdict::Needed;
             finding.evidence = Evidence::Proven;
             if missed {
+                finding.rule = Some(Rule::Verified);
                 "the command was run without it, and failed, although the audit had not told of the need"
                     .clone_into(&mut finding.reason);
             }
@@ -184,6 +186,7 @@ fn settle_one(finding: &mut CapabilityReport, fate: Fate, missed: bool) {
         Fate::Removed => {
             finding.verdict = Verdict::Tolerated;
             finding.evidence = Evidence::Proven;
+            finding.rule = Some(Rule::Verified);
             "the command was run without it, and succeeded".clone_into(&mut finding.reason);
             finding.alternatives.clear();
             finding.need_less.clear();
@@ -193,6 +196,7 @@ fn settle_one(finding: &mut CapabilityReport, fate: Fate, missed: bool) {
         Fate::Unsettled => {
             finding.verdict = Verdict::Needed;
             finding.evidence = Evidence::Possible;
+            finding.rule = Some(Rule::Verified);
             "the command was run without it more than once, and the runs disagreed"
                 .clone_into(&mut finding.reason);
         }

@@ -174,7 +174,7 @@ pub fn singles() -> Vec<Single> {
                 pid: 4711,
                 tid: 4711,
                 object: acted_upon(&syscall, &record.samples[0]),
-                judgement,
+                judgement: judgement.into(),
                 target_namespace: 4_026_531_837,
                 target_level: 0,
                 credentials_namespace: 4_026_531_837,

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use capaudit_core::{
-    advise::{Evidence, Fact, Verdict, acted_upon, judge},
+    advise::{Assessment, Evidence, Fact, Verdict, acted_upon, judge},
     capability::Capability,
     ledger::{CheckRecord, Kind, Ledger, Outcome, SubjectRecord, unite_by_image},
     report::{Report, SubjectReport},
@@ -171,7 +171,7 @@ fn leaves_of(
                     subject,
                     session: &ledger.session,
                 });
-                (*check, judgement)
+                (*check, Assessment::from(judgement))
             });
             let (example, judgement) = judged
                 .max_by_key(|(check, judged)| (judged.verdict, judged.evidence, check.count))?;

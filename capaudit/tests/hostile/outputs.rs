@@ -71,7 +71,7 @@ fn outputs(ledger: &Ledger) -> Verdict {
             Format::Text => {}
             Format::Json => {
                 let read: Report = serde_json::from_str(&shown).map_err(failed)?;
-                prop_assert_eq!(&read, &report);
+                prop_assert_eq!(read, without_rules(report.clone()));
             }
             Format::Markdown => markdown(&shown, &report)?,
             Format::Compose => compose(&shown, &report)?,
@@ -105,6 +105,16 @@ fn outputs(ledger: &Ledger) -> Verdict {
     } else {
         "needs something"
     })
+}
+
+/// The part of a report that its contract has.
+fn without_rules(mut report: Report) -> Report {
+    for subject in &mut report.subjects {
+        for capability in &mut subject.capabilities {
+            capability.rule = None;
+        }
+    }
+    report
 }
 
 fn names(report: &Report) -> BTreeSet<String> {

@@ -1,7 +1,7 @@
 //! Needs of execve and capset, which no check shows.
 
 use crate::{
-    advise::Judgement,
+    advise::{Judgement, Meaning, Rule},
     capability::CapSet,
     ledger::{CheckRecord, ExecRecord, Object, SubjectRecord},
 };
@@ -16,13 +16,14 @@ pub fn needs(exec: &ExecRecord) -> Vec<Judgement> {
         .permitted
         .iter()
         .map(|capability| {
-            Judgement::decisive(
+            Meaning::decisive(
                 capability,
                 format!(
                     "{} has it as an effective file capability: execve fails without it in the bounding set",
                     exec.exe
                 ),
             )
+            .by(Rule::FileCapabilities)
         })
         .collect()
 }
@@ -51,10 +52,11 @@ pub fn needs_of_capset(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judg
         .collect();
     kept.iter()
         .map(|capability| {
-            Judgement::possible(
+            Meaning::possible(
                 capability,
                 "kept with capset(2) in a list of the program's own making, which fails if it is not there to keep",
             )
+            .by(Rule::KeptByCapset)
         })
         .collect()
 }

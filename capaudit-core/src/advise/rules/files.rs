@@ -1,9 +1,9 @@
 //! Checks about files.
 
-use super::Rule;
+use super::Definition;
 use crate::{
-    advise::{Fact, Judgement},
-    capability::{CapSet, Capability},
+    advise::{AnyOf, Fact, Meaning, Rule},
+    capability::Capability,
     ledger::{Outcome, Sample},
 };
 
@@ -34,8 +34,8 @@ const BY_HANDLE: &[&str] = &[
 /// File systems keep blocks and inodes for whoever has SYS_RESOURCE, and quotas spare them: asked on
 /// allocations near the limit, not of what the call does (`ext4_has_free_clusters`, fs/ext4/balloc.c;
 /// `ignore_hardlimit`, fs/quota/dquot.c).
-pub const RESERVED_BLOCKS: Rule = Rule {
-    name: "reserved-blocks",
+pub const RESERVED_BLOCKS: Definition = Definition {
+    rule: Rule::ReservedBlocks,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::SYS_RESOURCE)
@@ -52,27 +52,27 @@ pub const RESERVED_BLOCKS: Rule = Rule {
                 "ubifs_budget_space",
             ]))
         .then(|| {
-            Judgement::noise("only lets the program use blocks that a full disk keeps in reserve")
+            Meaning::noise("only lets the program use blocks that a full disk keeps in reserve")
         })
     },
 };
 
 /// Listing attributes leaves `trusted.*` out without SYS_ADMIN (`simple_xattr_list` and
 /// `xattr_handler_can_list`, fs/xattr.c, asked without audit).
-pub const TRUSTED_LIST: Rule = Rule {
-    name: "trusted-list",
+pub const TRUSTED_LIST: Definition = Definition {
+    rule: Rule::TrustedList,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::SYS_ADMIN)
             && identity.by_syscall(&["listxattr", "llistxattr", "flistxattr", "listxattrat"]))
-        .then(|| Judgement::noise("only decides whether trusted.* attributes are listed"))
+        .then(|| Meaning::noise("only decides whether trusted.* attributes are listed"))
     },
 };
 
 /// chmod of a file of a foreign group asks for FSETID whatever the mode, and uses the answer to clear the
 /// setgid bit (`setattr_prepare`, fs/attr.c). Without that bit in the mode there is nothing to clear.
-pub const CHMOD_KEEPS_SETGID: Rule = Rule {
-    name: "chmod-keeps-setgid",
+pub const CHMOD_KEEPS_SETGID: Definition = Definition {
+    rule: Rule::ChmodKeepsSetgid,
     apply: |fact| {
         let identity = &fact.check.identity;
         let mode_argument = match identity.syscall.as_deref()? {
@@ -87,7 +87,7 @@ pub const CHMOD_KEEPS_SETGID: Rule = Rule {
                 .iter()
                 .all(|sample| sample.arguments[mode_argument] & S_ISGID == 0))
         .then(|| {
-            Judgement::noise(
+            Meaning::noise(
                 "asked by a chmod without the setgid bit, where the answer changes nothing",
             )
         })
@@ -97,8 +97,8 @@ pub const CHMOD_KEEPS_SETGID: Rule = Rule {
 /// Sysctls of a namespace ask whether the caller is to be treated as their owner (`net_ctl_permissions`,
 /// net/sysctl_net.c; `pid_table_root_permissions`, kernel/pid.c). Root of the namespace's user namespace is the
 /// owner anyhow, and everybody may read.
-pub const SYSCTL: Rule = Rule {
-    name: "sysctl",
+pub const SYSCTL: Definition = Definition {
+    rule: Rule::Sysctl,
     apply: |fact| {
         let identity = &fact.check.identity;
         let as_owner = identity.called_from(&["net_ctl_permissions", "pid_table_root_permissions"]);
@@ -112,7 +112,7 @@ pub const SYSCTL: Rule = Rule {
             Some("openat") => Some(2),
             Some("write" | "writev" | "pwrite64") => None,
             // Anything else only looks.
-            _ => return Some(Judgement::noise(SYSCTL_REASON)),
+            _ => return Some(Meaning::noise(SYSCTL_REASON)),
         };
         let harmless = |sample: &Sample| {
             let reads =
@@ -120,8 +120,7 @@ pub const SYSCTL: Rule = Rule {
             reads || (as_owner && sample.ids.fsuid == 0)
         };
         let samples = &fact.check.samples;
-        (!samples.is_empty() && samples.iter().all(harmless))
-            .then(|| Judgement::noise(SYSCTL_REASON))
+        (!samples.is_empty() && samples.iter().all(harmless)).then(|| Meaning::noise(SYSCTL_REASON))
     },
 };
 
@@ -130,16 +129,16 @@ const SYSCTL_REASON: &str =
 
 /// Reading and searching takes DAC_READ_SEARCH or DAC_OVERRIDE, asked in this order (`generic_permission`,
 /// fs/namei.c). Where the first is refused and the second granted, either would have done.
-pub const READ_BY_EITHER: Rule = Rule {
-    name: "read-by-either",
+pub const READ_BY_EITHER: Definition = Definition {
+    rule: Rule::ReadByEither,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let either = CapSet::of(&[Capability::DAC_READ_SEARCH, Capability::DAC_OVERRIDE]);
+        let either = AnyOf::either(Capability::DAC_READ_SEARCH, Capability::DAC_OVERRIDE);
         if !identity.called_from(PATH_WALK) || identity.called_from(BY_HANDLE) {
             return None;
         }
         if identity.is(Capability::DAC_READ_SEARCH) {
-            return Some(Judgement::decisive(
+            return Some(Meaning::decisive(
                 either,
                 "reads or searches what the file's mode forbids",
             ));
@@ -147,9 +146,9 @@ pub const READ_BY_EITHER: Rule = Rule {
         if identity.is(Capability::DAC_OVERRIDE) {
             let only_after_refusal = refused_reads(fact) >= fact.check.count;
             return Some(if only_after_refusal {
-                Judgement::decisive(either, "reads or searches what the file's mode forbids")
+                Meaning::decisive(either, "reads or searches what the file's mode forbids")
             } else {
-                Judgement::decisive(
+                Meaning::decisive(
                     identity.capability,
                     "writes or executes what the file's mode forbids",
                 )
@@ -181,18 +180,18 @@ fn refused_reads(fact: &Fact<'_>) -> u64 {
 
 /// O_NOATIME is asked for as a courtesy: programs that set it open again without (open(2)); and access(2)
 /// only tells.
-pub const PROBE: Rule = Rule {
-    name: "probe",
+pub const PROBE: Definition = Definition {
+    rule: Rule::Probe,
     apply: |fact| {
         let identity = &fact.check.identity;
         if identity.by_syscall(&["access", "faccessat", "faccessat2"]) {
-            return Some(Judgement::possible(
+            return Some(Meaning::possible(
                 identity.capability,
                 "asked by access(2), which changes nothing: it depends on what the program makes of the answer",
             ));
         }
         (identity.is(Capability::FOWNER) && identity.by_syscall(&["open", "openat", "openat2"])).then(|| {
-            Judgement::possible(
+            Meaning::possible(
                 identity.capability,
                 "asked for O_NOATIME on another user's file, which programs usually do without when refused",
             )

@@ -1,16 +1,16 @@
 //! Checks about users, groups and capabilities themselves.
 
-use super::Rule;
+use super::Definition;
 use crate::{
-    advise::Judgement,
+    advise::{Meaning, Rule},
     capability::Capability,
     ledger::{Object, Sample},
 };
 
 /// setuid(2) and setgid(2) ask before they look whether anything changes (`__sys_setuid`, kernel/sys.c). If
 /// real, effective and saved id are the one asked for already, the call succeeds without and does nothing.
-pub const SETUID_TO_SELF: Rule = Rule {
-    name: "setuid-to-self",
+pub const SETUID_TO_SELF: Definition = Definition {
+    rule: Rule::SetuidToSelf,
     apply: |fact| {
         let identity = &fact.check.identity;
         let unchanged: fn(&Sample) -> bool = match identity.syscall.as_deref()? {
@@ -32,14 +32,14 @@ pub const SETUID_TO_SELF: Rule = Rule {
         (fact.subject.user_namespace_level == 0
             && !samples.is_empty()
             && samples.iter().all(unchanged))
-        .then(|| Judgement::noise("sets the ids that the process has already"))
+        .then(|| Meaning::noise("sets the ids that the process has already"))
     },
 };
 
 /// capset(2) always asks for SETPCAP, and uses the answer only where the new inheritable set has members that
 /// were neither inheritable nor permitted (`cap_capset`, security/commoncap.c).
-pub const CAPSET_INHERITABLE: Rule = Rule {
-    name: "capset-inheritable",
+pub const CAPSET_INHERITABLE: Definition = Definition {
+    rule: Rule::CapsetInheritable,
     apply: |fact| {
         let identity = &fact.check.identity;
         if !identity.is(Capability::SETPCAP) || !identity.by_syscall(&["capset"]) {
@@ -55,16 +55,15 @@ pub const CAPSET_INHERITABLE: Rule = Rule {
             }) => inheritable.is_subset(held.union(*held_inheritable)),
             _ => false,
         };
-        (!samples.is_empty() && samples.iter().all(idle)).then(|| {
-            Judgement::noise("asked by every capset(2); this one adds nothing inheritable")
-        })
+        (!samples.is_empty() && samples.iter().all(idle))
+            .then(|| Meaning::noise("asked by every capset(2); this one adds nothing inheritable"))
     },
 };
 
 /// libpam records each of its steps, and goes on if the kernel does not take the record (`_pam_audit_writelog`,
 /// libpam/pam_audit.c of Linux-PAM 1.5.2: `if (rc == -EPERM) return 0;`). Its records are told by their text.
-pub const AUDIT_RECORD_OF_PAM: Rule = Rule {
-    name: "audit-record-of-pam",
+pub const AUDIT_RECORD_OF_PAM: Definition = Definition {
+    rule: Rule::AuditRecordOfPam,
     apply: |fact| {
         let identity = &fact.check.identity;
         let of_pam = |sample: &Sample| matches!(&sample.object, Some(Object::Netlink { text, .. }) if text.starts_with("op=PAM:"));
@@ -73,18 +72,18 @@ pub const AUDIT_RECORD_OF_PAM: Rule = Rule {
             && identity.by_syscall(&["sendto", "sendmsg"])
             && !samples.is_empty()
             && samples.iter().all(of_pam))
-        .then(|| Judgement::noise("writes libpam's records into the kernel's audit log, which libpam does without when refused"))
+        .then(|| Meaning::noise("writes libpam's records into the kernel's audit log, which libpam does without when refused"))
     },
 };
 
 /// The kernel answers EPERM to a record that it will not take (`audit_netlink_ok`, kernel/audit.c). What that
 /// means is up to the sender.
-pub const AUDIT_RECORD: Rule = Rule {
-    name: "audit-record",
+pub const AUDIT_RECORD: Definition = Definition {
+    rule: Rule::AuditRecord,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::AUDIT_WRITE) && identity.by_syscall(&["sendto", "sendmsg"])).then(|| {
-            Judgement::possible(
+            Meaning::possible(
                 identity.capability,
                 "writes a record into the kernel's audit log, which some programs do without when refused",
             )

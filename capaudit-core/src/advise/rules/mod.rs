@@ -9,22 +9,22 @@ mod process;
 mod scope;
 
 use crate::{
-    advise::{Fact, Judgement},
+    advise::{Fact, Meaning, Rule},
     capability::Capability,
     ledger::CheckIdentity,
 };
 
 /// A rule about checks.
-pub struct Rule {
-    /// Its name, for tests and documentation.
-    pub name: &'static str,
-    /// Judges a fact, if the rule is about such facts.
-    pub apply: fn(&Fact<'_>) -> Option<Judgement>,
+pub struct Definition {
+    /// Which rule this is.
+    pub rule: Rule,
+    /// What a fact means, if the rule is about such facts.
+    pub apply: fn(&Fact<'_>) -> Option<Meaning>,
 }
 
 /// All rules about checks, in the order in which they are tried: first where the check counts at all, then
 /// what it was for, then what became of it.
-pub const CHECK_RULES: &[Rule] = &[
+pub const CHECK_RULES: &[Definition] = &[
     scope::SETUP,
     scope::OTHER_NAMESPACE,
     scope::BORROWED,

@@ -1,9 +1,9 @@
 //! Checks about the network.
 
-use super::Rule;
+use super::Definition;
 use crate::{
-    advise::Judgement,
-    capability::{CapSet, Capability},
+    advise::{AnyOf, Meaning, Rule},
+    capability::Capability,
     ledger::Sample,
 };
 
@@ -21,8 +21,8 @@ const TCP_CONGESTION: u64 = 13;
 
 /// Socket diagnostics ask whether to show marks and congestion details too (`inet_diag_dump_icsk` and kin,
 /// net/ipv4/inet_diag.c: `netlink_net_capable` into `net_admin`).
-pub const DIAGNOSTICS: Rule = Rule {
-    name: "diagnostics",
+pub const DIAGNOSTICS: Definition = Definition {
+    rule: Rule::Diagnostics,
     apply: |fact| {
         let identity = &fact.check.identity;
         let diagnostics = identity.callers.iter().any(|caller| {
@@ -38,20 +38,20 @@ pub const DIAGNOSTICS: Rule = Rule {
             .any(|prefix| caller.starts_with(prefix))
         });
         (identity.is(Capability::NET_ADMIN) && diagnostics)
-            .then(|| Judgement::noise("only decides how much socket diagnostics tell"))
+            .then(|| Meaning::noise("only decides how much socket diagnostics tell"))
     },
 };
 
 /// Naming an interface that does not exist makes the kernel load a module if the caller could have done so
 /// itself (`dev_load`, net/core/dev_ioctl.c).
-pub const DEVICE_MODULE: Rule = Rule {
-    name: "device-module",
+pub const DEVICE_MODULE: Definition = Definition {
+    rule: Rule::DeviceModule,
     apply: |fact| {
         let identity = &fact.check.identity;
         ((identity.is(Capability::NET_ADMIN) || identity.is(Capability::SYS_MODULE))
             && identity.called_from(&["dev_load"]))
         .then(|| {
-            Judgement::noise(
+            Meaning::noise(
                 "only decides whether the kernel tries to load a module for an unknown interface",
             )
         })
@@ -60,11 +60,11 @@ pub const DEVICE_MODULE: Rule = Rule {
 
 /// Marks, transparent sockets and high priorities take NET_RAW or NET_ADMIN (`sk_setsockopt`,
 /// net/core/sock.c; `do_ip_setsockopt`, net/ipv4/ip_sockglue.c).
-pub const MARK_AND_TRANSPARENT: Rule = Rule {
-    name: "mark-and-transparent",
+pub const MARK_AND_TRANSPARENT: Definition = Definition {
+    rule: Rule::MarkAndTransparent,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let either = CapSet::of(&[Capability::NET_RAW, Capability::NET_ADMIN]);
+        let either = AnyOf::either(Capability::NET_RAW, Capability::NET_ADMIN);
         let such = sets_option(
             &fact.check.samples,
             &[
@@ -74,20 +74,19 @@ pub const MARK_AND_TRANSPARENT: Rule = Rule {
                 (IPPROTO_IPV6, IPV6_TRANSPARENT),
             ],
         );
-        (identity.by_syscall(&["setsockopt"]) && either.contains(identity.capability) && such).then(
-            || {
-                Judgement::decisive(
+        (identity.by_syscall(&["setsockopt"]) && either.set().contains(identity.capability) && such)
+            .then(|| {
+                Meaning::decisive(
                     either,
                     "sets a socket option that takes NET_RAW or NET_ADMIN",
                 )
-            },
-        )
+            })
     },
 };
 
 /// Buffers beyond the limit by force: programs usually ask without force when refused.
-pub const FORCED_BUFFER: Rule = Rule {
-    name: "forced-buffer",
+pub const FORCED_BUFFER: Definition = Definition {
+    rule: Rule::ForcedBuffer,
     apply: |fact| {
         let identity = &fact.check.identity;
         let such = sets_option(
@@ -95,7 +94,7 @@ pub const FORCED_BUFFER: Rule = Rule {
             &[(SOL_SOCKET, SO_SNDBUFFORCE), (SOL_SOCKET, SO_RCVBUFFORCE)],
         );
         (identity.by_syscall(&["setsockopt"]) && identity.is(Capability::NET_ADMIN) && such).then(|| {
-            Judgement::possible(
+            Meaning::possible(
                 identity.capability,
                 "forces a socket buffer beyond the system's limit, which programs usually do without when refused",
             )
@@ -105,15 +104,15 @@ pub const FORCED_BUFFER: Rule = Rule {
 
 /// Choosing a congestion control asks first and needs the answer only for one that is not in
 /// net.ipv4.tcp_allowed_congestion_control (`tcp_set_congestion_control`, net/ipv4/tcp_cong.c).
-pub const CONGESTION: Rule = Rule {
-    name: "congestion",
+pub const CONGESTION: Definition = Definition {
+    rule: Rule::Congestion,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.by_syscall(&["setsockopt"])
             && identity.is(Capability::NET_ADMIN)
             && sets_option(&fact.check.samples, &[(IPPROTO_TCP, TCP_CONGESTION)]))
         .then(|| {
-            Judgement::possible(
+            Meaning::possible(
                 identity.capability,
                 "chooses a TCP congestion control, which is free to everyone if the system allows that one",
             )

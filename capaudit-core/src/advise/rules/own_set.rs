@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    advise::Judgement,
+    advise::{Judgement, Meaning, Rule},
     capability::{CapSet, Capability},
     ledger::{CallRecord, SubjectRecord},
 };
@@ -48,17 +48,19 @@ pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
         }
     }
     let raised = raised.iter().map(|capability| {
-        Judgement::decisive(
+        Meaning::decisive(
             capability,
             "made ambient with prctl(2), which fails if it is not permitted and inheritable",
         )
+        .by(Rule::MadeAmbient)
     });
     let asked: CapSet = asked.values().flat_map(Asked::in_particular).collect();
     let asked = asked.iter().map(|capability| {
-        Judgement::possible(
+        Meaning::possible(
             capability,
             "the program asked with prctl(2) whether it has just this one, and may refuse to go on without",
         )
+        .by(Rule::AskedOfBoundingSet)
     });
     raised.chain(asked).collect()
 }
@@ -116,7 +118,7 @@ pub fn readers(subject: &SubjectRecord) -> Vec<&str> {
 mod tests {
     use super::*;
     use crate::{
-        advise::Evidence,
+        advise::{AnyOf, Evidence},
         ledger::{Asker, Kind},
     };
 
@@ -137,12 +139,12 @@ mod tests {
         }
     }
 
-    fn needs_of(calls: Vec<CallRecord>) -> Vec<(CapSet, Evidence)> {
+    fn needs_of(calls: Vec<CallRecord>) -> Vec<(Option<AnyOf>, Evidence)> {
         let mut subject = SubjectRecord::new(Kind::Container);
         subject.calls = calls;
         needs(&subject)
             .into_iter()
-            .map(|judgement| (judgement.satisfied_by, judgement.evidence))
+            .map(|judgement| (judgement.satisfied_by(), judgement.evidence()))
             .collect()
     }
 
@@ -150,10 +152,7 @@ mod tests {
     fn what_is_made_ambient_is_needed() {
         let raw = Capability::NET_RAW;
         let raise = |result| vec![call([47, 2, raw.number().into()], result)];
-        assert_eq!(
-            needs_of(raise(0)),
-            [(CapSet::from(raw), Evidence::Decisive)]
-        );
+        assert_eq!(needs_of(raise(0)), [(Some(raw.into()), Evidence::Decisive)]);
         assert_eq!(needs_of(raise(-1)), []);
         assert_eq!(needs_of(vec![call([47, 1, 13], 1)]), [], "only asked");
     }
@@ -164,7 +163,7 @@ mod tests {
         let admin = Capability::NET_ADMIN;
         assert_eq!(
             needs_of(vec![read(12, 1)]),
-            [(CapSet::from(admin), Evidence::Possible)]
+            [(Some(admin.into()), Evidence::Possible)]
         );
         assert_eq!(needs_of(vec![read(12, 0)]), [], "it went on without");
         assert_eq!(needs_of(vec![read(0, 1)]), [], "libcap-ng's question");

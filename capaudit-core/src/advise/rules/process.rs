@@ -1,16 +1,16 @@
 //! Checks about processes, memory and scheduling.
 
-use super::Rule;
+use super::Definition;
 use crate::{
-    advise::Judgement,
+    advise::{AnyOf, Meaning, Rule},
     capability::{CapSet, Capability},
     ledger::Outcome,
 };
 
 /// Every mapping asks whether the caller may use the last of the memory (`cap_vm_enough_memory`,
 /// security/commoncap.c, for `__vm_enough_memory`, mm/util.c).
-pub const MEMORY_RESERVE: Rule = Rule {
-    name: "memory-reserve",
+pub const MEMORY_RESERVE: Definition = Definition {
+    rule: Rule::MemoryReserve,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::SYS_ADMIN)
@@ -20,7 +20,7 @@ pub const MEMORY_RESERVE: Rule = Rule {
                 "__vm_enough_memory",
             ]))
         .then(|| {
-            Judgement::noise(
+            Meaning::noise(
                 "asked for every memory mapping; it only opens the last reserve of memory",
             )
         })
@@ -29,8 +29,8 @@ pub const MEMORY_RESERVE: Rule = Rule {
 
 /// Reading /proc/PID/stat and the like hides a few fields from strangers and succeeds (`do_task_stat`,
 /// fs/proc/array.c; `proc_pid_wchan`, `proc_pid_syscall`, fs/proc/base.c).
-pub const PTRACE_STAT: Rule = Rule {
-    name: "ptrace-stat",
+pub const PTRACE_STAT: Definition = Definition {
+    rule: Rule::PtraceStat,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::SYS_PTRACE)
@@ -42,7 +42,7 @@ pub const PTRACE_STAT: Rule = Rule {
                 "proc_tid_stat",
             ]))
         .then(|| {
-            Judgement::noise(
+            Meaning::noise(
                 "only decides whether a few fields of another process's status are shown",
             )
         })
@@ -51,23 +51,23 @@ pub const PTRACE_STAT: Rule = Rule {
 
 /// EPOLLWAKEUP is dropped silently without BLOCK_SUSPEND (`ep_take_care_of_epollwakeup`,
 /// include/linux/eventpoll.h).
-pub const EPOLL_WAKEUP: Rule = Rule {
-    name: "epoll-wakeup",
+pub const EPOLL_WAKEUP: Definition = Definition {
+    rule: Rule::EpollWakeup,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::BLOCK_SUSPEND) && identity.by_syscall(&["epoll_ctl"]))
-            .then(|| Judgement::noise("without it the EPOLLWAKEUP flag is dropped silently"))
+            .then(|| Meaning::noise("without it the EPOLLWAKEUP flag is dropped silently"))
     },
 };
 
 /// io_uring counts its memory against the user's limit unless the caller has IPC_LOCK (`io_uring_create`,
 /// io_uring/io_uring.c).
-pub const IO_URING_ACCOUNTING: Rule = Rule {
-    name: "io-uring-accounting",
+pub const IO_URING_ACCOUNTING: Definition = Definition {
+    rule: Rule::IoUringAccounting,
     apply: |fact| {
         let identity = &fact.check.identity;
         (identity.is(Capability::IPC_LOCK) && identity.by_syscall(&["io_uring_setup"])).then(|| {
-            Judgement::noise(
+            Meaning::noise(
                 "only decides whether io_uring's memory counts against the locked-memory limit",
             )
         })
@@ -76,38 +76,38 @@ pub const IO_URING_ACCOUNTING: Rule = Rule {
 
 /// Real-time I/O priority takes SYS_ADMIN or SYS_NICE, asked in this order (`ioprio_check_cap`,
 /// block/ioprio.c).
-pub const IO_PRIORITY: Rule = Rule {
-    name: "io-priority",
+pub const IO_PRIORITY: Definition = Definition {
+    rule: Rule::IoPriority,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let either = CapSet::of(&[Capability::SYS_NICE, Capability::SYS_ADMIN]);
-        (either.contains(identity.capability)
+        let either = AnyOf::either(Capability::SYS_NICE, Capability::SYS_ADMIN);
+        (either.set().contains(identity.capability)
             && (identity.by_syscall(&["ioprio_set"])
                 || identity.called_from(&["ioprio_check_cap", "__do_sys_ioprio_set"])))
-        .then(|| Judgement::decisive(either, "sets a real-time I/O priority"))
+        .then(|| Meaning::decisive(either, "sets a real-time I/O priority"))
     },
 };
 
 /// fork beyond the process limit takes SYS_RESOURCE or SYS_ADMIN (`copy_process`, kernel/fork.c), as do
 /// pipes beyond theirs (`pipe_is_unprivileged_user`, fs/pipe.c).
-pub const FORK_LIMIT: Rule = Rule {
-    name: "fork-limit",
+pub const FORK_LIMIT: Definition = Definition {
+    rule: Rule::ForkLimit,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let either = CapSet::of(&[Capability::SYS_RESOURCE, Capability::SYS_ADMIN]);
+        let either = AnyOf::either(Capability::SYS_RESOURCE, Capability::SYS_ADMIN);
         let limited = identity.is(Capability::SYS_RESOURCE)
             && (identity.by_syscall(&["fork", "vfork", "clone", "clone3", "pipe", "pipe2"])
                 || identity.called_from(&["pipe_is_unprivileged_user", "alloc_pipe_info"]));
         limited.then(|| {
-            Judgement::decisive(either, "goes beyond the user's limit of processes or pipes")
+            Meaning::decisive(either, "goes beyond the user's limit of processes or pipes")
         })
     },
 };
 
 /// Looking into another process's memory map, environment or links fails without; monitors mostly leave the
 /// field empty then (`proc_mem_open`, `proc_fd_access_allowed`, fs/proc/base.c).
-pub const PTRACE_READ: Rule = Rule {
-    name: "ptrace-read",
+pub const PTRACE_READ: Definition = Definition {
+    rule: Rule::PtraceRead,
     apply: |fact| {
         let identity = &fact.check.identity;
         let reads = identity.by_syscall(&[
@@ -125,7 +125,7 @@ pub const PTRACE_READ: Rule = Rule {
             "getdents64",
         ]);
         (identity.is(Capability::SYS_PTRACE) && reads).then(|| {
-            Judgement::possible(
+            Meaning::possible(
                 identity.capability,
                 "looks into another user's process in /proc, which monitors usually do without when refused",
             )
@@ -135,8 +135,8 @@ pub const PTRACE_READ: Rule = Rule {
 
 /// BPF, PERFMON, CHECKPOINT_RESTORE and SYSLOG were split from SYS_ADMIN, which still serves
 /// (`bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`, include/linux/capability.h).
-pub const SPLIT_FROM_SYS_ADMIN: Rule = Rule {
-    name: "split-from-sys-admin",
+pub const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
+    rule: Rule::SplitFromSysAdmin,
     apply: |fact| {
         let identity = &fact.check.identity;
         let split = CapSet::of(&[
@@ -145,8 +145,8 @@ pub const SPLIT_FROM_SYS_ADMIN: Rule = Rule {
             Capability::CHECKPOINT_RESTORE,
         ]);
         if split.contains(identity.capability) {
-            return Some(Judgement::decisive(
-                CapSet::of(&[identity.capability, Capability::SYS_ADMIN]),
+            return Some(Meaning::decisive(
+                AnyOf::either(identity.capability, Capability::SYS_ADMIN),
                 "asked for what was part of SYS_ADMIN once",
             ));
         }
@@ -162,8 +162,8 @@ pub const SPLIT_FROM_SYS_ADMIN: Rule = Rule {
                 && other.identity.operation == identity.operation
                 && other.count >= fact.check.count
         })?;
-        Some(Judgement::decisive(
-            CapSet::of(&[narrower.identity.capability, Capability::SYS_ADMIN]),
+        Some(Meaning::decisive(
+            AnyOf::either(narrower.identity.capability, Capability::SYS_ADMIN),
             "asked for what was part of SYS_ADMIN once",
         ))
     },
@@ -171,8 +171,8 @@ pub const SPLIT_FROM_SYS_ADMIN: Rule = Rule {
 
 /// Signal 0 to a thread sends nothing: it asks whether the thread is there, and EPERM says so as well as
 /// success (tkill(2)). With kill(2) it stays a need: `kill -0` in scripts takes a refusal for "not running".
-pub const THREAD_PROBE: Rule = Rule {
-    name: "thread-probe",
+pub const THREAD_PROBE: Definition = Definition {
+    rule: Rule::ThreadProbe,
     apply: |fact| {
         let identity = &fact.check.identity;
         let signal = match identity.syscall.as_deref()? {
@@ -187,7 +187,7 @@ pub const THREAD_PROBE: Rule = Rule {
                 .iter()
                 .all(|sample| sample.arguments[signal] & 0xffff_ffff == 0))
         .then(|| {
-            Judgement::noise("only asks whether a thread is there, which a refusal tells as well")
+            Meaning::noise("only asks whether a thread is there, which a refusal tells as well")
         })
     },
 };

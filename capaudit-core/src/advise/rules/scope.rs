@@ -1,36 +1,37 @@
 //! Whether a check is about the subject at all, and what became of it.
 
-use super::Rule;
+use super::Definition;
 use crate::{
-    advise::Judgement,
+    advise::{Meaning, Rule},
     ledger::{CheckIdentity, Credentials, Outcome, Place},
 };
 
 /// What a container runtime asks before it executes the program, inside the container's namespaces.
-pub const SETUP: Rule =
-    Rule {
-        name: "setup",
-        apply: |fact| {
-            fact.check.identity.asker.setup.then(|| {
-                Judgement::noise("asked by what set the program up, before it was executed")
-            })
-        },
-    };
+pub const SETUP: Definition = Definition {
+    rule: Rule::Setup,
+    apply: |fact| {
+        fact.check
+            .identity
+            .asker
+            .setup
+            .then(|| Meaning::noise("asked by what set the program up, before it was executed"))
+    },
+};
 
 /// `cap_capable` (security/commoncap.c) looks for the capability in the credentials' own namespace only: in a
 /// namespace below, its creator has all; in one above, or with credentials of one below, nothing counts.
-pub const OTHER_NAMESPACE: Rule = Rule {
-    name: "other-namespace",
+pub const OTHER_NAMESPACE: Definition = Definition {
+    rule: Rule::OtherNamespace,
     apply: |fact| {
         let identity = &fact.check.identity;
         match identity.place {
-            Place::Inner => Some(Judgement::noise(
+            Place::Inner => Some(Meaning::noise(
                 "asked in a user namespace that the program made itself, where it holds everything",
             )),
-            Place::Outer => Some(Judgement::ungrantable(
+            Place::Outer => Some(Meaning::ungrantable(
                 "asked in a user namespace above the program's own, where nothing it is given counts",
             )),
-            Place::Own if identity.inner_credentials => Some(Judgement::ungrantable(
+            Place::Own if identity.inner_credentials => Some(Meaning::ungrantable(
                 "asked by a process that has moved to a user namespace of its own, and so holds nothing here",
             )),
             Place::Own => None,
@@ -41,15 +42,15 @@ pub const OTHER_NAMESPACE: Rule = Rule {
 /// overlayfs works on its layers with the credentials of whoever mounted it (`ovl_override_creds`,
 /// fs/overlayfs/util.c), after it has checked the caller's. access(2) borrows only to use the real ids
 /// (`access_override_creds`, fs/open.c): those checks are the program's, unless overlayfs has borrowed again.
-pub const BORROWED: Rule = Rule {
-    name: "borrowed",
+pub const BORROWED: Definition = Definition {
+    rule: Rule::Borrowed,
     apply: |fact| {
         let identity = &fact.check.identity;
         let borrowed = identity.credentials == Credentials::Borrowed
             && (!identity.by_syscall(&["access", "faccessat", "faccessat2"])
                 || below_overlayfs(identity));
         borrowed.then(|| {
-            Judgement::noise("asked of credentials that the kernel borrowed (as overlayfs does), not of the program's")
+            Meaning::noise("asked of credentials that the kernel borrowed (as overlayfs does), not of the program's")
         })
     },
 };
@@ -66,26 +67,26 @@ fn below_overlayfs(identity: &CheckIdentity) -> bool {
 }
 
 /// A refused check: what the call did then, and whether the run went on, tells whether it mattered.
-pub const REFUSED: Rule = Rule {
-    name: "refused",
+pub const REFUSED: Definition = Definition {
+    rule: Rule::Refused,
     apply: |fact| {
         let check = fact.check;
         if check.identity.outcome != Outcome::Denied {
             return None;
         }
         if check.failed == 0 && check.succeeded > 0 {
-            return Some(Judgement::tolerated(
+            return Some(Meaning::tolerated(
                 "refused, and the call succeeded all the same",
             ));
         }
         match fact.session.exit_status {
-            Some(0) => Some(Judgement::tolerated(
+            Some(0) => Some(Meaning::tolerated(
                 "refused, and the run was a success all the same",
             )),
-            None => Some(Judgement::tolerated(
+            None => Some(Meaning::tolerated(
                 "refused; no exit status tells whether the program minded",
             )),
-            Some(_) => Some(Judgement::possible(
+            Some(_) => Some(Meaning::possible(
                 check.identity.capability,
                 "refused in a run that failed: it may be why",
             )),

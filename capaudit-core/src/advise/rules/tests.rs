@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    advise::{Evidence, Verdict, deciding_rule, judge},
+    advise::{AnyOf, Evidence, Judgement, Verdict, judge},
     capability::CapSet,
     ledger::{
         Asker, CheckRecord, Credentials, FileOwner, Hook, Kind, Object, Options, Outcome, Place,
@@ -69,8 +69,8 @@ fn session(exit_status: i32) -> Session {
     }
 }
 
-/// The rule that decides about the first of these checks, and what it says.
-fn ruling(checks: Vec<CheckRecord>, exit_status: i32) -> (Option<&'static str>, Judgement) {
+/// What is said of the first of these checks.
+fn ruling(checks: Vec<CheckRecord>, exit_status: i32) -> Judgement {
     let subject = subject(checks);
     let session = session(exit_status);
     let fact = Fact {
@@ -78,18 +78,18 @@ fn ruling(checks: Vec<CheckRecord>, exit_status: i32) -> (Option<&'static str>, 
         subject: &subject,
         session: &session,
     };
-    (deciding_rule(&fact), judge(&fact))
+    judge(&fact)
 }
 
 struct Case {
-    rule: Option<&'static str>,
+    rule: Rule,
     verdict: Verdict,
     check: CheckRecord,
 }
 
-fn case(rule: &'static str, verdict: Verdict, check: CheckRecord) -> Case {
+fn case(rule: Rule, verdict: Verdict, check: CheckRecord) -> Case {
     Case {
-        rule: Some(rule),
+        rule,
         verdict,
         check,
     }
@@ -98,7 +98,7 @@ fn case(rule: &'static str, verdict: Verdict, check: CheckRecord) -> Case {
 /// No rule applies, so it is a need.
 fn plain(check: CheckRecord) -> Case {
     Case {
-        rule: None,
+        rule: Rule::AnyCheck,
         verdict: Verdict::Needed,
         check,
     }
@@ -148,33 +148,33 @@ fn cases() -> Vec<Case> {
     vec![
         plain(chown()),
         case(
-            "setup",
+            Rule::Setup,
             Verdict::Noise,
             changed(chown(), |c| c.identity.asker.setup = true),
         ),
         case(
-            "other-namespace",
+            Rule::OtherNamespace,
             Verdict::Noise,
             changed(chown(), |c| c.identity.place = Place::Inner),
         ),
         case(
-            "other-namespace",
+            Rule::OtherNamespace,
             Verdict::Ungrantable,
             changed(chown(), |c| c.identity.place = Place::Outer),
         ),
         case(
-            "other-namespace",
+            Rule::OtherNamespace,
             Verdict::Ungrantable,
             changed(chown(), |c| c.identity.inner_credentials = true),
         ),
         case(
-            "borrowed",
+            Rule::Borrowed,
             Verdict::Noise,
             changed(chown(), |c| c.identity.credentials = Credentials::Borrowed),
         ),
         // access(2) borrows to use the real ids: its checks are the program's …
         case(
-            "read-by-either",
+            Rule::ReadByEither,
             Verdict::Needed,
             changed(
                 check(
@@ -187,7 +187,7 @@ fn cases() -> Vec<Case> {
         ),
         // … unless overlayfs has borrowed once more.
         case(
-            "borrowed",
+            Rule::Borrowed,
             Verdict::Noise,
             changed(
                 check(
@@ -202,7 +202,7 @@ fn cases() -> Vec<Case> {
             c.identity.credentials = Credentials::Foreign
         })),
         case(
-            "memory-reserve",
+            Rule::MemoryReserve,
             Verdict::Noise,
             check(
                 C::SYS_ADMIN,
@@ -215,26 +215,26 @@ fn cases() -> Vec<Case> {
             "mount",
             &["security_capable", "ns_capable", "may_mount"],
         )),
-        case("ptrace-stat", Verdict::Noise, stat("do_task_stat")),
-        case("ptrace-read", Verdict::Needed, stat("proc_mem_open")),
+        case(Rule::PtraceStat, Verdict::Noise, stat("do_task_stat")),
+        case(Rule::PtraceRead, Verdict::Needed, stat("proc_mem_open")),
         plain(check(
             C::SYS_PTRACE,
             "ptrace",
             &["ptrace_may_access", "ptrace_attach"],
         )),
         case(
-            "epoll-wakeup",
+            Rule::EpollWakeup,
             Verdict::Noise,
             check(C::BLOCK_SUSPEND, "epoll_ctl", &[]),
         ),
         case(
-            "io-uring-accounting",
+            Rule::IoUringAccounting,
             Verdict::Noise,
             check(C::IPC_LOCK, "io_uring_setup", &[]),
         ),
         plain(check(C::IPC_LOCK, "mlockall", &["can_do_mlock"])),
         case(
-            "reserved-blocks",
+            Rule::ReservedBlocks,
             Verdict::Noise,
             check(
                 C::SYS_RESOURCE,
@@ -248,13 +248,13 @@ fn cases() -> Vec<Case> {
             &["capable", "do_prlimit"],
         )),
         case(
-            "trusted-list",
+            Rule::TrustedList,
             Verdict::Noise,
             check(C::SYS_ADMIN, "listxattr", &[]),
         ),
         plain(check(C::SYS_ADMIN, "setxattr", &["xattr_permission"])),
         case(
-            "chmod-keeps-setgid",
+            Rule::ChmodKeepsSetgid,
             Verdict::Noise,
             with(
                 check(C::FSETID, "fchmodat", &["setattr_prepare"]),
@@ -268,7 +268,7 @@ fn cases() -> Vec<Case> {
         // Without a sample it cannot be told, so it stays a need.
         plain(check(C::FSETID, "fchmodat", &["setattr_prepare"])),
         case(
-            "setuid-to-self",
+            Rule::SetuidToSelf,
             Verdict::Noise,
             with(
                 check(C::SETUID, "setuid", &["__sys_setuid"]),
@@ -286,11 +286,15 @@ fn cases() -> Vec<Case> {
             ),
             |c| c.samples[0].ids.euid = 33,
         )),
-        case("capset-inheritable", Verdict::Noise, capset(CapSet::EMPTY)),
-        case("capset-inheritable", Verdict::Noise, capset(held)),
+        case(
+            Rule::CapsetInheritable,
+            Verdict::Noise,
+            capset(CapSet::EMPTY),
+        ),
+        case(Rule::CapsetInheritable, Verdict::Noise, capset(held)),
         plain(capset(CapSet::of(&[C::SYS_ADMIN]))),
         case(
-            "diagnostics",
+            Rule::Diagnostics,
             Verdict::Noise,
             check(
                 C::NET_ADMIN,
@@ -304,7 +308,7 @@ fn cases() -> Vec<Case> {
             &["netlink_net_capable", "rtnetlink_rcv_msg"],
         )),
         case(
-            "sysctl",
+            Rule::Sysctl,
             Verdict::Noise,
             with(
                 check(C::NET_ADMIN, "openat", &["net_ctl_permissions"]),
@@ -316,13 +320,13 @@ fn cases() -> Vec<Case> {
             changed_sample(sample([0, 0, 1, 0, 0, 0]), |s| s.ids.fsuid = 33),
         )),
         case(
-            "device-module",
+            Rule::DeviceModule,
             Verdict::Noise,
             check(C::SYS_MODULE, "ioctl", &["capable", "dev_load"]),
         ),
         plain(check(C::SYS_MODULE, "finit_module", &["may_init_module"])),
         case(
-            "read-by-either",
+            Rule::ReadByEither,
             Verdict::Needed,
             read(&["generic_permission"]),
         ),
@@ -332,7 +336,7 @@ fn cases() -> Vec<Case> {
             &["do_handle_open"],
         )),
         case(
-            "probe",
+            Rule::Probe,
             Verdict::Needed,
             check(C::FOWNER, "openat", &["inode_owner_or_capable", "x"]),
         ),
@@ -342,21 +346,21 @@ fn cases() -> Vec<Case> {
             &["inode_owner_or_capable", "setattr_prepare"],
         )),
         case(
-            "io-priority",
+            Rule::IoPriority,
             Verdict::Needed,
             check(C::SYS_ADMIN, "ioprio_set", &[]),
         ),
         case(
-            "fork-limit",
+            Rule::ForkLimit,
             Verdict::Needed,
             check(C::SYS_RESOURCE, "clone", &["copy_process"]),
         ),
-        case("mark-and-transparent", Verdict::Needed, option(1, 36)),
-        case("forced-buffer", Verdict::Needed, option(1, 33)),
-        case("congestion", Verdict::Needed, option(6, 13)),
+        case(Rule::MarkAndTransparent, Verdict::Needed, option(1, 36)),
+        case(Rule::ForcedBuffer, Verdict::Needed, option(1, 33)),
+        case(Rule::Congestion, Verdict::Needed, option(6, 13)),
         plain(option(0, 35)),
         case(
-            "thread-probe",
+            Rule::ThreadProbe,
             Verdict::Noise,
             with(check(C::KILL, "tkill", &[]), sample([7, 0, 0, 0, 0, 0])),
         ),
@@ -369,18 +373,18 @@ fn cases() -> Vec<Case> {
             sample([7, 0, 0, 0, 0, 0]),
         )),
         case(
-            "audit-record-of-pam",
+            Rule::AuditRecordOfPam,
             Verdict::Noise,
             record("op=PAM:authentication acct="),
         ),
-        case("audit-record", Verdict::Needed, record("op=login acct=")),
+        case(Rule::AuditRecord, Verdict::Needed, record("op=login acct=")),
         case(
-            "audit-record",
+            Rule::AuditRecord,
             Verdict::Needed,
             check(C::AUDIT_WRITE, "sendto", &["audit_receive_msg"]),
         ),
         case(
-            "split-from-sys-admin",
+            Rule::SplitFromSysAdmin,
             Verdict::Needed,
             check(C::BPF, "bpf", &["bpf_capable"]),
         ),
@@ -395,27 +399,28 @@ fn changed_sample(mut sample: Sample, change: impl FnOnce(&mut Sample)) -> Sampl
 #[test]
 fn every_rule_applies_where_it_should_and_only_there() {
     for case in cases() {
-        let (rule, judgement) = ruling(vec![case.check.clone()], 0);
-        assert_eq!(rule, case.rule, "{:#?}", case.check.identity);
-        assert_eq!(
-            judgement.verdict, case.verdict,
-            "{:#?}",
-            case.check.identity
-        );
-        assert!(!judgement.reason.is_empty());
-        assert_eq!(
-            judgement.satisfied_by.is_empty(),
-            judgement.verdict != Verdict::Needed
-        );
+        let judgement = ruling(vec![case.check.clone()], 0);
+        let identity = &case.check.identity;
+        assert_eq!(judgement.rule, case.rule, "{identity:#?}");
+        assert_eq!(judgement.verdict(), case.verdict, "{identity:#?}");
+        assert!(!judgement.reason().is_empty());
     }
 }
 
 #[test]
 fn every_rule_has_a_case() {
-    let mut covered: Vec<&str> = cases().iter().filter_map(|case| case.rule).collect();
-    covered.push("refused"); // below: it depends on more than the check
-    for rule in CHECK_RULES {
-        assert!(covered.contains(&rule.name), "{} has no case", rule.name);
+    let mut covered: Vec<Rule> = cases().iter().map(|case| case.rule).collect();
+    covered.push(Rule::Refused); // below: it depends on more than the check
+    for Definition { rule, .. } in CHECK_RULES {
+        assert!(covered.contains(rule), "{rule:?} has no case");
+    }
+}
+
+#[test]
+fn no_rule_is_defined_twice() {
+    let mut rules: Vec<Rule> = CHECK_RULES.iter().map(|known| known.rule).collect();
+    while let Some(rule) = rules.pop() {
+        assert!(!rules.contains(&rule), "{rule:?} is defined twice");
     }
 }
 
@@ -432,12 +437,12 @@ fn refused(succeeded: u64, failed: u64) -> CheckRecord {
 
 #[test]
 fn a_refusal_matters_only_if_call_and_run_failed() {
-    assert_eq!(ruling(vec![refused(1, 0)], 1).1.verdict, Verdict::Tolerated);
-    assert_eq!(ruling(vec![refused(0, 1)], 0).1.verdict, Verdict::Tolerated);
-    let (rule, judgement) = ruling(vec![refused(0, 1)], 1);
-    assert_eq!(rule, Some("refused"));
-    assert_eq!(judgement.verdict, Verdict::Needed);
-    assert_eq!(judgement.evidence, Evidence::Possible);
+    assert_eq!(ruling(vec![refused(1, 0)], 1).verdict(), Verdict::Tolerated);
+    assert_eq!(ruling(vec![refused(0, 1)], 0).verdict(), Verdict::Tolerated);
+    let judgement = ruling(vec![refused(0, 1)], 1);
+    assert_eq!(judgement.rule, Rule::Refused);
+    assert_eq!(judgement.verdict(), Verdict::Needed);
+    assert_eq!(judgement.evidence(), Evidence::Possible);
 }
 
 #[test]
@@ -450,15 +455,15 @@ fn dac_override_that_was_asked_second_may_be_the_lesser_one() {
         },
     );
     let second = check(Capability::DAC_OVERRIDE, "openat", &callers);
-    let either = CapSet::of(&[Capability::DAC_READ_SEARCH, Capability::DAC_OVERRIDE]);
-    let (_, judgement) = ruling(vec![second.clone(), first.clone()], 0);
-    assert_eq!(judgement.satisfied_by, either);
+    let either = AnyOf::either(Capability::DAC_READ_SEARCH, Capability::DAC_OVERRIDE);
+    let judgement = ruling(vec![second.clone(), first.clone()], 0);
+    assert_eq!(judgement.satisfied_by(), Some(either));
     // Asked more often than the other was refused: some of it was for writing.
     let more = changed(second, |c| c.count = 2);
-    let (_, judgement) = ruling(vec![more, first], 0);
+    let judgement = ruling(vec![more, first], 0);
     assert_eq!(
-        judgement.satisfied_by,
-        CapSet::from(Capability::DAC_OVERRIDE)
+        judgement.satisfied_by(),
+        Some(Capability::DAC_OVERRIDE.into())
     );
 }
 
@@ -468,7 +473,8 @@ fn sys_admin_that_was_asked_second_may_be_the_lesser_one() {
         c.identity.outcome = Outcome::Denied;
     });
     let second = check(Capability::SYS_ADMIN, "bpf", &["bpf_capable"]);
-    let (rule, judgement) = ruling(vec![second, first], 0);
-    assert_eq!(rule, Some("split-from-sys-admin"));
-    assert!(judgement.satisfied_by.contains(Capability::BPF));
+    let judgement = ruling(vec![second, first], 0);
+    assert_eq!(judgement.rule, Rule::SplitFromSysAdmin);
+    let either = AnyOf::either(Capability::BPF, Capability::SYS_ADMIN);
+    assert_eq!(judgement.satisfied_by(), Some(either));
 }

@@ -8,14 +8,14 @@ mod profile;
 pub use profile::{PROFILES, Profile, conditional_calls};
 
 use crate::{
-    advise::Judgement,
+    advise::{AnyOf, Judgement, Meaning, Rule},
     capability::{CapSet, Capability},
     ledger::{CallRecord, Kind, SubjectRecord},
 };
 
 /// Capabilities of which any unlocks a call, and the profile that says so. Of an engine that is not known, any
 /// profile that has a condition: rather one capability too many than one too few.
-fn unlocked_by(call: &CallRecord, subject: &SubjectRecord) -> Option<(CapSet, &'static Profile)> {
+fn unlocked_by(call: &CallRecord, subject: &SubjectRecord) -> Option<(AnyOf, &'static Profile)> {
     // Asks nothing: only finds out whether the kernel has the call.
     if call.syscall == "get_mempolicy" && call.arguments == [0; 6] {
         return None;
@@ -29,7 +29,7 @@ fn unlocked_by(call: &CallRecord, subject: &SubjectRecord) -> Option<(CapSet, &'
         })
         .find_map(|profile| {
             let condition = profile.conditions.iter().find(|it| it.is_about(call))?;
-            Some((CapSet::of(condition.any_of), profile))
+            Some((AnyOf::new(CapSet::of(condition.any_of))?, profile))
         })
 }
 
@@ -77,11 +77,12 @@ pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
                 "calls {}, which {} default seccomp profile allows only with it",
                 call.syscall, profile.name
             );
-            Some(if TRIED.contains(&call.syscall.as_str()) {
-                Judgement::possible(by, reason)
+            let meaning = if TRIED.contains(&call.syscall.as_str()) {
+                Meaning::possible(by, reason)
             } else {
-                Judgement::decisive(by, reason)
-            })
+                Meaning::decisive(by, reason)
+            };
+            Some(meaning.by(Rule::SeccompProfile))
         })
         .collect()
 }
@@ -134,7 +135,8 @@ mod tests {
         });
         needs(&subject)
             .into_iter()
-            .flat_map(|judgement| judgement.satisfied_by)
+            .filter_map(|judgement| judgement.satisfied_by())
+            .flat_map(AnyOf::set)
             .collect()
     }
 
