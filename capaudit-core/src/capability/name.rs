@@ -13,7 +13,7 @@ use serde::ser::{Serialize, Serializer};
 /// and saving; it is called by its number (`CAP_41`). Ordered as in the kernel.
 ///
 /// ```
-/// # use capaudit::capability::Capability;
+/// # use capaudit_core::capability::Capability;
 /// assert_eq!("net_admin".parse(), Ok(Capability::NET_ADMIN));
 /// assert_eq!(Capability::NET_ADMIN.to_string(), "CAP_NET_ADMIN");
 /// ```

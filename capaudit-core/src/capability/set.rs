@@ -15,11 +15,11 @@ use super::name::{Capability, LIMIT, ParseCapabilityError, quoted};
 /// Iterates in the kernel's order. There is no `Ord`: which of two sets grants less is [`cmp_power`]'s question.
 ///
 /// ```
-/// # use capaudit::capability::{CapSet, Capability};
+/// # use capaudit_core::capability::{CapSet, Capability};
 /// let set: CapSet = "chown, CAP_KILL".parse()?;
 /// assert_eq!(set, CapSet::of(&[Capability::CHOWN, Capability::KILL]));
 /// assert_eq!(set.to_string(), "CAP_CHOWN,CAP_KILL");
-/// # Ok::<(), capaudit::capability::ParseCapSetError>(())
+/// # Ok::<(), capaudit_core::capability::ParseCapSetError>(())
 /// ```
 ///
 /// [`cmp_power`]: super::cmp_power
