@@ -130,7 +130,7 @@ fn hammered(programs: &Programs) -> Result<(u64, u64, u64)> {
         .subjects
         .iter()
         .flat_map(|subject| &subject.capabilities)
-        .find(|capability| capability.name == "KILL")
+        .find(|capability| capability.capability.name() == "KILL")
         .context("KILL was not seen")?;
     Ok((
         2 * (EACH + BESIDES),

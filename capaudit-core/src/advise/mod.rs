@@ -11,11 +11,13 @@ mod object;
 mod rules;
 pub mod seccomp;
 mod subject;
+mod usage;
 
 pub use judge::{Fact, judge};
 pub use judgement::{AnyOf, Assessment, Judgement, Meaning, Rule};
 pub use object::described as acted_upon;
-pub use subject::{Advice, Finding, SeenIn, advise};
+pub use subject::{Advice, Finding, advise};
+pub use usage::Use;
 
 use serde::{Deserialize, Serialize};
 

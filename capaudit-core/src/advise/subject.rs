@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     advise::{
-        AnyOf, Evidence, Fact, Judgement, Rule, Verdict, cover,
+        AnyOf, Evidence, Fact, Judgement, Rule, Use, Verdict, cover,
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
@@ -50,28 +50,13 @@ pub struct Finding {
     /// seccomp profile allows only with it.
     pub unchecked: bool,
     /// Where it was asked, the deciding checks first.
-    pub seen_in: Vec<SeenIn>,
+    pub seen_in: Vec<Use>,
     /// How to get rid of the need.
     pub need_less: Option<String>,
 }
 
-/// A place where a capability was asked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SeenIn {
-    /// Executable.
-    pub exe: String,
-    /// Command name.
-    pub comm: String,
-    /// System call.
-    pub syscall: String,
-    /// What it acted upon; empty if unknown.
-    pub object: String,
-    /// Kernel function that asked; empty if unknown.
-    pub caller: String,
-}
-
-/// Places that are listed for one capability; beyond, one for each further executable.
-const MAX_SEEN_IN: usize = 8;
+/// Uses that are listed for one capability; beyond, one for each further executable.
+const MAX_USES: usize = 8;
 
 struct Judged<'a> {
     check: Option<&'a CheckRecord>,
@@ -288,7 +273,7 @@ fn count(capability: Capability, facts: &[&Judged<'_>], outcome: Outcome) -> u64
         .fold(0, u64::saturating_add)
 }
 
-fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>) -> Vec<SeenIn> {
+fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>) -> Vec<Use> {
     let of_deciding = |check: &CheckRecord| {
         deciding
             .check
@@ -301,10 +286,10 @@ fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>)
         .filter(|check| check.identity.capability == capability || of_deciding(check))
         .collect();
     checks.sort_by_key(|check| check.first_ms);
-    let mut places: Vec<SeenIn> = Vec::new();
+    let mut uses: Vec<Use> = Vec::new();
     for check in checks {
         let identity = &check.identity;
-        let place = |object: String| SeenIn {
+        let used = |object: String| Use {
             exe: identity.asker.exe.clone(),
             comm: identity.asker.comm.clone(),
             syscall: identity.syscall.clone().unwrap_or_default(),
@@ -322,21 +307,21 @@ fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>)
             objects.push(String::new());
         }
         for object in objects {
-            let place = place(object);
-            if !places.contains(&place) {
-                places.push(place);
+            let used = used(object);
+            if !uses.contains(&used) {
+                uses.push(used);
             }
         }
     }
-    listed(places)
+    listed(uses)
 }
 
-/// The first places, and one for each further executable: whom to give a file capability depends on all of them.
-fn listed(places: Vec<SeenIn>) -> Vec<SeenIn> {
-    let mut listed: Vec<SeenIn> = Vec::new();
-    for place in places {
-        if listed.len() < MAX_SEEN_IN || listed.iter().all(|known| known.exe != place.exe) {
-            listed.push(place);
+/// The first uses, and one for each further executable: whom to give a file capability depends on all of them.
+fn listed(uses: Vec<Use>) -> Vec<Use> {
+    let mut listed: Vec<Use> = Vec::new();
+    for used in uses {
+        if listed.len() < MAX_USES || listed.iter().all(|known| known.exe != used.exe) {
+            listed.push(used);
         }
     }
     listed
@@ -370,17 +355,17 @@ mod tests {
 
     #[test]
     fn no_executable_falls_off_the_list() {
-        let place = |exe: &str, object: usize| SeenIn {
+        let used = |exe: &str, object: usize| Use {
             exe: exe.to_owned(),
             comm: String::new(),
             syscall: String::new(),
             object: object.to_string(),
             caller: String::new(),
         };
-        let mut places: Vec<SeenIn> = (0..20).map(|object| place("a", object)).collect();
-        places.extend([place("b", 0), place("b", 1)]);
-        let listed = listed(places);
-        assert_eq!(listed.len(), MAX_SEEN_IN + 1);
-        assert_eq!(listed[MAX_SEEN_IN].exe, "b");
+        let mut uses: Vec<Use> = (0..20).map(|object| used("a", object)).collect();
+        uses.extend([used("b", 0), used("b", 1)]);
+        let listed = listed(uses);
+        assert_eq!(listed.len(), MAX_USES + 1);
+        assert_eq!(listed[MAX_USES].exe, "b");
     }
 }

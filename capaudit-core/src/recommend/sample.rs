@@ -1,11 +1,10 @@
 //! Reports to export in tests.
 
 use crate::{
-    advise::{Evidence, Rule, Verdict},
+    advise::{Evidence, Rule, Use, Verdict},
+    capability::{CapSet, Capability},
     ledger::{Hook, Kind},
-    report::{
-        CapabilityReport, Checks, Place, Report, SCHEMA, Seconds, SessionReport, SubjectReport,
-    },
+    report::{CapabilityReport, Checks, Report, SCHEMA, Seconds, SessionReport, SubjectReport},
 };
 
 /// A complete record of a command that succeeded.
@@ -33,23 +32,23 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
     SubjectReport {
         kind: Kind::Container,
         name: name.to_owned(),
-        id: String::new(),
-        image: "nginx:1".to_owned(),
-        compose_project: String::new(),
-        compose_service: service.to_owned(),
-        pod_namespace: String::new(),
-        pod: String::new(),
-        pod_container: String::new(),
+        id: None,
+        image: Some("nginx:1".to_owned()),
+        compose_project: None,
+        compose_service: (!service.is_empty()).then(|| service.to_owned()),
+        pod_namespace: None,
+        pod: None,
+        pod_container: None,
         uid: 0,
-        cap_add: needs.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        granted: Vec::new(),
+        cap_add: needs.iter().map(|(name, _)| capability(name)).collect(),
+        granted: CapSet::EMPTY,
         seen_from_start: true,
         no_new_privileges_is_safe: true,
         notes: Vec::new(),
         capabilities: needs
             .iter()
             .map(|(name, evidence)| CapabilityReport {
-                name: (*name).to_owned(),
+                capability: capability(name),
                 verdict: Verdict::Needed,
                 evidence: *evidence,
                 rule: Some(Rule::AnyCheck),
@@ -61,24 +60,29 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
                     denied: 0,
                 },
                 seen_in: Vec::new(),
-                need_less: String::new(),
+                need_less: None,
             })
             .collect(),
     }
+}
+
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+fn capability(name: &str) -> Capability {
+    name.parse().expect("the name of a capability")
 }
 
 /// The command, with the same needs.
 pub fn command(name: &str, needs: &[(&str, Evidence)]) -> SubjectReport {
     SubjectReport {
         kind: Kind::Command,
-        image: String::new(),
+        image: None,
         ..container(name, "", needs)
     }
 }
 
-/// A place where an executable asked.
-pub fn place(exe: &str) -> Place {
-    Place {
+/// A use by an executable.
+pub fn used_by(exe: &str) -> Use {
+    Use {
         exe: exe.to_owned(),
         comm: "comm".to_owned(),
         syscall: "bind".to_owned(),

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    advise::{Evidence, Verdict},
+    advise::{Evidence, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::Kind,
-    report::{CapabilityReport, Place, Report, SubjectReport},
+    report::{CapabilityReport, Report, SubjectReport},
     text::sanitize,
 };
 
@@ -52,9 +52,9 @@ pub struct Need {
     /// That member's reason.
     pub reason: String,
     /// Where it was asked for, by all members.
-    pub seen_in: Vec<Place>,
-    /// How to get rid of it; empty where no way is known.
-    pub need_less: String,
+    pub seen_in: Vec<Use>,
+    /// How to get rid of it, where a way is known.
+    pub need_less: Option<String>,
 }
 
 /// Why a capability is not to be granted.
@@ -99,13 +99,10 @@ pub fn containers(report: &Report) -> Vec<Workload> {
 /// What a subject is configured under: the compose service or the container of a Kubernetes pod that it is a
 /// replica of, else its own name.
 pub fn name_of(subject: &SubjectReport) -> &str {
-    if !subject.compose_service.is_empty() {
-        return &subject.compose_service;
-    }
-    if !subject.pod_container.is_empty() {
-        return &subject.pod_container;
-    }
-    &subject.name
+    let service = subject.compose_service.as_ref();
+    service
+        .or(subject.pod_container.as_ref())
+        .unwrap_or(&subject.name)
 }
 
 /// What a reader of the recommendation has to know of the record it rests on, each a sentence in one safe line.
@@ -146,28 +143,18 @@ impl Workload {
     /// Adds what one member needs.
     fn take(&mut self, subject: &SubjectReport) {
         self.members.push(subject.name.clone());
-        if !subject.image.is_empty() {
-            self.images.insert(subject.image.clone());
-        }
+        self.images.extend(subject.image.clone());
         self.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
         self.start_unseen &= !subject.seen_from_start;
         self.notes.extend(subject.notes.iter().cloned());
         self.starts_as_root |= subject.uid == 0;
-        // Names of a report come from a file and may be anything: what is no capability is no member.
-        let recommended: CapSet = subject
-            .cap_add
-            .iter()
-            .filter_map(|name| name.parse::<Capability>().ok())
-            .collect();
-        for capability in recommended {
+        for capability in subject.cap_add {
             self.needs.entry(capability).or_insert_with(Need::unseen);
             self.declined.remove(&capability);
         }
         for finding in &subject.capabilities {
-            let Ok(capability) = finding.name.parse() else {
-                continue;
-            };
-            if recommended.contains(capability) {
+            let capability = finding.capability;
+            if subject.cap_add.contains(capability) {
                 if let Some(need) = self.needs.get_mut(&capability) {
                     need.take(finding);
                 }
@@ -217,7 +204,7 @@ impl Need {
             evidence: Evidence::Possible,
             reason: String::new(),
             seen_in: Vec::new(),
-            need_less: String::new(),
+            need_less: None,
         }
     }
 
@@ -226,12 +213,12 @@ impl Need {
             self.evidence = self.evidence.max(finding.evidence);
             self.reason.clone_from(&finding.reason);
         }
-        if self.need_less.is_empty() {
+        if self.need_less.is_none() {
             self.need_less.clone_from(&finding.need_less);
         }
-        for place in &finding.seen_in {
-            if !self.seen_in.contains(place) {
-                self.seen_in.push(place.clone());
+        for used in &finding.seen_in {
+            if !self.seen_in.contains(used) {
+                self.seen_in.push(used.clone());
             }
         }
     }
@@ -274,7 +261,7 @@ mod tests {
     #[test]
     fn what_one_replica_needs_is_declined_for_none() {
         let mut other = container("shop-web-1", "web", &[("KILL", Evidence::Decisive)]);
-        other.cap_add.clear();
+        other.cap_add = CapSet::EMPTY;
         let needing = container("shop-web-2", "web", &[("KILL", Evidence::Decisive)]);
         for order in [
             vec![other.clone(), needing.clone()],
@@ -321,7 +308,7 @@ mod tests {
     #[test]
     fn a_pod_s_container_is_called_as_in_its_manifest() {
         let mut subject = container("nginx-shop-web-5d4f8c-abcde", "", &[]);
-        subject.pod_container = "nginx".to_owned();
+        subject.pod_container = Some("nginx".to_owned());
         assert_eq!(workloads(&report(vec![subject]))[0].name, "nginx");
     }
 
@@ -337,7 +324,7 @@ mod tests {
     #[test]
     fn a_title_is_one_line_that_no_shell_expands() {
         let mut subject = container("$(id)\n`id`", "", &[]);
-        subject.image = "a;b".to_owned();
+        subject.image = Some("a;b".to_owned());
         let workloads = workloads(&report(vec![subject]));
         assert_eq!(
             workloads[0].title(),

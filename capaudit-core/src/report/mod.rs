@@ -1,5 +1,6 @@
 //! What an audit tells people and programs: the report of contract `capaudit.report/1`.
 
+mod absent;
 mod text;
 
 use schemars::JsonSchema;
@@ -8,8 +9,8 @@ use serde::{Deserialize, Serialize};
 pub use text::{hint, text};
 
 use crate::{
-    advise::{self, Evidence, Rule, Verdict},
-    capability::CapSet,
+    advise::{self, Evidence, Rule, Use, Verdict},
+    capability::{CapSet, Capability},
     ledger::{Hook, Kind, Ledger, Losses, Session, SubjectRecord},
 };
 
@@ -101,25 +102,41 @@ pub struct SubjectReport {
     /// What people call it.
     pub name: String,
     /// What its engine calls it; empty for a command.
-    pub id: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub id: Option<String>,
     /// The image of a container; empty if unknown.
-    pub image: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub image: Option<String>,
     /// Compose project of a container; empty if there is none.
-    pub compose_project: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub compose_project: Option<String>,
     /// Compose service of a container; empty if there is none.
-    pub compose_service: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub compose_service: Option<String>,
     /// Namespace of its Kubernetes pod; empty if it is in none.
-    pub pod_namespace: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub pod_namespace: Option<String>,
     /// Its Kubernetes pod; empty if it is in none.
-    pub pod: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub pod: Option<String>,
     /// Its name in the pod; empty if it is in none.
-    pub pod_container: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub pod_container: Option<String>,
     /// Real user id at the start, in the initial user namespace.
     pub uid: u32,
     /// The recommendation: the least powerful set that meets every need, in the kernel's order.
-    pub cap_add: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub cap_add: CapSet,
     /// The bounding set it was started with.
-    pub granted: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub granted: CapSet,
     /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
     pub seen_from_start: bool,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
@@ -134,7 +151,9 @@ pub struct SubjectReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CapabilityReport {
     /// Its name without `CAP_`.
-    pub name: String,
+    #[serde(rename = "name")]
+    #[schemars(with = "String")]
+    pub capability: Capability,
     /// What it turned out to be.
     pub verdict: Verdict,
     /// How sure that is.
@@ -145,13 +164,16 @@ pub struct CapabilityReport {
     /// Why, in one sentence.
     pub reason: String,
     /// Sets that would serve instead.
-    pub alternatives: Vec<Vec<String>>,
+    #[schemars(with = "Vec<Vec<String>>")]
+    pub alternatives: Vec<CapSet>,
     /// How often it was asked for.
     pub checks: Checks,
     /// Where, the first of them.
-    pub seen_in: Vec<Place>,
+    pub seen_in: Vec<Use>,
     /// How to get rid of the need; empty where no way is known.
-    pub need_less: String,
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub need_less: Option<String>,
 }
 
 /// How often a capability was asked for.
@@ -163,21 +185,6 @@ pub struct Checks {
     pub granted: u64,
     /// With the answer no.
     pub denied: u64,
-}
-
-/// Where a capability was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Place {
-    /// Path of the executable as it was given to execve.
-    pub exe: String,
-    /// Command name of the thread.
-    pub comm: String,
-    /// System call; empty outside one.
-    pub syscall: String,
-    /// What the call acted upon; empty if unknown.
-    pub object: String,
-    /// The kernel function that asked; empty if unknown.
-    pub caller: String,
 }
 
 impl Report {
@@ -232,20 +239,21 @@ fn unattributed(session: &Session) -> Option<String> {
 impl SubjectReport {
     fn of(ledger: &Ledger, subject: &SubjectRecord) -> Self {
         let advice = advise::advise(ledger, subject);
-        let pod = subject.pod.clone().unwrap_or_default();
+        let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let pod = subject.pod.as_ref();
         Self {
             kind: subject.kind,
             name: subject.name.clone(),
-            id: subject.id.clone(),
-            image: subject.image.clone(),
-            compose_project: subject.compose_project.clone().unwrap_or_default(),
-            compose_service: subject.compose_service.clone().unwrap_or_default(),
-            pod_namespace: pod.namespace,
-            pod: pod.name,
-            pod_container: pod.container,
+            id: known(&subject.id),
+            image: known(&subject.image),
+            compose_project: subject.compose_project.as_deref().and_then(known),
+            compose_service: subject.compose_service.as_deref().and_then(known),
+            pod_namespace: pod.and_then(|pod| known(&pod.namespace)),
+            pod: pod.and_then(|pod| known(&pod.name)),
+            pod_container: pod.and_then(|pod| known(&pod.container)),
             uid: subject.uid,
-            cap_add: names(advice.recommended),
-            granted: names(subject.granted),
+            cap_add: advice.recommended,
+            granted: subject.granted,
             seen_from_start: subject.seen_from_start,
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
             notes: advice.notes,
@@ -261,33 +269,60 @@ impl SubjectReport {
 impl CapabilityReport {
     fn of(finding: advise::Finding) -> Self {
         Self {
-            name: finding.capability.name().to_owned(),
+            capability: finding.capability,
             verdict: finding.verdict,
             evidence: finding.evidence,
             rule: Some(finding.rule),
             reason: finding.reason,
-            alternatives: finding.alternatives.into_iter().map(names).collect(),
+            alternatives: finding.alternatives,
             checks: Checks {
                 total: finding.granted.saturating_add(finding.denied),
                 granted: finding.granted,
                 denied: finding.denied,
             },
-            seen_in: finding
-                .seen_in
-                .into_iter()
-                .map(|place| Place {
-                    exe: place.exe,
-                    comm: place.comm,
-                    syscall: place.syscall,
-                    object: place.object,
-                    caller: place.caller,
-                })
-                .collect(),
-            need_less: finding.need_less.unwrap_or_default(),
+            seen_in: finding.seen_in,
+            need_less: finding.need_less,
         }
     }
 }
 
-fn names(set: CapSet) -> Vec<String> {
-    set.names().map(str::to_owned).collect()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recommend::sample;
+
+    #[test]
+    fn what_is_absent_is_an_empty_text_for_programs() -> serde_json::Result<()> {
+        let mut subject = sample::container("web", "", &[("CHOWN", Evidence::Decisive)]);
+        subject.image = None;
+        let json = serde_json::to_value(&subject)?;
+        for key in ["image", "compose_service", "pod"] {
+            assert_eq!(json[key], "", "{key}");
+        }
+        assert_eq!(json["cap_add"], serde_json::json!(["CHOWN"]));
+        assert_eq!(json["capabilities"][0]["name"], "CHOWN");
+        assert_eq!(json["capabilities"][0]["need_less"], "");
+        subject.capabilities[0].rule = None;
+        assert_eq!(serde_json::from_value::<SubjectReport>(json)?, subject);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_capability_is_in_no_report() -> serde_json::Result<()> {
+        let subject = sample::container("web", "", &[("CHOWN", Evidence::Decisive)]);
+        for (pointer, wrong) in [
+            ("/cap_add/0", serde_json::json!("CHOWM")),
+            ("/granted", serde_json::json!([7])),
+            ("/capabilities/0/name", serde_json::json!("")),
+            ("/image", serde_json::Value::Null),
+        ] {
+            let mut json = serde_json::to_value(&subject)?;
+            if let Some(value) = json.pointer_mut(pointer) {
+                *value = wrong;
+            }
+            let read = serde_json::from_value::<SubjectReport>(json);
+            assert!(read.is_err(), "{pointer}");
+        }
+        Ok(())
+    }
 }

@@ -4,12 +4,12 @@ use super::{CapabilityReport, Report, SubjectReport};
 use crate::text::{Style, paragraph, sanitize};
 use crate::{
     advise::{Evidence, Rule, Verdict},
-    capability::Capability,
+    capability::CapSet,
     ledger::Kind,
 };
 
-/// Places that are shown for a capability.
-const SHOWN_PLACES: usize = 3;
+/// Uses that are shown of a capability.
+const SHOWN_USES: usize = 3;
 
 /// Writes the report out; `all` shows also what made no difference.
 pub fn text(report: &Report, style: Style, all: bool) -> String {
@@ -30,8 +30,7 @@ pub fn hint(report: &Report, style: Style) -> String {
     let needed = report
         .subjects
         .iter()
-        .flat_map(|subject| &subject.cap_add)
-        .filter_map(|name| name.parse::<Capability>().ok())
+        .flat_map(|subject| subject.cap_add)
         .max_by_key(|capability| capability.power());
     needed.map_or(String::new(), |capability| {
         let words = format!(
@@ -98,8 +97,8 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
         Kind::Process => "process",
     };
     let mut title = format!("{kind} {}", sanitize(&subject.name));
-    if !subject.image.is_empty() {
-        title.push_str(&format!(" ({})", sanitize(&subject.image)));
+    if let Some(image) = &subject.image {
+        title.push_str(&format!(" ({})", sanitize(image)));
     }
     line(out, &style.bold(&title));
     let of = |verdict: Verdict| {
@@ -125,7 +124,7 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
     } else {
         line(
             out,
-            &format!("  needs {}", style.good(&subject.cap_add.join(" "))),
+            &format!("  needs {}", style.good(&words(subject.cap_add))),
         );
     }
     for capability in of(Verdict::Needed) {
@@ -145,7 +144,7 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
         out.push('\n');
         line(out, "  asked for, but not needed:");
         for capability in others {
-            let name = format!("{:<18}", capability.name);
+            let name = format!("{:<18}", capability.capability.name());
             paragraph(
                 out,
                 &format!("    {}", style.faint(&name)),
@@ -171,32 +170,23 @@ fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
     out.push('\n');
     paragraph(
         out,
-        &format!("  {}{mark}: ", style.bold(&capability.name)),
+        &format!("  {}{mark}: ", style.bold(capability.capability.name())),
         "    ",
         &format!("{} ({})", sanitize(&capability.reason), counts(capability)),
         style,
     );
-    for place in capability.seen_in.iter().take(SHOWN_PLACES) {
-        let who = if place.exe.is_empty() {
-            &place.comm
-        } else {
-            &place.exe
-        };
-        let mut seen = format!("{}: {}", sanitize(who), sanitize(&place.syscall));
-        if !place.object.is_empty() {
-            seen.push_str(&format!(" {}", sanitize(&place.object)));
+    for used in capability.seen_in.iter().take(SHOWN_USES) {
+        let mut seen = format!("{}: {}", sanitize(used.program()), sanitize(&used.syscall));
+        if !used.object.is_empty() {
+            seen.push_str(&format!(" {}", sanitize(&used.object)));
         }
-        if !place.caller.is_empty() {
-            seen.push_str(&format!(", asked by {}", sanitize(&place.caller)));
+        if !used.caller.is_empty() {
+            seen.push_str(&format!(", asked by {}", sanitize(&used.caller)));
         }
         paragraph(out, "    - ", "      ", &seen, style);
     }
     if !capability.alternatives.is_empty() {
-        let sets: Vec<String> = capability
-            .alternatives
-            .iter()
-            .map(|set| set.join(" "))
-            .collect();
+        let sets: Vec<String> = capability.alternatives.iter().copied().map(words).collect();
         paragraph(
             out,
             "    would do as well: ",
@@ -205,12 +195,12 @@ fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
             style,
         );
     }
-    if !capability.need_less.is_empty() {
+    if let Some(need_less) = &capability.need_less {
         paragraph(
             out,
             &style.good("    to need less: "),
             "      ",
-            &sanitize(&capability.need_less),
+            &sanitize(need_less),
             style,
         );
     }
@@ -224,6 +214,10 @@ fn counts(capability: &CapabilityReport) -> String {
         (0, denied) => format!("refused {denied}×"),
         (granted, denied) => format!("granted {granted}×, refused {denied}×"),
     }
+}
+
+fn words(set: CapSet) -> String {
+    set.names().collect::<Vec<_>>().join(" ")
 }
 
 fn line(out: &mut String, text: &str) {

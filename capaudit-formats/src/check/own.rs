@@ -1,10 +1,7 @@
 //! What the audited things were started with, as something to check.
 
 use capaudit_core::{
-    capability::{CapSet, Capability},
-    ledger::Kind,
-    recommend::workload::name_of,
-    report::Report,
+    capability::CapSet, ledger::Kind, recommend::workload::name_of, report::Report,
 };
 
 use super::{Outcome, Used, check, used};
@@ -54,8 +51,6 @@ fn started_with(report: &Report, used: &Used) -> CapSet {
         .subjects
         .iter()
         .filter(|subject| subject.kind == used.kind && name_of(subject) == used.name)
-        .flat_map(|subject| &subject.granted)
-        .filter_map(|name| name.parse::<Capability>().ok())
-        .collect::<CapSet>();
+        .fold(CapSet::EMPTY, |all, subject| all | subject.granted);
     granted & CapSet::known()
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use capaudit_core::{
     advise::Evidence,
+    capability::Capability,
     recommend::sample::{self, report},
     report::SubjectReport,
 };
@@ -23,8 +24,8 @@ fn container(name: &str, service: &str, needs: &[&str]) -> SubjectReport {
         .map(|name| (*name, Evidence::Decisive))
         .collect();
     SubjectReport {
-        image: "shop/web:1".to_owned(),
-        granted: vec!["CHOWN".to_owned(), "KILL".to_owned()],
+        image: Some("shop/web:1".to_owned()),
+        granted: CapSet::of(&[Capability::CHOWN, Capability::KILL]),
         no_new_privileges_is_safe: false,
         ..sample::container(name, service, &needs)
     }

@@ -5,18 +5,18 @@ mod escape;
 use std::collections::BTreeMap;
 
 use capaudit_core::{
-    advise::{Evidence, Verdict},
+    advise::{Evidence, Use, Verdict},
     capability::Capability,
     ledger::Kind,
     recommend::workload::{Declined, Need, START_UNSEEN, Workload, caveats, of_interest},
-    report::{Place, Report},
+    report::Report,
 };
 use escape::{code, fence, prose};
 
 use super::{compose, systemd};
 
-/// Places that are shown for a capability.
-const SHOWN_PLACES: usize = 3;
+/// Uses that are shown of a capability.
+const SHOWN_USES: usize = 3;
 
 const LEGEND: &str = "
 Decisive: without it the call would have failed. Possible: one run cannot tell, `capaudit verify` settles it.
@@ -98,29 +98,24 @@ fn needs(text: &mut String, needs: &BTreeMap<Capability, Need>) {
             Evidence::Decisive => "decisive",
             Evidence::Proven => "proven",
         };
-        let mut places: Vec<String> = need.seen_in.iter().take(SHOWN_PLACES).map(place).collect();
-        if need.seen_in.len() > SHOWN_PLACES {
-            places.push(format!("and {} more", need.seen_in.len() - SHOWN_PLACES));
+        let mut uses: Vec<String> = need.seen_in.iter().take(SHOWN_USES).map(used).collect();
+        if need.seen_in.len() > SHOWN_USES {
+            uses.push(format!("and {} more", need.seen_in.len() - SHOWN_USES));
         }
         text.push_str(&format!(
             "| {} | {evidence} | {} | {} | {} |\n",
             code(capability.name()),
             prose(&need.reason),
-            places.join("<br>"),
-            prose(&need.need_less)
+            uses.join("<br>"),
+            prose(need.need_less.as_deref().unwrap_or_default())
         ));
     }
     text.push_str(LEGEND);
 }
 
-fn place(place: &Place) -> String {
-    let who = if place.exe.is_empty() {
-        &place.comm
-    } else {
-        &place.exe
-    };
-    let mut words = vec![who.as_str()];
-    words.extend([place.syscall.as_str(), place.object.as_str()]);
+fn used(used: &Use) -> String {
+    let mut words = vec![used.program()];
+    words.extend([used.syscall.as_str(), used.object.as_str()]);
     words.retain(|word| !word.is_empty());
     code(&words.join(" "))
 }

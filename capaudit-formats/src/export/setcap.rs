@@ -82,13 +82,12 @@ fn lines(text: &mut String, workload: &Workload) {
 
 /// How to give less. What root had to override may well be its next user's own.
 fn need_less(text: &mut String, workload: &Workload, capability: Capability) {
-    if let Some(need) = workload.needs.get(&capability)
-        && !need.need_less.is_empty()
-    {
+    let need = workload.needs.get(&capability);
+    if let Some(way) = need.and_then(|need| need.need_less.as_deref()) {
         text.push_str(&format!(
             "# To do without {}: {}\n",
             capability.name(),
-            sanitize(&need.need_less)
+            sanitize(way)
         ));
     }
 }
@@ -97,13 +96,8 @@ fn need_less(text: &mut String, workload: &Workload, capability: Capability) {
 fn by_executable(workload: &Workload) -> BTreeMap<&str, CapSet> {
     let mut sets: BTreeMap<&str, CapSet> = BTreeMap::new();
     for (capability, need) in &workload.needs {
-        for place in &need.seen_in {
-            let executable = if place.exe.is_empty() {
-                &place.comm
-            } else {
-                &place.exe
-            };
-            sets.entry(executable).or_default().insert(*capability);
+        for used in &need.seen_in {
+            sets.entry(used.program()).or_default().insert(*capability);
         }
     }
     sets
@@ -180,7 +174,7 @@ fn interpreter(executable: &str) -> Option<&str> {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::sample::{container, place, report},
+        recommend::sample::{container, report, used_by},
         report::SubjectReport,
     };
 
@@ -194,7 +188,7 @@ mod tests {
             .collect();
         let mut subject = container("web", "", &needs);
         for capability in &mut subject.capabilities {
-            capability.seen_in.push(place(executable));
+            capability.seen_in.push(used_by(executable));
         }
         subject
     }
@@ -235,7 +229,7 @@ RUN setcap cap_net_bind_service,cap_sys_nice=+ep \"$(readlink -f /usr/sbin/nginx
     #[test]
     fn every_executable_gets_its_own() {
         let mut subject = of("/bin/a", &["KILL", "NET_RAW"]);
-        subject.capabilities[1].seen_in.push(place("/bin/b"));
+        subject.capabilities[1].seen_in.push(used_by("/bin/b"));
         let text = lines_of(subject);
         assert!(text.contains("RUN setcap cap_kill,cap_net_raw=+ep \"$(readlink -f /bin/a)\"\nRUN setcap cap_net_raw=+ep \"$(readlink -f /bin/b)\"\n"), "{text}");
     }
@@ -258,7 +252,7 @@ RUN setcap cap_net_bind_service,cap_sys_nice=+ep \"$(readlink -f /usr/sbin/nginx
     #[test]
     fn how_to_do_without_is_told() {
         let mut subject = of("/bin/a", &["KILL"]);
-        subject.capabilities[0].need_less = "ask\nnicely".to_owned();
+        subject.capabilities[0].need_less = Some("ask\nnicely".to_owned());
         let text = lines_of(subject);
         assert!(
             text.contains("# To do without KILL: ask\\u{a}nicely\nRUN "),

@@ -4,7 +4,7 @@
 
 use capaudit_core::{
     advise::Evidence,
-    recommend::sample::{command, container, place, report},
+    recommend::sample::{command, container, report, used_by},
 };
 use clap::ValueEnum as _;
 use proptest::prelude::*;
@@ -18,12 +18,12 @@ fn hostile(name: &str) -> Report {
         ("NET_RAW", Evidence::Possible),
     ];
     let mut web = container(name, "", &needs);
-    web.image = name.to_owned();
+    web.image = Some(name.to_owned());
     web.notes.push(name.to_owned());
     for capability in &mut web.capabilities {
-        capability.seen_in.push(place(name));
+        capability.seen_in.push(used_by(name));
         name.clone_into(&mut capability.reason);
-        name.clone_into(&mut capability.need_less);
+        capability.need_less = Some(name.to_owned());
     }
     report(vec![command(name, &needs), web])
 }

@@ -3,6 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::atomic::AtomicU64, time::Duration};
 
 use capaudit_core::{
+    capability::Capability,
     ledger::{Kind, Ledger},
     report::Report,
     text::sanitize,
@@ -133,7 +134,8 @@ pub fn text(ledger: &Ledger) -> String {
     lost.inc_by(report.session.lost_events);
     observed.inc_by(ledger.session.duration_ms as f64 / 1000.0);
     for subject in &report.subjects {
-        let of = |capability: &str| OfCapability {
+        let known = |text: &Option<String>| sanitize(text.as_deref().unwrap_or_default());
+        let of = |capability: Capability| OfCapability {
             workload: Workload {
                 kind: match subject.kind {
                     Kind::Command => "command",
@@ -141,16 +143,16 @@ pub fn text(ledger: &Ledger) -> String {
                     Kind::Process => "process",
                 },
                 name: sanitize(&subject.name),
-                image: sanitize(&subject.image),
-                project: sanitize(&subject.compose_project),
-                service: sanitize(&subject.compose_service),
+                image: known(&subject.image),
+                project: known(&subject.compose_project),
+                service: known(&subject.compose_service),
             },
-            capability: capability.to_owned(),
+            capability: capability.name().to_owned(),
         };
-        for capability in &subject.cap_add {
+        for capability in subject.cap_add {
             needed.get_or_create(&of(capability)).set(1);
         }
-        for capability in &subject.granted {
+        for capability in subject.granted {
             granted.get_or_create(&of(capability)).set(1);
         }
         for capability in &subject.capabilities {
@@ -161,7 +163,7 @@ pub fn text(ledger: &Ledger) -> String {
                 if count > 0 {
                     checks
                         .get_or_create(&Answered {
-                            asked: of(&capability.name),
+                            asked: of(capability.capability),
                             outcome,
                         })
                         .inc_by(count);
@@ -192,7 +194,7 @@ pub fn text(ledger: &Ledger) -> String {
 #[cfg(test)]
 mod tests {
     use capaudit_core::{
-        capability::{CapSet, Capability},
+        capability::CapSet,
         ledger::{Hook, SCHEMA, Session, SubjectRecord},
     };
 

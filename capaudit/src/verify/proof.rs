@@ -123,7 +123,7 @@ pub fn settle(report: &mut Report, targets: &[Target], minimum: &Minimum) {
             let Some(subject) = report.subjects.get_mut(*subject) else {
                 continue;
             };
-            subject.cap_add = names(minimum.set.of(place));
+            subject.cap_add = minimum.set.of(place);
             for (grant, fate) in &minimum.fates {
                 if grant.subject == place {
                     let finding = finding_of(&mut subject.capabilities, grant.capability);
@@ -138,15 +138,13 @@ fn finding_of(
     findings: &mut Vec<CapabilityReport>,
     capability: Capability,
 ) -> &mut CapabilityReport {
-    let number =
-        |finding: &CapabilityReport| finding.name.parse().map_or(u8::MAX, Capability::number);
     let place = findings
         .iter()
-        .position(|finding| number(finding) >= capability.number())
+        .position(|finding| finding.capability >= capability)
         .unwrap_or(findings.len());
     if findings
         .get(place)
-        .is_none_or(|finding| finding.name != capability.name())
+        .is_none_or(|finding| finding.capability != capability)
     {
         findings.insert(place, unseen(capability));
     }
@@ -156,7 +154,7 @@ fn finding_of(
 /// Of what no check told.
 fn unseen(capability: Capability) -> CapabilityReport {
     CapabilityReport {
-        name: capability.name().to_owned(),
+        capability,
         verdict: Verdict::Needed,
         evidence: Evidence::Possible,
         rule: Some(Rule::Verified),
@@ -168,7 +166,7 @@ fn unseen(capability: Capability) -> CapabilityReport {
             denied: 0,
         },
         seen_in: Vec::new(),
-        need_less: String::new(),
+        need_less: None,
     }
 }
 
@@ -189,7 +187,7 @@ fn settle_one(finding: &mut CapabilityReport, fate: Fate, missed: bool) {
             finding.rule = Some(Rule::Verified);
             "the command was run without it, and succeeded".clone_into(&mut finding.reason);
             finding.alternatives.clear();
-            finding.need_less.clear();
+            finding.need_less = None;
         }
         // What the audit said of it stands.
         Fate::Kept => {}
@@ -215,22 +213,25 @@ mod tests {
     fn a_new_finding_takes_its_place_in_the_kernels_order() {
         let mut all = findings();
         for capability in [Capability::KILL, Capability::CHOWN, Capability::SYSLOG] {
-            assert_eq!(finding_of(&mut all, capability).name, capability.name());
+            assert_eq!(finding_of(&mut all, capability).capability, capability);
         }
-        let names: Vec<&str> = all.iter().map(|finding| finding.name.as_str()).collect();
+        let names: Vec<&str> = all
+            .iter()
+            .map(|finding| finding.capability.name())
+            .collect();
         assert_eq!(names, ["CHOWN", "KILL", "SETUID", "SYSLOG"]);
     }
 
     #[test]
     fn each_fate_tells_itself() {
         let mut finding = unseen(Capability::CHOWN);
-        finding.need_less = "chown it".to_owned();
+        finding.need_less = Some("chown it".to_owned());
         settle_one(&mut finding, Fate::Proven { trial: 0 }, false);
         assert_eq!(
             (
                 finding.verdict,
                 finding.evidence,
-                finding.need_less.is_empty()
+                finding.need_less.is_none()
             ),
             (Verdict::Needed, Evidence::Proven, false)
         );
@@ -239,7 +240,7 @@ mod tests {
             (
                 finding.verdict,
                 finding.reason.as_str(),
-                finding.need_less.is_empty()
+                finding.need_less.is_none()
             ),
             (
                 Verdict::Tolerated,

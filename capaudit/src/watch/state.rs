@@ -179,7 +179,7 @@ fn leaves_of(
             let whole = advice
                 .capabilities
                 .iter()
-                .find(|known| known.name == capability.name());
+                .find(|known| known.capability == capability);
             let (verdict, reason) = match whole {
                 Some(whole)
                     if judgement.verdict == Verdict::Needed
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(names[MOST_ENDED + 1..], [UNKNOWN_IMAGE, "a:1"]);
         assert!(all.denied > 0);
         assert_eq!((some.checks, some.denied), (all.checks, all.denied));
-        let needs = |state: &State| state.report.subjects.last().map(|it| it.cap_add.clone());
+        let needs = |state: &State| state.report.subjects.last().map(|it| it.cap_add);
         assert_eq!(needs(&some), needs(&all));
     }
 }

@@ -5,11 +5,14 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use capaudit_core::report::{Report, SubjectReport};
+use capaudit_core::{
+    capability::Capability,
+    report::{Report, SubjectReport},
+};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    audit::{CAPAUDIT, Verdicts, ensure},
+    audit::{CAPAUDIT, Verdicts, ensure, needs},
     container::docker,
 };
 
@@ -107,7 +110,7 @@ fn process() -> Verdicts {
     let report = attached.report()?;
     let subject = only(&report)?;
     ensure(subject.name.starts_with("sh["), &subject.name)?;
-    ensure(subject.cap_add == ["CHOWN"], subject)?;
+    needs(subject, &["CHOWN"])?;
     ensure(
         !subject.seen_from_start && !report.session.complete,
         subject,
@@ -115,7 +118,7 @@ fn process() -> Verdicts {
     let chown = subject
         .capabilities
         .iter()
-        .find(|capability| capability.name == "CHOWN")
+        .find(|capability| capability.capability == Capability::CHOWN)
         .ok_or("no CHOWN")?;
     ensure(chown.checks.total == 2, chown.checks)
 }
@@ -132,7 +135,7 @@ fn container() -> Verdicts {
     let report = attached.end()?;
     let subject = only(&report)?;
     ensure(subject.name == "attach-one", &subject.name)?;
-    ensure(subject.cap_add == ["CHOWN"], subject)
+    needs(subject, &["CHOWN"])
 }
 
 fn restart() -> Verdicts {
@@ -154,7 +157,7 @@ fn restart() -> Verdicts {
     let report = attached.end()?;
     let subject = only(&report)?;
     ensure(subject.seen_from_start, subject)?;
-    ensure(subject.cap_add == ["CHOWN"], subject)
+    needs(subject, &["CHOWN"])
 }
 
 fn service() -> Verdicts {
@@ -182,8 +185,8 @@ fn service() -> Verdicts {
     std::thread::sleep(std::time::Duration::from_millis(500));
     let report = attached.end()?;
     let subject = only(&report)?;
-    ensure(subject.compose_service == "web", subject)?;
-    ensure(subject.cap_add == ["CHOWN"], subject)
+    ensure(subject.compose_service.as_deref() == Some("web"), subject)?;
+    needs(subject, &["CHOWN"])
 }
 
 fn cgroup() -> Verdicts {
@@ -211,7 +214,7 @@ fn cgroup() -> Verdicts {
     drop(inside.stdin.take());
     inside.wait()?;
     let report = attached.report()?;
-    ensure(only(&report)?.cap_add == ["CHOWN"], &report.subjects)
+    needs(only(&report)?, &["CHOWN"])
 }
 
 fn not_there() -> Verdicts {

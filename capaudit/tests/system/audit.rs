@@ -125,13 +125,13 @@ pub fn capability<'a>(
     subject
         .capabilities
         .iter()
-        .find(|capability| capability.name == name)
+        .find(|capability| capability.capability.name() == name)
         .ok_or_else(|| format!("{name} was never asked for: {:#?}", subject.capabilities).into())
 }
 
 /// Fails unless exactly these capabilities are recommended.
 pub fn needs(subject: &SubjectReport, expected: &[&str]) -> Verdicts {
-    if subject.cap_add == expected {
+    if subject.cap_add.names().eq(expected.iter().copied()) {
         return Ok(());
     }
     let needed: Vec<&CapabilityReport> = subject

@@ -158,7 +158,7 @@ fn scenario(name: &str) -> Verdicts {
     needs(container, &preferred)?;
     let image = read(name, "scenario.json")?["image"].clone();
     ensure(
-        container.image == image.as_str().unwrap_or_default(),
+        container.image.as_deref() == image.as_str(),
         &container.image,
     )
 }
@@ -273,7 +273,7 @@ fn churn() -> Verdicts {
         let found = capability(container, "CHOWN")?;
         // Once by the program, and where the engine uses overlayfs, once on its layer.
         ensure((1..=2).contains(&found.checks.granted), found)?;
-        ensure(container.image == IMAGE, &container.image)?;
+        ensure(container.image.as_deref() == Some(IMAGE), &container.image)?;
     }
     Ok(())
 }
@@ -342,7 +342,7 @@ fn through_the_api() -> Verdicts {
     audited.succeeded()?;
     ensure(audited.report.session.complete, &audited.ledger.session)?;
     let container = audited.container(&name)?;
-    ensure(container.image == IMAGE, container)?;
+    ensure(container.image.as_deref() == Some(IMAGE), container)?;
     needs(container, &["CHOWN", "SYS_CHROOT"])
 }
 
@@ -429,6 +429,6 @@ fn container_with_id<'a>(
     report
         .subjects
         .iter()
-        .find(|subject| subject.id == id)
+        .find(|subject| subject.id.as_deref() == Some(id))
         .ok_or_else(|| format!("no container {id}: {:?}", report.subjects).into())
 }

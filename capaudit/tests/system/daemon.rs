@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use capaudit_core::report::Report;
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    report::Report,
+};
 use libtest_mimic::{Failed, Trial};
 use nix::{sys::signal, unistd::Pid};
 
@@ -160,12 +163,12 @@ impl Drop for Daemon {
     }
 }
 
-fn recommended(report: &Report, name: &str) -> Result<Vec<String>, Failed> {
+fn recommended(report: &Report, name: &str) -> Result<CapSet, Failed> {
     report
         .subjects
         .iter()
         .find(|subject| subject.name == name)
-        .map(|subject| subject.cap_add.clone())
+        .map(|subject| subject.cap_add)
         .ok_or_else(|| format!("no {name} in {:?}", report.subjects).into())
 }
 
@@ -195,9 +198,12 @@ fn restart() -> Verdicts {
         "true",
     ])?;
     let report = daemon.live()?;
-    ensure(recommended(&report, "daemon-before")? == ["CHOWN"], &report)?;
     ensure(
-        recommended(&report, "daemon-after")? == ["SYS_CHROOT"],
+        recommended(&report, "daemon-before")? == CapSet::from(Capability::CHOWN),
+        &report,
+    )?;
+    ensure(
+        recommended(&report, "daemon-after")? == CapSet::from(Capability::SYS_CHROOT),
         &report,
     )?;
     // Killed, it has what was saved last.
@@ -207,7 +213,7 @@ fn restart() -> Verdicts {
     daemon.begin(&[])?;
     let report = daemon.live()?;
     ensure(
-        recommended(&report, "daemon-after")? == ["SYS_CHROOT"],
+        recommended(&report, "daemon-after")? == CapSet::from(Capability::SYS_CHROOT),
         &report,
     )
 }
@@ -232,7 +238,7 @@ fn running() -> Verdicts {
     executed?;
     let report = report?;
     ensure(
-        recommended(&report, "daemon-running")? == ["CHOWN"],
+        recommended(&report, "daemon-running")? == CapSet::from(Capability::CHOWN),
         &report,
     )?;
     ensure(!report.session.complete, &report.session)
@@ -304,7 +310,7 @@ fn privileges() -> Verdicts {
         .lines()
         .filter(|line| line.starts_with("CapEff:") || line.starts_with("CapPrm:"))
     {
-        let set: capaudit_core::capability::CapSet = line[7..]
+        let set: CapSet = line[7..]
             .trim()
             .parse()
             .map_err(|error| format!("{error}"))?;

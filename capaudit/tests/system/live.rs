@@ -358,7 +358,7 @@ fn gone() -> Verdicts {
         report
             .subjects
             .iter()
-            .any(|subject| subject.name == name && subject.cap_add == ["CHOWN"]),
+            .any(|subject| subject.name == name && subject.cap_add.names().eq(["CHOWN"])),
         &report,
     )
 }

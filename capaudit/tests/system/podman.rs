@@ -170,8 +170,8 @@ fn names() -> Verdicts {
         .iter()
         .find(|subject| subject.name == "capaudit-podman")
         .ok_or_else(|| format!("{:?}", report.subjects))?;
-    ensure(subject.compose_service == "web", subject)?;
-    ensure(subject.image == IMAGE, subject)?;
+    ensure(subject.compose_service.as_deref() == Some("web"), subject)?;
+    ensure(subject.image.as_deref() == Some(IMAGE), subject)?;
     needs(subject, &["CHOWN"])
 }
 
@@ -186,7 +186,13 @@ fn no_api() -> Verdicts {
         .subjects
         .get(1)
         .ok_or_else(|| format!("{:?}", report.subjects))?;
-    ensure(subject.id.starts_with(&subject.name), subject)?;
+    ensure(
+        subject
+            .id
+            .as_ref()
+            .is_some_and(|id| id.starts_with(&subject.name)),
+        subject,
+    )?;
     needs(subject, &["CHOWN"])
 }
 

@@ -337,13 +337,7 @@ fn signals() -> Verdicts {
 /// Of a report, what the command needs.
 fn recommended(report: &Report) -> Result<CapSet, Failed> {
     let command = report.subjects.first().ok_or("no subject")?;
-    let names = command.cap_add.iter();
-    names
-        .map(|name| {
-            name.parse::<Capability>()
-                .map_err(|error| format!("{error}").into())
-        })
-        .collect()
+    Ok(command.cap_add)
 }
 
 /// Audited by itself, capaudit is told to need what its documentation says, no more and no less.

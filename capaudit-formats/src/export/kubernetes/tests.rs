@@ -185,7 +185,7 @@ proptest! {
         let plain = web();
         let mut hostile = plain.clone();
         hostile.subjects[0].name.clone_from(&name);
-        hostile.subjects[0].image.clone_from(&image);
+        hostile.subjects[0].image = Some(image);
         prop_assert_eq!(yaml(&snippets(&hostile)), yaml(&snippets(&plain)));
         let owner = owner("deploy/shop");
         prop_assert_eq!(

@@ -1,7 +1,7 @@
 //! The page as a parser of GitHub Flavored Markdown sees it.
 
 use capaudit_core::{
-    recommend::sample::{command, container, place, report},
+    recommend::sample::{command, container, report, used_by},
     report::{CapabilityReport, SubjectReport},
     text::sanitize,
 };
@@ -16,14 +16,14 @@ fn web(name: &str) -> SubjectReport {
         "",
         &[("CHOWN", Evidence::Decisive), ("KILL", Evidence::Possible)],
     );
-    web.image = name.to_owned();
-    web.cap_add.pop();
+    web.image = Some(name.to_owned());
+    web.cap_add = Capability::CHOWN.into();
     web.capabilities[1].verdict = Verdict::Noise;
     name.clone_into(&mut web.capabilities[1].reason);
     name.clone_into(&mut web.capabilities[0].reason);
-    name.clone_into(&mut web.capabilities[0].need_less);
+    web.capabilities[0].need_less = Some(name.to_owned());
     web.notes.push(name.to_owned());
-    web.capabilities[0].seen_in.push(place(name));
+    web.capabilities[0].seen_in.push(used_by(name));
     web
 }
 
@@ -107,10 +107,10 @@ fn what_was_not_seen_stands_on_top() {
 }
 
 #[test]
-fn more_places_than_are_shown_are_counted() {
+fn more_uses_than_are_shown_are_counted() {
     let mut subject = web("web");
     let capability: &mut CapabilityReport = &mut subject.capabilities[0];
-    capability.seen_in = (0..5).map(|n| place(&format!("/bin/{n}"))).collect();
+    capability.seen_in = (0..5).map(|n| used_by(&format!("/bin/{n}"))).collect();
     assert!(
         page(&report(vec![subject]))
             .contains("<code>/bin/2 bind 0.0.0.0:80</code><br>and 2 more |")

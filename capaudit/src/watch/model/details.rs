@@ -24,8 +24,8 @@ pub struct Detail {
 pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
     let mut details = Details::default();
     details.say("subject", &subject.name);
-    if !subject.image.is_empty() {
-        details.say("image", &subject.image);
+    if let Some(image) = &subject.image {
+        details.say("image", image);
     }
     details.say("program", &leaf.program);
     details.say(
@@ -38,18 +38,18 @@ pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
     let advice = subject
         .capabilities
         .iter()
-        .find(|known| known.name == leaf.capability.name());
+        .find(|known| known.capability == leaf.capability);
     if let Some(advice) = advice {
         if !advice.alternatives.is_empty() {
             let sets: Vec<String> = advice
                 .alternatives
                 .iter()
-                .map(|set| set.join("+"))
+                .map(|set| set.names().collect::<Vec<_>>().join("+"))
                 .collect();
             details.say("instead", &sets.join(" or "));
         }
-        if !advice.need_less.is_empty() {
-            details.say("to need less", &advice.need_less);
+        if let Some(need_less) = &advice.need_less {
+            details.say("to need less", need_less);
         }
     }
     details.record(&leaf.example, &leaf.object);

@@ -340,7 +340,10 @@ impl Model {
                 ..report.clone()
             }));
         }
-        Some(format!("{}\n", subject.cap_add.join(",")))
+        Some(format!(
+            "{}\n",
+            subject.cap_add.names().collect::<Vec<_>>().join(",")
+        ))
     }
 
     fn wrote(&mut self, bytes: &[u8]) {

@@ -67,7 +67,7 @@ impl Grouping {
         let capability = leaf.capability.name().to_owned();
         match self {
             Self::Subject => [subject_name(subject), program, capability],
-            Self::Service if subject.compose_service.is_empty() => {
+            Self::Service if subject.compose_service.is_none() => {
                 [subject_name(subject), program, capability]
             }
             Self::Service => [service_name(subject), program, capability],
@@ -203,7 +203,9 @@ pub fn rows(state: &State, history: &History, choice: &Choice<'_>) -> Vec<Row> {
 fn is_shown(leaf: &Leaf, subject: &SubjectReport, denied: bool, filter: &Filter) -> bool {
     let name = format!(
         "{} {} {}",
-        subject.name, subject.compose_service, subject.image
+        subject.name,
+        subject.compose_service.as_deref().unwrap_or_default(),
+        subject.image.as_deref().unwrap_or_default()
     );
     let text = format!(
         "{name} {} {} {} {} {}",
@@ -310,11 +312,7 @@ impl Node {
 
 /// Names a leaf across states.
 pub fn leaf_key(subject: &SubjectReport, leaf: &Leaf) -> String {
-    let id = if subject.id.is_empty() {
-        &subject.name
-    } else {
-        &subject.id
-    };
+    let id = subject.id.as_ref().unwrap_or(&subject.name);
     format!(
         "{:?}\u{0}{id}\u{0}{}\u{0}{}\u{0}{}",
         subject.kind, leaf.program, leaf.setup, leaf.capability
@@ -331,7 +329,12 @@ pub fn subject_name(subject: &SubjectReport) -> String {
 }
 
 fn service_name(subject: &SubjectReport) -> String {
-    format!("{}/{}", subject.compose_project, subject.compose_service)
+    let known = |text: &Option<String>| text.clone().unwrap_or_default();
+    format!(
+        "{}/{}",
+        known(&subject.compose_project),
+        known(&subject.compose_service)
+    )
 }
 
 /// Whether a subject is nothing but one program of the machine: these are gathered under one name.

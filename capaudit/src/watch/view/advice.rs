@@ -59,8 +59,8 @@ fn text<'a>(subject: &SubjectReport, model: &Model, theme: Theme, width: usize) 
         }
     };
     say(&subject_name(subject), 0, theme.heading());
-    if !subject.image.is_empty() {
-        say(&subject.image, 0, theme.faint());
+    if let Some(image) = &subject.image {
+        say(image, 0, theme.faint());
     }
     if !subject.seen_from_start {
         say(
@@ -83,11 +83,11 @@ fn text<'a>(subject: &SubjectReport, model: &Model, theme: Theme, width: usize) 
         let sure = needed.evidence != Evidence::Possible;
         let mark = if sure { "" } else { " (possibly)" };
         let style = theme.verdict(needed.verdict, needed.evidence);
-        say(&format!("+ {}{mark}", needed.name), 0, style);
+        say(&format!("+ {}{mark}", needed.capability.name()), 0, style);
         say(&needed.reason, 4, theme.faint());
-        if !needed.need_less.is_empty() {
+        if let Some(need_less) = &needed.need_less {
             say(
-                &format!("to need less: {}", needed.need_less),
+                &format!("to need less: {need_less}"),
                 4,
                 ratatui::style::Style::new(),
             );
@@ -98,7 +98,7 @@ fn text<'a>(subject: &SubjectReport, model: &Model, theme: Theme, width: usize) 
         (Verdict::Tolerated, "refused without consequence:"),
         (Verdict::Ungrantable, "cannot be granted:"),
     ] {
-        let names: Vec<&str> = of(verdict).map(|known| known.name.as_str()).collect();
+        let names: Vec<&str> = of(verdict).map(|known| known.capability.name()).collect();
         if !names.is_empty() {
             say(title, 0, theme.heading());
             say(&names.join(" "), 4, theme.faint());

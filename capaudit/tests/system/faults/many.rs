@@ -58,13 +58,17 @@ fn containers() -> Verdicts {
         .report
         .subjects
         .iter()
-        .filter(|subject| subject.kind == Kind::Container && subject.id.starts_with("faded"))
+        .filter(|subject| subject.kind == Kind::Container)
+        .filter(|container| {
+            let id = container.id.as_ref();
+            id.is_some_and(|id| id.starts_with("faded"))
+        })
         .collect();
     ensure(seen.len() == CONTAINERS, seen.len())?;
     for container in seen {
         let found = capability(container, "CHOWN")?;
         ensure(
-            found.checks.total == 1 && container.cap_add == ["CHOWN"],
+            found.checks.total == 1 && container.cap_add == Capability::CHOWN.into(),
             container,
         )?;
     }

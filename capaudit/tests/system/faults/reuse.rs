@@ -117,7 +117,7 @@ fn pid_namespaces() -> Verdicts {
             subject.kind == Kind::Container && subject.name.starts_with("pid namespace")
         })
         .flat_map(|subject| &subject.capabilities)
-        .filter(|capability| capability.name == "CHOWN")
+        .filter(|capability| capability.capability.name() == "CHOWN")
         .map(|capability| capability.checks.granted)
         .sum();
     // All of them, whether they have got the number of what was there before or not.
@@ -125,7 +125,8 @@ fn pid_namespaces() -> Verdicts {
 }
 
 fn by_id<'a>(report: &'a Report, id: &str) -> Result<&'a SubjectReport, Failed> {
-    let found = report.subjects.iter().find(|subject| subject.id == id);
+    let is_it = |subject: &&SubjectReport| subject.id.as_deref() == Some(id);
+    let found = report.subjects.iter().find(is_it);
     found.ok_or_else(|| format!("no container {id}").into())
 }
 
@@ -174,7 +175,7 @@ fn files() -> Verdicts {
             audited
                 .command()?
                 .cap_add
-                .iter()
+                .names()
                 .any(|needed| needed == name),
             (name, &audited.command()?.cap_add),
         )?;
