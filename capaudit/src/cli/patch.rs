@@ -8,7 +8,7 @@ use std::{
 
 use capaudit_core::{recommend::workload::containers, report::Report, text::sanitize};
 use capaudit_formats::{
-    export::patch::{self, Patch, Wish},
+    export::patch::{self, Patch, Patched, Wish},
     manifest,
 };
 use similar::TextDiff;
@@ -65,7 +65,7 @@ impl Job<'_> {
             )));
         }
         if self.diff {
-            deliver(&unified(&patch), None, io::stdout()).map_err(Failure::usage)?;
+            deliver(&unified(&patch.files), None, io::stdout()).map_err(Failure::usage)?;
         } else {
             self.write(&patch).map_err(Failure::usage)?;
         }
@@ -136,9 +136,10 @@ fn wishes(report: &Report) -> BTreeMap<String, Wish> {
         .collect()
 }
 
-fn unified(patch: &Patch) -> String {
+/// What `diff -u` says of the files, with three lines around each change; nothing of a file that stays as it is.
+fn unified(files: &[Patched]) -> String {
     let mut text = String::new();
-    for file in &patch.files {
+    for file in files {
         let name = sanitize(&file.path.to_string_lossy());
         let diff = TextDiff::from_lines(&file.before, &file.after);
         let mut unified = diff.unified_diff();
@@ -155,5 +156,107 @@ fn listed(names: &[String]) -> String {
         "none".to_owned()
     } else {
         names.join(", ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, before: &str, after: &str) -> Patched {
+        Patched {
+            path: path.into(),
+            before: before.to_owned(),
+            after: after.to_owned(),
+        }
+    }
+
+    /// The difference between two texts, without the two lines that name them.
+    fn hunks(before: &str, after: &str) -> String {
+        let text = unified(&[file("f", before, after)]);
+        let names = "--- a/f\n+++ b/f\n";
+        text.strip_prefix(names).unwrap_or(&text).to_owned()
+    }
+
+    const TWENTY: &str = "1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11\n12\n13\n14\n15\n16\n17\n18\n19\n20\n";
+
+    #[test]
+    fn every_file_that_changes_is_named() {
+        let files = [
+            file("x/compose.yaml", "a: 1\n", "a: 2\n"),
+            file("same.yaml", "a: 1\n", "a: 1\n"),
+            file("/y\u{1b}.yaml", "b: 1\n", "b: 2\n"),
+        ];
+        assert_eq!(
+            unified(&files),
+            "--- a/x/compose.yaml\n+++ b/x/compose.yaml\n@@ -1 +1 @@\n-a: 1\n+a: 2\n\
+             --- a//y\\u{1b}.yaml\n+++ b//y\\u{1b}.yaml\n@@ -1 +1 @@\n-b: 1\n+b: 2\n"
+        );
+    }
+
+    #[test]
+    fn changes_share_a_hunk_while_their_surroundings_touch() {
+        let both = |second: &str| {
+            let after = TWENTY.replace("\n5\n", "\nfive\n");
+            hunks(TWENTY, &after.replace(&format!("\n{second}\n"), "\n"))
+        };
+        // Six lines between.
+        assert_eq!(
+            both("12"),
+            "@@ -2,14 +2,13 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n 9\n 10\n 11\n-12\n 13\n 14\n 15\n"
+        );
+        // Seven.
+        assert_eq!(
+            both("13"),
+            "@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n\
+             @@ -10,7 +10,6 @@\n 10\n 11\n 12\n-13\n 14\n 15\n 16\n"
+        );
+    }
+
+    #[test]
+    fn lines_are_inserted_at_the_start_at_the_end_and_into_nothing() {
+        assert_eq!(
+            hunks(TWENTY, &format!("0\n{TWENTY}21\n22\n")),
+            "@@ -1,3 +1,4 @@\n+0\n 1\n 2\n 3\n@@ -18,3 +19,5 @@\n 18\n 19\n 20\n+21\n+22\n"
+        );
+        assert_eq!(hunks("", "1\n2\n"), "@@ -0,0 +1,2 @@\n+1\n+2\n");
+        assert_eq!(hunks("1\n", ""), "@@ -1 +0,0 @@\n-1\n");
+    }
+
+    #[test]
+    fn among_equal_lines_the_last_ones_are_new() {
+        let before = "a:\n  - X\n\nb:\n  - X\n";
+        let after = "a:\n  - X\n  - X\n\nc:\n  - X\n\nb:\n  - X\n";
+        assert_eq!(
+            hunks(before, after),
+            "@@ -1,5 +1,9 @@
+ a:
+   - X
++  - X
++
++c:
++  - X
+ 
+ b:
+   - X
+"
+        );
+    }
+
+    #[test]
+    fn a_last_line_without_its_end_is_marked() {
+        let mark = "\\ No newline at end of file";
+        assert_eq!(
+            hunks("1\n2", "1\n2\n"),
+            format!("@@ -1,2 +1,2 @@\n 1\n-2\n{mark}\n+2\n")
+        );
+        assert_eq!(
+            hunks("1\n2\n", "1\n2"),
+            format!("@@ -1,2 +1,2 @@\n 1\n-2\n+2\n{mark}\n")
+        );
+        assert_eq!(
+            hunks("1\n2", "0\n1\n2"),
+            format!("@@ -1,2 +1,3 @@\n+0\n 1\n 2\n{mark}\n")
+        );
     }
 }
