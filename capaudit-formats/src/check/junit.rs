@@ -1,7 +1,12 @@
 //! Findings as JUnit's XML, which CI systems show as tests: one case for each workload and rule.
 
+use std::io;
+
 use capaudit_core::text::sanitize;
-use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+use quick_xml::{
+    Writer,
+    events::{BytesDecl, BytesText, Event},
+};
 
 use super::{Finding, Level, Outcome, Rule};
 
@@ -10,80 +15,154 @@ use super::{Finding, Level, Outcome, Rule};
 /// # Errors
 ///
 /// It cannot be written as XML.
-pub fn junit(outcome: &Outcome, threshold: Level) -> Result<String, quick_junit::SerializeError> {
-    let mut report = Report::new("capaudit");
-    let about_record: Vec<&Finding> = outcome
-        .findings
-        .iter()
-        .filter(|finding| finding.subject.is_none())
-        .collect();
-    let mut record = TestSuite::new("record");
-    record.add_test_case(case(
-        Rule::IncompleteRecord,
-        "record",
-        &about_record,
-        threshold,
-    ));
-    report.add_test_suite(record);
-    for (number, subject) in outcome.subjects.iter().enumerate() {
-        let title = sanitize(&subject.title);
-        let mut suite = TestSuite::new(title.as_str());
-        for rule in Rule::ALL {
-            if !subject.audited && rule != Rule::NotAudited {
-                continue;
-            }
-            let findings: Vec<&Finding> = outcome
-                .findings
-                .iter()
-                .filter(|finding| finding.subject == Some(number) && finding.rule == rule)
-                .collect();
-            suite.add_test_case(case(rule, &title, &findings, threshold));
+pub fn junit(outcome: &Outcome, threshold: Level) -> io::Result<String> {
+    let mut xml = Writer::new_with_indent(Vec::new(), b' ', 4);
+    xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    write_report(&mut xml, &suites(outcome, threshold))?;
+    xml.write_indent()?;
+    String::from_utf8(xml.into_inner()).map_err(io::Error::other)
+}
+
+/// The cases of a workload, or of the record.
+struct Suite {
+    title: String,
+    cases: Vec<Case>,
+}
+
+impl Suite {
+    fn count(&self, status: Status) -> usize {
+        self.cases
+            .iter()
+            .filter(|case| case.status == status)
+            .count()
+    }
+}
+
+/// What a rule says of a workload.
+struct Case {
+    rule: Rule,
+    status: Status,
+    /// The findings, a line each.
+    lines: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Success,
+    Failure,
+    Skipped,
+}
+
+impl Case {
+    fn new(rule: Rule, findings: &[&Finding], threshold: Level) -> Self {
+        let lines: Vec<String> = findings.iter().map(|finding| line(finding)).collect();
+        let status = if findings.iter().any(|finding| finding.level >= threshold) {
+            Status::Failure
+        } else if rule == Rule::NotAudited && !findings.is_empty() {
+            Status::Skipped
+        } else {
+            Status::Success
+        };
+        Self {
+            rule,
+            status,
+            lines: lines.join("\n"),
         }
-        report.add_test_suite(suite);
     }
-    report.to_string().map(without_total_of_skipped)
 }
 
-/// Jenkins' xUnit plugin refuses files that its schema (junit-10.xsd) does not describe, and that has no such attribute
-/// of the whole report.
-fn without_total_of_skipped(mut xml: String) -> String {
-    const ATTRIBUTE: &str = " skipped=\"";
-    let tag = xml.find("<testsuites").and_then(|start| {
-        let end = start + xml[start..].find('>')?;
-        let attribute = start + xml[start..end].find(ATTRIBUTE)?;
-        let value = attribute + ATTRIBUTE.len();
-        Some(attribute..value + xml[value..end].find('"')? + 1)
-    });
-    if let Some(tag) = tag {
-        xml.replace_range(tag, "");
-    }
-    xml
-}
-
-fn case(rule: Rule, title: &str, findings: &[&Finding], threshold: Level) -> TestCase {
-    let lines: Vec<String> = findings.iter().map(|finding| line(finding)).collect();
-    let worst = findings.iter().map(|finding| finding.level).max();
-    let fails = worst.is_some_and(|level| level >= threshold);
-    let status = if fails {
-        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        status
-            .set_type(rule.id())
-            .set_message(rule.description())
-            .set_description(lines.join("\n"));
-        status
-    } else if rule == Rule::NotAudited && !findings.is_empty() {
-        let mut status = TestCaseStatus::skipped();
-        status.set_message(lines.join("\n"));
-        status
-    } else {
-        TestCaseStatus::success()
+fn suites(outcome: &Outcome, threshold: Level) -> Vec<Suite> {
+    let about = |subject: Option<usize>, rule: Option<Rule>| -> Vec<&Finding> {
+        let findings = outcome.findings.iter();
+        findings
+            .filter(|finding| finding.subject == subject)
+            .filter(|finding| rule.is_none_or(|rule| finding.rule == rule))
+            .collect()
     };
-    let mut case = TestCase::new(rule.id(), status);
-    case.set_classname(title);
-    if !fails && !lines.is_empty() && rule != Rule::NotAudited {
-        case.set_system_out(lines.join("\n"));
-    }
-    case
+    let record = Suite {
+        title: "record".to_owned(),
+        cases: vec![Case::new(
+            Rule::IncompleteRecord,
+            &about(None, None),
+            threshold,
+        )],
+    };
+    let subjects = outcome.subjects.iter().enumerate();
+    let others = subjects.map(|(number, subject)| Suite {
+        title: sanitize(&subject.title),
+        cases: Rule::ALL
+            .into_iter()
+            .filter(|rule| subject.audited || *rule == Rule::NotAudited)
+            .map(|rule| Case::new(rule, &about(Some(number), Some(rule)), threshold))
+            .collect(),
+    });
+    std::iter::once(record).chain(others).collect()
+}
+
+/// Without the number of skipped cases: Jenkins' xUnit plugin refuses files that its schema (junit-10.xsd) does not
+/// describe, and that has this attribute for suites only.
+fn write_report(xml: &mut Writer<Vec<u8>>, suites: &[Suite]) -> io::Result<()> {
+    let tests: usize = suites.iter().map(|suite| suite.cases.len()).sum();
+    let failures: usize = suites
+        .iter()
+        .map(|suite| suite.count(Status::Failure))
+        .sum();
+    xml.create_element("testsuites")
+        .with_attributes([
+            ("name", "capaudit"),
+            ("tests", &tests.to_string()),
+            ("failures", &failures.to_string()),
+            ("errors", "0"),
+        ])
+        .write_inner_content(|xml| suites.iter().try_for_each(|suite| write_suite(xml, suite)))?;
+    Ok(())
+}
+
+fn write_suite(xml: &mut Writer<Vec<u8>>, suite: &Suite) -> io::Result<()> {
+    xml.create_element("testsuite")
+        .with_attributes([
+            ("name", suite.title.as_str()),
+            ("tests", &suite.cases.len().to_string()),
+            ("skipped", &suite.count(Status::Skipped).to_string()),
+            ("errors", "0"),
+            ("failures", &suite.count(Status::Failure).to_string()),
+        ])
+        .write_inner_content(|xml| {
+            let mut cases = suite.cases.iter();
+            cases.try_for_each(|case| write_case(xml, &suite.title, case))
+        })?;
+    Ok(())
+}
+
+fn write_case(xml: &mut Writer<Vec<u8>>, title: &str, case: &Case) -> io::Result<()> {
+    let element = xml
+        .create_element("testcase")
+        .with_attributes([("name", case.rule.id()), ("classname", title)]);
+    let lines = case.lines.as_str();
+    match case.status {
+        Status::Success if lines.is_empty() => element.write_empty(),
+        Status::Success => element.write_inner_content(|xml| {
+            xml.create_element("system-out")
+                .write_text_content(BytesText::new(lines))?;
+            Ok(())
+        }),
+        Status::Failure => element.write_inner_content(|xml| {
+            xml.create_element("failure")
+                .with_attributes([
+                    ("message", case.rule.description()),
+                    ("type", case.rule.id()),
+                ])
+                .write_text_content(BytesText::new(lines))?;
+            Ok(())
+        }),
+        Status::Skipped => element.write_inner_content(|xml| {
+            xml.create_element("skipped")
+                .with_attribute(("message", lines))
+                .write_empty()?;
+            Ok(())
+        }),
+    }?;
+    Ok(())
 }
 
 fn line(finding: &Finding) -> String {

@@ -83,7 +83,7 @@ fn show(arguments: &Arguments, outcome: &Outcome) -> io::Result<()> {
             check::text(outcome, style)
         }
         Format::Sarif => text::json(&check::sarif(outcome))?,
-        Format::Junit => check::junit(outcome, arguments.level).map_err(io::Error::other)?,
+        Format::Junit => check::junit(outcome, arguments.level)?,
         Format::Json => text::json(&for_programs(outcome))?,
     };
     deliver(&rendered, arguments.output.as_deref(), io::stdout())

@@ -8,6 +8,7 @@ use capaudit_formats::{
     yaml::{self, Source},
 };
 use libtest_mimic::{Failed, Trial};
+use quick_xml::events::Event;
 
 use crate::{
     audit::{CAPAUDIT, Verdicts, ensure},
@@ -205,8 +206,25 @@ fn own_grants() -> Verdicts {
         names,
     )?;
     let (xml, _) = project.expect(0, CAPAUDIT, &["export", "junit", "session.json"])?;
-    let report = quick_junit::Report::deserialize_from_str(&xml)?;
-    ensure(report.test_suites.len() == 3, &report)
+    let failures = failures(&xml)?;
+    ensure(failures.len() == 3, &failures)
+}
+
+/// How many cases of every suite of a JUnit report failed, as each suite says.
+fn failures(xml: &str) -> Result<Vec<usize>, Failed> {
+    let mut reader = quick_xml::Reader::from_str(xml);
+    let mut failures = Vec::new();
+    loop {
+        match reader.read_event()? {
+            Event::Start(tag) if tag.name().as_ref() == b"testsuite" => {
+                let attribute = tag.try_get_attribute("failures")?;
+                let value = attribute.ok_or("a suite without failures")?.value;
+                failures.push(std::str::from_utf8(&value)?.parse()?);
+            }
+            Event::Eof => return Ok(failures),
+            _ => {}
+        }
+    }
 }
 
 /// An example's file.
@@ -318,9 +336,8 @@ fn gitlab() -> Verdicts {
     for line in scripts("after_script")? {
         step(&project, &line, 0)?;
     }
-    let report = quick_junit::Report::deserialize_from_str(&project.read("capaudit.xml")?)?;
-    let failures: usize = report.test_suites.iter().map(|suite| suite.failures).sum();
-    ensure(failures == 4, &report)?;
+    let failures = failures(&project.read("capaudit.xml")?)?;
+    ensure(failures.iter().sum::<usize>() == 4, &failures)?;
     project.expect(
         0,
         CAPAUDIT,
