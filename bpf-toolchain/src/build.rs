@@ -3,14 +3,14 @@
 use std::{
     env,
     ffi::OsString,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
 
-use crate::{Toolchain, environment, strip::without_dwarf};
+use crate::{Toolchain, environment};
 
 /// The target that the BPF crate's own cargo configuration names.
 const TARGET: &str = "bpfel-unknown-none";
@@ -19,8 +19,8 @@ const TARGET: &str = "bpfel-unknown-none";
 const BINARY: &str = "capaudit";
 
 impl Toolchain {
-    /// Compiles the crate in directory `ebpf_crate` and gives the path of the linked object, without DWARF, which lies
-    /// below `target_dir`. What cargo says goes to standard error.
+    /// Compiles the crate in directory `ebpf_crate` and gives the path of the linked object, which lies below
+    /// `target_dir`. What cargo says goes to standard error.
     pub fn build(&self, ebpf_crate: &Path, target_dir: &Path) -> Result<PathBuf> {
         let ebpf_crate = ebpf_crate
             .canonicalize()
@@ -43,16 +43,13 @@ impl Toolchain {
             );
         }
         let linked = target_dir.join(TARGET).join("release").join(BINARY);
-        let content = fs::read(&linked).with_context(|| {
-            format!(
+        if !linked.is_file() {
+            bail!(
                 "the BPF build succeeded but left no object at {}",
                 linked.display()
-            )
-        })?;
-        let object = linked.with_extension("bpf.o");
-        fs::write(&object, without_dwarf(&content)?)
-            .with_context(|| format!("cannot write {}", object.display()))?;
-        Ok(object)
+            );
+        }
+        Ok(linked)
     }
 
     fn command(&self, ebpf_crate: &Path, target_dir: &Path) -> Result<Command> {

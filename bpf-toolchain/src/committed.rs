@@ -6,18 +6,17 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize};
 
 use crate::{Toolchain, sources};
 
 /// The object's place below the repository's root.
 const OBJECT: &str = "capaudit-tracer/bpf/capaudit.bpf.o";
 /// That of the record of what it was built from.
-const RECORD: &str = "capaudit-tracer/bpf/capaudit.bpf.json";
+const RECORD: &str = "capaudit-tracer/bpf/capaudit.bpf.txt";
 
-/// What an object was built from, and with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What an object was built from, and with. Written as one line for each, `name: value`, so that the build script that
+/// reads it needs no parser.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
     /// SHA-256 of the sources.
     sources: String,
@@ -25,6 +24,35 @@ struct Record {
     object: String,
     /// Compiler and linker: the same ones make the same bytes of the same sources.
     toolchain: String,
+}
+
+impl Record {
+    /// Reads what [`fmt::Display`] writes, and nothing else.
+    fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix("sources: ")?;
+        let (sources, rest) = rest.split_once("\nobject: ")?;
+        let (object, rest) = rest.split_once("\ntoolchain: ")?;
+        let record = Self {
+            sources: sources.to_owned(),
+            object: object.to_owned(),
+            toolchain: rest.strip_suffix('\n')?.to_owned(),
+        };
+        (record.to_string().lines().count() == 3).then_some(record)
+    }
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            sources,
+            object,
+            toolchain,
+        } = self;
+        writeln!(
+            f,
+            "sources: {sources}\nobject: {object}\ntoolchain: {toolchain}"
+        )
+    }
 }
 
 /// The committed object of a repository.
@@ -103,17 +131,15 @@ impl Committed {
     /// # Errors
     ///
     /// A file cannot be read or written.
-    pub fn replace(&self, object: &Path, toolchain: &Toolchain) -> Result<()> {
-        let content =
-            fs::read(object).with_context(|| format!("cannot read {}", object.display()))?;
+    pub fn replace(&self, object: &[u8], toolchain: &Toolchain) -> Result<()> {
         let record = Record {
             sources: sources::hash(&self.repository)?,
-            object: sources::hash_of(&content),
+            object: sources::hash_of(object),
             toolchain: toolchain.identity()?,
         };
-        let text = serde_json::to_string_pretty(&record)? + "\n";
+        let text = record.to_string();
         // A record without its object, or the other way round, is noticed by `fresh`.
-        for (name, content) in [(OBJECT, content.as_slice()), (RECORD, text.as_bytes())] {
+        for (name, content) in [(OBJECT, object), (RECORD, text.as_bytes())] {
             let path = self.repository.join(name);
             if let Some(directory) = path.parent() {
                 fs::create_dir_all(directory)
@@ -130,10 +156,9 @@ impl Committed {
     /// # Errors
     ///
     /// A file cannot be read.
-    pub fn compare(&self, built: &Path, toolchain: &Toolchain) -> Result<Comparison> {
+    pub fn compare(&self, built: &[u8], toolchain: &Toolchain) -> Result<Comparison> {
         let record = self.record()?;
-        let built = fs::read(built).with_context(|| format!("cannot read {}", built.display()))?;
-        Ok(if record.object == sources::hash_of(&built) {
+        Ok(if record.object == sources::hash_of(built) {
             Comparison::Same
         } else if record.toolchain == toolchain.identity()? {
             Comparison::Different
@@ -146,7 +171,7 @@ impl Committed {
         let path = self.repository.join(RECORD);
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("{} is damaged", path.display()))
+        Record::parse(&text).with_context(|| format!("{} is damaged", path.display()))
     }
 }
 
@@ -174,11 +199,7 @@ mod tests {
         };
         fs::create_dir_all(root.path().join(OBJECT).parent().unwrap()).unwrap();
         fs::write(root.path().join(OBJECT), "object").unwrap();
-        fs::write(
-            root.path().join(RECORD),
-            serde_json::to_string(&record).unwrap(),
-        )
-        .unwrap();
+        fs::write(root.path().join(RECORD), record.to_string()).unwrap();
         root
     }
 
@@ -201,8 +222,16 @@ mod tests {
         let stale = Committed::of(root.path()).fresh().unwrap_err();
         assert!(matches!(stale, Stale::Object), "{stale}");
 
-        for damage in ["", "{}", "{\"sources\":1}"] {
-            fs::write(root.path().join(RECORD), damage).unwrap();
+        let whole = fs::read_to_string(root.path().join(RECORD)).unwrap();
+        for damage in [
+            String::new(),
+            whole.replace("object: ", ""),
+            whole.replace("sources", "source"),
+            whole.replace('\n', "\r\n"),
+            whole.trim_end().to_owned(),
+            format!("{whole}more: 1\n"),
+        ] {
+            fs::write(root.path().join(RECORD), &damage).unwrap();
             let stale = Committed::of(root.path()).fresh().unwrap_err();
             assert!(stale.to_string().contains(RECORD), "{stale}");
         }

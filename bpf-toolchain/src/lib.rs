@@ -32,7 +32,6 @@ mod linker;
 mod missing;
 mod rustup;
 mod sources;
-mod strip;
 mod system;
 
 pub use choice::Choice;

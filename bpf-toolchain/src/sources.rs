@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use sha2::{Digest as _, Sha256};
+use hmac_sha256::Hash;
 
 /// The files and directories below the repository's root that the object is built from.
 pub const SOURCES: [&str; 6] = [
@@ -30,7 +30,7 @@ pub(crate) fn hash(repository: &Path) -> Result<String> {
             .with_context(|| format!("cannot read {}", repository.join(source).display()))?;
     }
     files.sort();
-    let mut hash = Sha256::new();
+    let mut hash = Hash::new();
     for file in files {
         let place = repository.join(&file);
         let content =
@@ -41,16 +41,16 @@ pub(crate) fn hash(repository: &Path) -> Result<String> {
             hash.update(part);
         }
     }
-    Ok(hex(hash))
+    Ok(hex(hash.finalize()))
 }
 
 /// SHA-256 in hexadecimal digits.
 pub(crate) fn hash_of(content: &[u8]) -> String {
-    hex(Sha256::new_with_prefix(content))
+    hex(Hash::hash(content))
 }
 
-fn hex(hash: Sha256) -> String {
-    format!("{:x}", hash.finalize())
+fn hex(hash: [u8; 32]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn list(root: &Path, path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {

@@ -1,9 +1,11 @@
 //! `cargo xtask bpf`: the BPF object that lies in the repository.
 
-use anyhow::{Result, bail};
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
 use bpf_toolchain::{Committed, Comparison, Toolchain};
 
-use crate::project;
+use crate::{project, strip::without_dwarf};
 
 /// Build the committed BPF object anew; to be run after every change of the BPF sources
 #[derive(Debug, clap::Args)]
@@ -53,9 +55,12 @@ pub fn check() -> Result<()> {
     }
 }
 
-fn build(toolchain: &Toolchain) -> Result<std::path::PathBuf> {
-    toolchain.build(
+/// The object as it is committed.
+fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
+    let linked = toolchain.build(
         &project::root().join("capaudit-ebpf"),
         &project::target().join("bpf"),
-    )
+    )?;
+    let object = fs::read(&linked).with_context(|| format!("cannot read {}", linked.display()))?;
+    without_dwarf(&object)
 }

@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use hmac_sha256::Hash;
 
 use crate::{
     capability::Set,
@@ -96,14 +96,11 @@ fn build(docker: &Client, scenario: &Scenario, label: &str, capabilities: Set) -
 
 /// What an image was made from, in short.
 fn label(base_id: &str, script: &str) -> String {
-    let digest = format!(
-        "{:x}",
-        Sha256::new()
-            .chain_update(base_id)
-            .chain_update(script)
-            .finalize()
-    );
-    digest.chars().take(16).collect()
+    let mut hash = Hash::new();
+    hash.update(base_id);
+    hash.update(script);
+    let first = hash.finalize().into_iter().take(8);
+    first.map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

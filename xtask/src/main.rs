@@ -17,6 +17,7 @@ mod picture;
 mod project;
 mod scenario;
 mod setup;
+mod strip;
 mod test;
 
 use std::process::ExitCode;

@@ -138,7 +138,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use sha2::{Digest, Sha256};
+    use hmac_sha256::Hash;
 
     use super::*;
 
@@ -195,7 +195,7 @@ mod tests {
             let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
             format!("[{}]", words.join(", "))
         };
-        let mut hash = Sha256::new();
+        let mut hash = Hash::new();
         for script in ["run.sh", "setup.sh"] {
             if let Ok(text) = fs::read(scenario.directory.join(script)) {
                 hash.update(format!("{script}\0"));
@@ -213,7 +213,8 @@ mod tests {
             list(docker_args),
             list(security_opt)
         ));
-        format!("{:x}", hash.finalize())
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     #[test]
