@@ -3,10 +3,10 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context, Result};
+use capaudit_core::capability::CapSet;
 use hmac_sha256::Hash;
 
 use crate::{
-    capability::Set,
     command,
     docker::{self, Client},
     grantable, project,
@@ -73,7 +73,7 @@ fn build_base(docker: &Client) -> Result<()> {
 }
 
 /// Runs the scenario's preparation on the base image and keeps the result.
-fn build(docker: &Client, scenario: &Scenario, label: &str, capabilities: Set) -> Result<()> {
+fn build(docker: &Client, scenario: &Scenario, label: &str, capabilities: CapSet) -> Result<()> {
     let container = format!("gt-setup-{}", scenario.name);
     docker.remove(&container);
     let mut run = docker.command(["run", "--name", &container, "--network", "none", "--volume"]);

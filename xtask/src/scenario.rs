@@ -6,9 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use capaudit_core::capability::CapSet;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{capability::Set, project};
+use crate::project;
 
 /// The image of the scenarios that need no preparation, and the base of the others.
 pub const BASE_IMAGE: &str = "gt-corpus:1";
@@ -41,9 +42,9 @@ pub struct Settings {
 #[derive(Debug, Clone, Deserialize)]
 pub struct Truth {
     /// Every set that suffices and of which no member can be left out.
-    pub minimal: Vec<Set>,
+    pub minimal: Vec<CapSet>,
     /// The one of them with the least power.
-    pub preferred: Set,
+    pub preferred: CapSet,
 }
 
 impl Scenario {
@@ -93,7 +94,7 @@ impl Scenario {
     }
 
     /// The arguments of `docker` that run it once, in a container called `container` that may use `capabilities`.
-    pub fn docker_arguments(&self, container: &str, capabilities: Set) -> Vec<String> {
+    pub fn docker_arguments(&self, container: &str, capabilities: CapSet) -> Vec<String> {
         let mut arguments = ["run", "--rm", "--name", container, "--network", "none"]
             .map(str::to_owned)
             .to_vec();
@@ -117,7 +118,7 @@ impl Scenario {
 }
 
 /// The arguments of `docker run` that grant `capabilities` and nothing else.
-pub fn capability_arguments(capabilities: Set) -> Vec<String> {
+pub fn capability_arguments(capabilities: CapSet) -> Vec<String> {
     let nothing = ["--cap-drop", "ALL"].map(str::to_owned);
     let added = capabilities
         .names()
@@ -157,7 +158,7 @@ mod tests {
                 let smaller = truth
                     .minimal
                     .iter()
-                    .filter(|other| set.contains(**other))
+                    .filter(|other| other.is_subset(*set))
                     .count();
                 assert_eq!(smaller, 1, "{name}: {set} contains another minimal set");
             }

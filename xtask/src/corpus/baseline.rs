@@ -84,7 +84,7 @@ mod tests {
         super::{page::tables, score::Outcome},
         *,
     };
-    use crate::capability::Set;
+    use capaudit_core::capability::CapSet;
 
     fn row(scenario: &str, capaudit: Option<Verdict>) -> Row {
         let scored = |capaudit| Outcome::Scored {
@@ -95,7 +95,7 @@ mod tests {
         let outcome = capaudit.map_or_else(|| Outcome::Failed("exit status: 1".into()), scored);
         Row {
             scenario: scenario.into(),
-            needed: Set::EMPTY,
+            needed: CapSet::EMPTY,
             outcome,
         }
     }

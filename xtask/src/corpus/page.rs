@@ -5,7 +5,9 @@ use std::{fs, process::Command};
 use anyhow::{Context, Result};
 
 use super::score::{Outcome, Row, Tally, Verdict};
-use crate::{capability::Set, command, docker::Client};
+use capaudit_core::capability::CapSet;
+
+use crate::{capability::names, command, docker::Client};
 
 /// What stands for a run that does not count.
 const NO_VERDICT: &str = "-";
@@ -16,12 +18,12 @@ pub struct Setting {
     date: String,
     kernel: String,
     docker: String,
-    granted: Set,
+    granted: CapSet,
 }
 
 impl Setting {
     /// Today, on this machine.
-    pub fn here(docker: &Client, granted: Set) -> Result<Self> {
+    pub fn here(docker: &Client, granted: CapSet) -> Result<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")
             .context("cannot read the kernel's release")?;
         Ok(Self {
@@ -52,7 +54,7 @@ impl Setting {
             date: "2026-01-02".into(),
             kernel: number("6.1.0-37-amd64\n"),
             docker: number("20.10.24+dfsg1"),
-            granted: Set::ALL,
+            granted: CapSet::known(),
         }
     }
 }
@@ -68,7 +70,7 @@ fn number(release: &str) -> String {
 
 /// The page for the documentation.
 pub fn whole(rows: &[Row], setting: &Setting) -> String {
-    let (count, refused) = (rows.len(), Set::ALL.without(setting.granted));
+    let (count, refused) = (rows.len(), names(CapSet::known() - setting.granted));
     format!(
         "# Score by the corpus
 
@@ -115,7 +117,7 @@ pub fn tables(rows: &[Row]) -> String {
             // The reason may quote anything.
             failed @ Outcome::Failed(_) => failed.to_string().replace('|', "/"),
         };
-        vec![row.scenario.clone(), row.needed.to_string(), outcome, naive]
+        vec![row.scenario.clone(), names(row.needed), outcome, naive]
     });
     format!(
         "{}\n{}",
@@ -157,6 +159,8 @@ pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use capaudit_core::capability::Capability;
+
     use super::*;
 
     fn rows() -> Vec<Row> {
@@ -184,7 +188,7 @@ mod tests {
             ),
             Row {
                 scenario: "squid".into(),
-                needed: Set::EMPTY,
+                needed: CapSet::EMPTY,
                 outcome: Outcome::Failed("exit status: 1: a|b".into()),
             },
         ]
@@ -210,7 +214,7 @@ mod tests {
     #[test]
     fn the_page_says_when_and_where() {
         let setting = Setting {
-            granted: Set::ALL.without("BPF".parse().unwrap()),
+            granted: CapSet::known() - CapSet::from(Capability::BPF),
             ..Setting::of_test()
         };
         let page = whole(&rows(), &setting);

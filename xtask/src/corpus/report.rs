@@ -1,50 +1,25 @@
 //! The part of capaudit's JSON report that is scored.
 
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    ledger::Kind,
+    report::{Report, SCHEMA, SubjectReport},
+};
 use serde::Deserialize;
 
-use crate::capability::Set;
-
-/// The version of the report that this reads.
-const SCHEMA: &str = "capaudit.report/1";
-
-#[derive(Debug, Deserialize)]
-struct Report {
+/// What every version of the report begins with.
+#[derive(Deserialize)]
+struct Contract {
     schema: String,
-    session: Session,
-    subjects: Vec<Subject>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Session {
-    complete: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Subject {
-    kind: String,
-    name: Option<String>,
-    cap_add: Set,
-    capabilities: Vec<Capability>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Capability {
-    name: String,
-    checks: Checks,
-}
-
-#[derive(Debug, Deserialize)]
-struct Checks {
-    granted: u64,
 }
 
 /// What a report says of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Findings {
     /// What capaudit recommends.
-    pub recommended: Set,
+    pub recommended: CapSet,
     /// Every capability of which at least one check was granted.
-    pub granted: Set,
+    pub granted: CapSet,
     /// Whether no event was lost.
     pub complete: bool,
 }
@@ -52,20 +27,19 @@ pub struct Findings {
 impl Findings {
     /// What the report `text` says of the container called `name`; the error is for the table.
     pub fn read(text: &[u8], name: &str) -> Result<Self, String> {
-        let report: Report =
-            serde_json::from_slice(text).map_err(|error| format!("odd report: {error}"))?;
-        if report.schema != SCHEMA {
-            return Err(format!("the report is a {}, not a {SCHEMA}", report.schema));
+        let odd = |error: serde_json::Error| format!("odd report: {error}");
+        let Contract { schema } = serde_json::from_slice(text).map_err(odd)?;
+        if schema != SCHEMA {
+            return Err(format!("the report is a {schema}, not a {SCHEMA}"));
         }
-        let containers: Vec<&Subject> = report
+        let report: Report = serde_json::from_slice(text).map_err(odd)?;
+        let containers: Vec<&SubjectReport> = report
             .subjects
             .iter()
-            .filter(|subject| subject.kind == "container")
+            .filter(|subject| subject.kind == Kind::Container)
             .collect();
         // Without an engine that answers, a container is known by its id only.
-        let by_name = containers
-            .iter()
-            .find(|container| container.name.as_deref() == Some(name));
+        let by_name = containers.iter().find(|container| container.name == name);
         let container = match (by_name, &containers[..]) {
             (Some(container), _) | (None, [container]) => *container,
             (None, []) => return Err("the report names no container".to_owned()),
@@ -76,20 +50,24 @@ impl Findings {
                 ));
             }
         };
-        let mut granted = Set::EMPTY;
-        for capability in container
+        let granted = container
             .capabilities
             .iter()
             .filter(|capability| capability.checks.granted > 0)
-        {
-            granted = granted.union(Set::of(&capability.name).map_err(|error| error.to_string())?);
-        }
+            .map(|capability| capability.name.as_str());
         Ok(Self {
-            recommended: container.cap_add,
-            granted,
+            recommended: set(container.cap_add.iter().map(String::as_str))?,
+            granted: set(granted)?,
             complete: report.session.complete,
         })
     }
+}
+
+fn set<'a>(names: impl Iterator<Item = &'a str>) -> Result<CapSet, String> {
+    let members = names.map(|name| name.parse::<Capability>());
+    members
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -101,22 +79,35 @@ mod tests {
 
     fn capability(name: &str, verdict: &str, granted: u64) -> Value {
         json!({ "name": name, "verdict": verdict, "evidence": "decisive", "reason": "…", "alternatives": [],
-                "checks": { "total": granted + 1, "granted": granted, "denied": 1 }, "seen_in": [] })
+                "checks": { "total": granted + 1, "granted": granted, "denied": 1 }, "seen_in": [],
+                "need_less": "" })
+    }
+
+    fn subject(kind: &str, name: &str, cap_add: &[&str], capabilities: &[Value]) -> Value {
+        json!({ "kind": kind, "name": name, "id": "0123", "image": "gt-corpus:1", "compose_project": "",
+                "compose_service": "", "pod_namespace": "", "pod": "", "pod_container": "", "uid": 0,
+                "cap_add": cap_add, "granted": ["CHOWN"], "seen_from_start": true,
+                "no_new_privileges_is_safe": true, "notes": [], "capabilities": capabilities })
     }
 
     fn container(name: &str, cap_add: &[&str]) -> Value {
-        json!({ "kind": "container", "name": name, "id": "0123", "image": "gt-corpus:1", "cap_add": cap_add,
-                "granted": ["CHOWN"], "capabilities": [
-                    capability("CHOWN", "needed", 3), capability("SYS_ADMIN", "noise", 9),
-                    capability("KILL", "tolerated", 0) ] })
+        let asked = [
+            capability("CHOWN", "needed", 3),
+            capability("SYS_ADMIN", "noise", 9),
+            capability("KILL", "tolerated", 0),
+        ];
+        subject("container", name, cap_add, &asked)
     }
 
     fn report(subjects: &[Value]) -> Vec<u8> {
-        let command = json!({ "kind": "command", "name": "docker", "cap_add": ["LEASE"], "capabilities": [] });
+        let command = subject("command", "docker", &["LEASE"], &[]);
         let subjects: Vec<&Value> = [&command].into_iter().chain(subjects).collect();
+        let losses = json!({ "events": 0, "checks": 0, "sites": 0, "processes": 0, "calls": 0, "stacks": 0,
+                             "returns": 0, "files": 0 });
         json!({ "schema": SCHEMA,
-                "session": { "started": "2026-01-01T00:00:00Z", "hook": "fexit", "exit_status": 0,
-                             "lost_events": 0, "complete": true },
+                "session": { "started": "2026-01-01T00:00:00Z", "duration_s": 1.5, "kernel": "6.1", "hook": "fexit",
+                             "command": ["docker"], "exit_status": 0, "lost_events": 0, "losses": losses,
+                             "complete": true, "notes": [] },
                 "subjects": subjects })
         .to_string()
         .into_bytes()
@@ -125,8 +116,8 @@ mod tests {
     #[test]
     fn the_containers_recommendation_and_granted_checks_are_read() {
         let findings = Findings::read(&report(&[container("a", &["CHOWN"])]), "a").unwrap();
-        assert_eq!(findings.recommended.to_string(), "CHOWN");
-        assert_eq!(findings.granted.to_string(), "CHOWN SYS_ADMIN");
+        assert_eq!(findings.recommended, "CHOWN".parse().unwrap());
+        assert_eq!(findings.granted, "CHOWN SYS_ADMIN".parse().unwrap());
         assert!(findings.complete);
     }
 
@@ -134,8 +125,8 @@ mod tests {
     fn among_several_containers_the_name_decides() {
         let both = report(&[container("a", &["CHOWN"]), container("b", &["KILL"])]);
         assert_eq!(
-            Findings::read(&both, "b").unwrap().recommended.to_string(),
-            "KILL"
+            Findings::read(&both, "b").unwrap().recommended,
+            "KILL".parse().unwrap()
         );
         assert!(Findings::read(&both, "c").is_err());
         assert!(Findings::read(&report(&[container("a", &[])]), "c").is_ok());

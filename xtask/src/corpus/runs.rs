@@ -13,9 +13,9 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use capaudit_core::capability::CapSet;
 
 use crate::{
-    capability::Set,
     command,
     docker::{self, Client},
     grantable, images, project,
@@ -50,7 +50,7 @@ pub struct Runs {
     /// How to reach the engine.
     pub docker: Client,
     /// What the containers may use.
-    pub grantable: Set,
+    pub grantable: CapSet,
     jobs: usize,
     capaudit: PathBuf,
     /// Where reports and logs go.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{capability::Set, scenario::Truth};
+use capaudit_core::capability::CapSet;
+
+use crate::{capability::names, scenario::Truth};
 
 /// How good a recommended set is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +14,14 @@ pub enum Verdict {
     /// It is minimal, but another minimal set has less power.
     Stronger,
     /// It suffices, but for these it would be minimal.
-    Extra(Set),
+    Extra(CapSet),
     /// It does not suffice; with these it would.
-    Missing(Set),
+    Missing(CapSet),
 }
 
 /// Compares `recommended` with the minimal sets: with the one that it comes closest to and, among equals, the one with
 /// the least power.
-pub fn judge(recommended: Set, truth: &Truth) -> Verdict {
+pub fn judge(recommended: CapSet, truth: &Truth) -> Verdict {
     if recommended == truth.preferred {
         return Verdict::Exact;
     }
@@ -32,9 +34,9 @@ pub fn judge(recommended: Set, truth: &Truth) -> Verdict {
             .chain(truth.minimal.iter().copied())
     };
     let extra = by_power()
-        .filter(|set| recommended.contains(*set))
-        .map(|set| recommended.without(set));
-    let missing = by_power().map(|set| set.without(recommended));
+        .filter(|set| set.is_subset(recommended))
+        .map(|set| recommended - set);
+    let missing = by_power().map(|set| set - recommended);
     match extra.min_by_key(|set| set.len()) {
         Some(extra) => Verdict::Extra(extra),
         None => Verdict::Missing(missing.min_by_key(|set| set.len()).unwrap_or_default()),
@@ -46,8 +48,8 @@ impl fmt::Display for Verdict {
         match self {
             Self::Exact => f.write_str("exact"),
             Self::Stronger => f.write_str("stronger"),
-            Self::Extra(set) => write!(f, "extra {set}"),
-            Self::Missing(set) => write!(f, "missing {set}"),
+            Self::Extra(set) => write!(f, "extra {}", names(*set)),
+            Self::Missing(set) => write!(f, "missing {}", names(*set)),
         }
     }
 }
@@ -92,7 +94,7 @@ pub struct Row {
     /// Its name.
     pub scenario: String,
     /// What it needs at least.
-    pub needed: Set,
+    pub needed: CapSet,
     /// What came of its run.
     pub outcome: Outcome,
 }
@@ -146,13 +148,13 @@ impl FromIterator<Option<Verdict>> for Tally {
 mod tests {
     use super::*;
 
-    fn set(names: &str) -> Set {
+    fn set(names: &str) -> CapSet {
         names.parse().unwrap()
     }
 
     /// The truth whose minimal sets are `minimal`, the first of them preferred.
     fn truth(minimal: &[&str]) -> Truth {
-        let minimal: Vec<Set> = minimal.iter().map(|names| set(names)).collect();
+        let minimal: Vec<CapSet> = minimal.iter().map(|names| set(names)).collect();
         Truth {
             preferred: *minimal.first().unwrap(),
             minimal,

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail};
+use capaudit_core::capability::{CapSet, Capability};
 use serde::Deserialize;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     runs::{Choice, Runs},
     score::{Verdict, judge},
 };
-use crate::{capability::Set, command, scenario::Scenario};
+use crate::{capability::names, command, scenario::Scenario};
 
 /// Verify the minimal sets of the corpus with capaudit
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,7 @@ struct Report {
 #[derive(Debug, Deserialize)]
 struct Verification {
     passed: bool,
-    set: Set,
+    set: CapSet,
     runs: usize,
     proofs: Vec<Proof>,
     removed: Vec<Member>,
@@ -40,13 +41,7 @@ struct Verification {
 
 #[derive(Debug, Deserialize)]
 struct Member {
-    #[serde(deserialize_with = "one")]
-    capability: Set,
-}
-
-/// A set of one, from a name.
-fn one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Set, D::Error> {
-    Set::of(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    capability: Capability,
 }
 
 /// A run that failed without one member.
@@ -67,11 +62,10 @@ impl Verification {
     }
 
     /// Members without a run that failed without them.
-    fn unproven(&self) -> Set {
-        self.proofs
-            .iter()
-            .filter(|proof| proof.exit_status != 0 || proof.timed_out)
-            .fold(self.set, |left, proof| left.without(proof.of.capability))
+    fn unproven(&self) -> CapSet {
+        let failed = |proof: &&Proof| proof.exit_status != 0 || proof.timed_out;
+        let proven = self.proofs.iter().filter(failed);
+        self.set - proven.map(|proof| proof.of.capability).collect()
     }
 }
 
@@ -94,8 +88,8 @@ impl Row {
             Some("the final set did not pass".to_owned())
         } else if !matches!(verdict, Verdict::Exact | Verdict::Stronger) {
             Some(verdict.to_string())
-        } else if unproven != Set::EMPTY {
-            Some(format!("no proof of {unproven}"))
+        } else if !unproven.is_empty() {
+            Some(format!("no proof of {}", names(unproven)))
         } else {
             None
         }
@@ -191,7 +185,7 @@ fn page(rows: &[Row], setting: &Setting) -> String {
     let lines = rows.iter().map(|row| match &row.outcome {
         Ok((verdict, verification)) => vec![
             row.scenario.clone(),
-            verification.set.to_string(),
+            names(verification.set),
             row.fault().unwrap_or_else(|| verdict.to_string()),
             verification.candidates().to_string(),
             verification.runs.to_string(),
@@ -236,7 +230,7 @@ For each member the last line of the run that failed without it.
             let _ = writeln!(
                 text,
                 "- {}: {how}{}",
-                proof.of.capability,
+                proof.of.capability.name(),
                 last.map_or_else(String::new, |line| format!(
                     ": `{}`",
                     line.replace('`', "'")
@@ -255,11 +249,7 @@ fn notes(verification: &Verification) -> String {
     if verification.flaky {
         notes.push("runs disagreed".to_owned());
     }
-    let all = |members: &[Member]| -> Set {
-        members
-            .iter()
-            .fold(Set::EMPTY, |all, member| all.union(member.capability))
-    };
+    let all = |members: &[Member]| names(members.iter().map(|member| member.capability).collect());
     for (what, members) in [
         ("removed", &verification.removed),
         ("missed by the audit", &verification.missed),
@@ -285,9 +275,9 @@ mod tests {
                                     "timed_out": false, "output": ["a", "`refused`", ""] })
             })
             .collect();
-        let names: Vec<&str> = set.split_whitespace().collect();
+        let set: Vec<&str> = set.split_whitespace().collect();
         let report = serde_json::json!({ "verification": {
-            "passed": true, "set": names, "runs": proven.len() + 2, "proofs": proofs,
+            "passed": true, "set": set, "runs": proven.len() + 2, "proofs": proofs,
             "removed": [], "unsettled": [], "missed": [], "flaky": false,
         } });
         let Report { verification } = serde_json::from_value(report).unwrap();
