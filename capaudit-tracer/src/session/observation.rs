@@ -22,7 +22,13 @@ use crate::{
     privilege::{self, own},
     probe::{ProbeError, TraceScope, Tracer, TracerConfig},
     proc::{Existing, kallsyms::Symbols, mount_namespace_of},
-    session::{Collector, Counted, Facts, milliseconds_since, single::Single},
+    session::{
+        Collector,
+        account::{Counted, Facts},
+        clock::milliseconds_since,
+        naming,
+        single::Single,
+    },
     subject::{
         Identity, SubjectId, Tracker,
         attached::{Attached, Target, TargetError},
@@ -320,7 +326,7 @@ impl Observation {
         };
         let is_final = described.is_some() || !matches!(identity, Identity::Container(_));
         let described = described.into_iter().collect();
-        let (records, _) = self
+        let records = self
             .collector
             .records(&Facts::default(), &[id], command, &described);
         let record = Arc::new(records.into_iter().next()?);
@@ -439,17 +445,19 @@ impl Observation {
         patience: Duration,
     ) -> Result<Ledger, ObservationError> {
         let losses = Losses {
-            files: self.collector.unseen_files(),
+            files: self.collector.facts().unseen_files(),
             ..self.tracer.losses()?
         };
         let containers = self.collector.containers(subjects);
         let described = self.engine.describe(&containers, patience).await;
-        let (subjects, unattributed) =
-            self.collector
-                .records(facts, subjects, &origin.command, &described);
+        let subjects = self
+            .collector
+            .records(facts, subjects, &origin.command, &described);
         let mut session = self.session(origin, losses);
-        session.unattributed = unattributed;
-        session.notes.extend(self.collector.notes());
+        session.unattributed = facts.unattributed();
+        session
+            .notes
+            .extend(naming::notes(self.collector.tracker()));
         Ok(Ledger {
             schema: SCHEMA.to_owned(),
             session,

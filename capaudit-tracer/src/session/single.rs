@@ -15,7 +15,7 @@ use capaudit_core::{
     ledger::{CheckRecord, Sample, Session, SubjectRecord},
 };
 
-use crate::subject::Image;
+use crate::{session::clock::time_of, subject::Image};
 
 /// How long a check waits for its call to return: one that blocks may take for ever.
 const CALL_PATIENCE: Duration = Duration::from_millis(100);
@@ -85,13 +85,6 @@ impl Single {
     pub fn result(&self) -> Option<i64> {
         self.record.samples.first()?.result
     }
-}
-
-/// When `CLOCK_MONOTONIC` stood at `nanoseconds`.
-fn time_of(nanoseconds: u64) -> jiff::Timestamp {
-    let ago = super::monotonic_now().saturating_sub(nanoseconds);
-    let now = jiff::Timestamp::now();
-    now.checked_sub(Duration::from_nanos(ago)).unwrap_or(now)
 }
 
 /// Checks that wait.

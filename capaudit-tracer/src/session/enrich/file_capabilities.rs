@@ -25,7 +25,7 @@ const SETID: u32 = 0o6000;
 
 /// Reads the attribute of executed files.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub(super) struct Reader {
     /// What was found last, for those that are gone before they can be looked at.
     known: HashMap<(u32, u64), Option<FileCapabilities>>,
     /// Root directories by mount namespace: the way to a file whose process is gone. Held no longer than the
@@ -40,7 +40,7 @@ impl Reader {
     /// The process may be gone: then the root directory of its mount namespace (see [`Self::hold_root`]) may
     /// still lead to the file by its path, or what the process got tells. If nothing does, the record says that
     /// it was not seen.
-    pub fn look(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
+    pub(super) fn look(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
         if !self.roots.contains_key(&exec.namespaces.mnt) {
             self.hold_root(exec.namespaces.mnt, exec.header.tgid);
         }
@@ -82,7 +82,7 @@ impl Reader {
     /// For what executes something, and before that, whenever what sets a container up is heard of: the last time
     /// it is, the container's root is its own, and it still waits for its start. The program itself may live for
     /// less than a millisecond.
-    pub fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
+    pub(super) fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // The pid may belong to somebody else by now; then the inode numbers of its files will not fit.
         let Ok(root) = open(format!("/proc/{pid}/root"), flags, Mode::empty()) else {
@@ -96,7 +96,7 @@ impl Reader {
     }
 
     /// Lets go of the root directories of mount namespaces in which nothing lives any more.
-    pub fn let_go(&mut self, lives: impl Fn(u32) -> bool) {
+    pub(super) fn let_go(&mut self, lives: impl Fn(u32) -> bool) {
         self.roots.retain(|namespace, _root| lives(*namespace));
     }
 

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, open, openat2,
 /// directory. `None` if process or file are gone, which they may well be: this is for advice only.
 ///
 /// The process has its way with what it can reach, so nothing is opened that could have an effect or block.
-pub fn of(pid: u32, path: &str) -> Option<FileOwner> {
+pub(super) fn of(pid: u32, path: &str) -> Option<FileOwner> {
     let base = if path.starts_with('/') { "root" } else { "cwd" };
     let directory = open(
         format!("/proc/{pid}/{base}"),

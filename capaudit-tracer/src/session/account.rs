@@ -1,0 +1,481 @@
+//! From the kernel's totals to facts, each under the subject and executable that it belongs to. Pure:
+//! the kernel's maps are behind [`Totals`].
+
+use std::collections::{HashMap, HashSet};
+
+use capaudit_common::key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag};
+use capaudit_core::{
+    capability::Capability,
+    ledger::{
+        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Place,
+        SubjectRecord,
+    },
+};
+
+use crate::{
+    probe::{ProbeError, Tracer, syscall_name},
+    proc::kallsyms::Symbols,
+    session::{
+        describe,
+        join::{Joined, Sightings},
+        naming::nameless,
+    },
+    subject::{Image, Owner, Subject, SubjectId, Tracker},
+};
+
+/// The kernel side's totals, and what it follows.
+///
+/// # Errors
+///
+/// All errors are of maps that cannot be read.
+pub(super) trait Totals {
+    /// Totals of all checks not yet removed.
+    fn checks(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError>;
+    /// Totals of all call sites not yet removed.
+    fn sites(&self) -> Result<HashMap<SiteKey, SiteCount>, ProbeError>;
+    /// Totals of all reported system calls not yet removed.
+    fn calls(&self) -> Result<HashMap<CallKey, u64>, ProbeError>;
+    /// Checks counted by capability only: granted, then denied.
+    fn overflow(&self) -> Result<Vec<(Capability, u64, u64)>, ProbeError>;
+    /// Records that were lost so far.
+    fn lost_records(&self) -> Result<u64, ProbeError>;
+    /// Executions of all followed processes that live; `None` if they cannot be listed.
+    fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError>;
+    /// Distinct checks that there is room for.
+    fn max_checks(&self) -> u32;
+    /// Stops following a process while it stays in this mount namespace.
+    fn stop_following(&mut self, pid: u32, mount_namespace: u32);
+    /// Forgets a check whose total was taken over.
+    fn remove_check(&mut self, key: &CheckKey);
+    /// Forgets a call site whose total was taken over.
+    fn remove_site(&mut self, key: &SiteKey);
+    /// Forgets a system call whose total was taken over.
+    fn remove_call(&mut self, key: &CallKey);
+}
+
+impl Totals for Tracer {
+    fn checks(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError> {
+        Tracer::checks(self)
+    }
+
+    fn sites(&self) -> Result<HashMap<SiteKey, SiteCount>, ProbeError> {
+        Tracer::sites(self)
+    }
+
+    fn calls(&self) -> Result<HashMap<CallKey, u64>, ProbeError> {
+        Tracer::calls(self)
+    }
+
+    fn overflow(&self) -> Result<Vec<(Capability, u64, u64)>, ProbeError> {
+        Tracer::overflow(self)
+    }
+
+    fn lost_records(&self) -> Result<u64, ProbeError> {
+        Tracer::lost_records(self)
+    }
+
+    fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+        Tracer::live_images(self)
+    }
+
+    fn max_checks(&self) -> u32 {
+        Tracer::max_checks(self)
+    }
+
+    fn stop_following(&mut self, pid: u32, mount_namespace: u32) {
+        Tracer::stop_following(self, pid, mount_namespace);
+    }
+
+    fn remove_check(&mut self, key: &CheckKey) {
+        Tracer::remove_check(self, key);
+    }
+
+    fn remove_site(&mut self, key: &SiteKey) {
+        Tracer::remove_site(self, key);
+    }
+
+    fn remove_call(&mut self, key: &CallKey) {
+        Tracer::remove_call(self, key);
+    }
+}
+
+/// What the kernel has counted, and nobody has taken over yet.
+#[derive(Debug, Default)]
+pub(super) struct Counted {
+    checks: Vec<(CheckKey, CheckCount)>,
+    sites: HashMap<CheckKey, Vec<(SiteKey, SiteCount)>>,
+    calls: Vec<(CallKey, u64)>,
+}
+
+impl Counted {
+    /// Reads the totals of the executions that are `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub(super) fn of(
+        totals: &impl Totals,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<Self, ProbeError> {
+        let mut counted = Self::default();
+        // Checks first: of what is counted meanwhile, the site must not be missing.
+        let checks = totals.checks()?.into_iter();
+        counted.checks = checks.filter(|(key, _)| wanted(key.image)).collect();
+        for (key, count) in totals.sites()? {
+            if wanted(key.check.image) {
+                counted
+                    .sites
+                    .entry(key.check)
+                    .or_default()
+                    .push((key, count));
+            }
+        }
+        let calls = totals.calls()?.into_iter();
+        counted.calls = calls.filter(|(key, _)| wanted(key.image)).collect();
+        Ok(counted)
+    }
+
+    /// Forgets all of it, in the kernel and among the records: it was taken over.
+    pub(super) fn remove(&self, totals: &mut impl Totals, joined: &mut Joined) {
+        for (key, _count) in self.sites.values().flatten() {
+            totals.remove_site(key);
+            joined.forget_site(key);
+        }
+        for (key, _count) in &self.checks {
+            totals.remove_check(key);
+        }
+        for (key, _count) in &self.calls {
+            totals.remove_call(key);
+            joined.forget_call(key);
+        }
+    }
+}
+
+/// What is known of every subject.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    subjects: HashMap<SubjectId, SubjectRecord>,
+    /// Checks of processes whose records were lost.
+    unattributed: HashMap<Capability, u64>,
+}
+
+impl Facts {
+    /// The subjects that there are facts about, in the order in which they appeared.
+    pub(super) fn subjects(&self) -> Vec<SubjectId> {
+        let mut ids: Vec<SubjectId> = self.subjects.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Facts about one subject, without its name.
+    pub(super) fn of_subject(&self, id: SubjectId) -> Option<&SubjectRecord> {
+        self.subjects.get(&id)
+    }
+
+    /// The same, to add some.
+    pub(super) fn subject(&mut self, id: SubjectId, known: &Subject) -> &mut SubjectRecord {
+        self.subjects.entry(id).or_insert_with(|| nameless(known))
+    }
+
+    /// Moves the facts about a subject to `other`, those that there are.
+    pub(super) fn hand_over(&mut self, id: SubjectId, known: &Subject, other: &mut Self) {
+        let record = self.subjects.remove(&id);
+        other
+            .subjects
+            .insert(id, record.unwrap_or_else(|| nameless(known)));
+    }
+
+    /// Adds the checks that the kernel counted by capability only.
+    ///
+    /// # Errors
+    ///
+    /// The map cannot be read.
+    pub(super) fn add_overflow(&mut self, totals: &impl Totals) -> Result<(), ProbeError> {
+        for (capability, granted, denied) in totals.overflow()? {
+            self.add_unattributed(capability, granted + denied);
+        }
+        Ok(())
+    }
+
+    fn add_unattributed(&mut self, capability: Capability, count: u64) {
+        *self.unattributed.entry(capability).or_default() += count;
+    }
+
+    /// Checks that no subject could be found for.
+    pub(super) fn unattributed(&self) -> Vec<(Capability, u64)> {
+        let mut all: Vec<(Capability, u64)> = self
+            .unattributed
+            .iter()
+            .map(|(capability, count)| (*capability, *count))
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// Programs that had ended before capaudit could inspect their file: whether that grants
+    /// capabilities is not known.
+    pub(super) fn unseen_files(&self) -> u64 {
+        self.subjects
+            .values()
+            .flat_map(|subject| &subject.execs)
+            .filter(|exec| exec.unseen)
+            .map(|exec| exec.count)
+            .sum()
+    }
+}
+
+/// Says what is counted under a key, and for whom.
+#[derive(Clone, Copy)]
+pub(super) struct Accountant<'a> {
+    /// Who is who.
+    pub(super) tracker: &'a Tracker,
+    /// What the records told.
+    pub(super) joined: &'a Joined,
+    /// Names of the kernel's functions.
+    pub(super) symbols: &'a Symbols,
+    /// `CLOCK_MONOTONIC` at the start of the audit, in nanoseconds.
+    pub(super) started: u64,
+}
+
+impl Accountant<'_> {
+    /// Adds everything that was counted.
+    pub(super) fn account(&self, counted: &Counted, facts: &mut Facts) {
+        for (key, count) in &counted.checks {
+            let sites = counted.sites.get(key).map_or(&[][..], Vec::as_slice);
+            self.total(key, count, sites, facts);
+        }
+        for (key, count) in &counted.calls {
+            self.call_total(key, *count, facts);
+        }
+    }
+
+    /// Milliseconds from the start of the audit to a time of the BPF programs.
+    pub(super) fn milliseconds(&self, time: u64) -> u64 {
+        time.saturating_sub(self.started) / 1_000_000
+    }
+
+    /// Puts the total of one key under the subject it belongs to, divided among its call sites.
+    fn total(
+        &self,
+        key: &CheckKey,
+        count: &CheckCount,
+        sites: &[(SiteKey, SiteCount)],
+        facts: &mut Facts,
+    ) {
+        let Some(capability) = Capability::from_number(key.capability) else {
+            return;
+        };
+        let image = match self.tracker.image(key.image) {
+            Some(image) => image.clone(),
+            None => {
+                facts.add_unattributed(capability, count.count);
+                return;
+            }
+        };
+        let subject = match image.owner_of_check(is_execve(key)) {
+            Owner::Subject(subject) => subject,
+            Owner::Lost => {
+                facts.add_unattributed(capability, count.count);
+                return;
+            }
+            Owner::Undecided | Owner::Unrelated => return,
+        };
+        let (first_ms, last_ms) = (
+            self.milliseconds(count.first),
+            self.milliseconds(count.last),
+        );
+        let shares = divide(count.count, sites);
+        let of_subject = self.tracker.get(subject);
+        for (site, (site_count, share)) in shares {
+            let sightings = site.and_then(|site| self.joined.sightings(&site));
+            let identity = self.identity(key, capability, &image, of_subject, sightings);
+            let mut record = CheckRecord::new(identity);
+            record.count = share;
+            record.first_ms = first_ms;
+            record.last_ms = last_ms;
+            record.succeeded = site_count.succeeded.into();
+            record.failed = site_count.failed.into();
+            record.errno = site_count.errno;
+            for sample in sightings.iter().flat_map(|sightings| &sightings.samples) {
+                record.add_sample(sample.clone());
+            }
+            facts.subject(subject, of_subject).add_check(record);
+        }
+    }
+
+    /// What tells a check from others in the record of `subject`.
+    pub(super) fn identity(
+        &self,
+        key: &CheckKey,
+        capability: Capability,
+        image: &Image,
+        subject: &Subject,
+        sightings: Option<&Sightings>,
+    ) -> CheckIdentity {
+        let has = |bit: u8| key.flags & bit != 0;
+        let base = subject.user_namespace;
+        let (target_level, cred_level) =
+            sightings.map_or((base.level, base.level), |sightings| sightings.levels);
+        let place = if key.target_ns == base.inode {
+            Place::Own
+        } else if target_level > base.level {
+            Place::Inner
+        } else {
+            Place::Outer
+        };
+        CheckIdentity {
+            capability,
+            outcome: if has(flag::DENIED) {
+                Outcome::Denied
+            } else {
+                Outcome::Granted
+            },
+            asker: Asker {
+                // What a runtime does in its last execve is for the program that it executes.
+                setup: image.setup && !is_execve(key),
+                exe: image.exe.to_string(),
+                comm: sightings.map_or_else(
+                    || image.comm.to_string(),
+                    |sightings| sightings.comm.to_string(),
+                ),
+            },
+            place,
+            inner_credentials: cred_level > base.level,
+            credentials: if has(flag::FOREIGN) {
+                Credentials::Foreign
+            } else if has(flag::OVERRIDDEN) {
+                Credentials::Borrowed
+            } else {
+                Credentials::Own
+            },
+            options: has(flag::OPTIONS_KNOWN).then(|| Options {
+                noaudit: has(flag::NOAUDIT),
+                insetid: has(flag::INSETID),
+            }),
+            syscall: syscall_text(key),
+            operation: key.operation,
+            callers: sightings
+                .map(|sightings| describe::callers(&sightings.stack, self.symbols))
+                .unwrap_or_default(),
+        }
+    }
+
+    fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
+        let first = self.joined.sampled_call(key);
+        let Some(image) = self.tracker.image(key.image) else {
+            return;
+        };
+        let Owner::Subject(subject) = image.owner else {
+            return;
+        };
+        let record = CallRecord {
+            syscall: number_text(key.syscall),
+            asker: Asker {
+                exe: image.exe.to_string(),
+                comm: image.comm.to_string(),
+                setup: image.setup,
+            },
+            operation: key.operation,
+            arguments: first.map_or([0; 6], |call| call.arguments),
+            failed: key.failed != 0,
+            result: first.map_or(0, |call| call.value),
+            count,
+        };
+        facts
+            .subject(subject, self.tracker.get(subject))
+            .add_call(record);
+    }
+}
+
+/// Whether a check was made in execve, where a runtime becomes its container's program.
+pub(super) fn is_execve(key: &CheckKey) -> bool {
+    key.flags & flag::COMPAT == 0
+        && matches!(syscall_name(key.syscall), Some("execve" | "execveat"))
+}
+
+fn syscall_text(key: &CheckKey) -> Option<String> {
+    if key.syscall == NO_SYSCALL {
+        return None;
+    }
+    Some(match syscall_name(key.syscall) {
+        Some(_) if key.flags & flag::COMPAT != 0 => format!("32-bit {}", key.syscall),
+        _ => number_text(key.syscall),
+    })
+}
+
+/// The name of a system call, or its number if it has none.
+fn number_text(number: u16) -> String {
+    syscall_name(number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// Divides a total among the call sites by what was sampled of each; what is left over goes to the first.
+/// Without any site, everything goes to an unknown one.
+fn divide(total: u64, sites: &[(SiteKey, SiteCount)]) -> Vec<(Option<SiteKey>, (SiteCount, u64))> {
+    let walked: u64 = sites
+        .iter()
+        .map(|(_key, count)| u64::from(count.walked))
+        .sum();
+    if sites.is_empty() || walked == 0 {
+        return vec![(None, (SiteCount::default(), total))];
+    }
+    let mut rest = total;
+    let mut shares: Vec<(Option<SiteKey>, (SiteCount, u64))> = sites
+        .iter()
+        .map(|(key, count)| {
+            let exact = u128::from(total) * u128::from(count.walked) / u128::from(walked);
+            // At most `total`, so it fits.
+            let share = (exact as u64).max(1).min(rest);
+            rest -= share;
+            (Some(*key), (*count, share))
+        })
+        .collect();
+    if let Some((_key, (_count, share))) = shares.first_mut() {
+        *share += rest;
+    }
+    shares
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn site(walked: u32, site: u32) -> (SiteKey, SiteCount) {
+        let check = CheckKey {
+            image: 1,
+            target_ns: 0,
+            cred_ns: 0,
+            operation: 0,
+            syscall: 0,
+            capability: 0,
+            flags: 0,
+        };
+        (
+            SiteKey {
+                check,
+                site,
+                reserved: 0,
+            },
+            SiteCount {
+                walked,
+                ..SiteCount::default()
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn dividing_loses_nothing(total in 0u64..1_000_000, walked in proptest::collection::vec(0u32..100, 0..6)) {
+            let sites: Vec<_> = walked.iter().enumerate().map(|(n, w)| site(*w, n as u32)).collect();
+            let sum: u64 = divide(total, &sites).iter().map(|(_, (_, share))| share).sum();
+            prop_assert_eq!(sum, total);
+        }
+    }
+
+    #[test]
+    fn every_site_seen_gets_a_share() {
+        let shares = divide(1000, &[site(63, 1), site(1, 2)]);
+        assert!(shares.iter().all(|(_, (_, share))| *share > 0));
+    }
+}

@@ -1,0 +1,462 @@
+//! Composes what becomes of records and totals; what each part does is its own module's.
+
+use std::collections::{HashMap, HashSet};
+
+use capaudit_common::{
+    event::{Check, Exec, Fork},
+    scope,
+};
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    ledger::{CheckRecord, Object, SubjectRecord},
+};
+
+use crate::{
+    probe::{Event, ProbeError},
+    proc::{ContainerId, Existing, kallsyms::Symbols, until_nul},
+    session::{
+        account::{Accountant, Counted, Facts, Totals, is_execve},
+        clock::monotonic_now,
+        describe,
+        enrich::{Enrich, Machine},
+        join::{Joined, Sightings},
+        missed::Missed,
+        naming::{self, Naming},
+        single::{Singles, Waiting},
+    },
+    subject::{
+        Identity, Image, Owner, Subject, SubjectId, Tracker,
+        attached::{Attached, Running},
+        engine::Description,
+    },
+};
+
+/// Images that may have ended before their totals are taken over: a sweep reads the whole map.
+const SWEEP_AT: usize = 512;
+/// Entries of a map that an image may fill, roughly: with less room, sweeps come earlier.
+const ROOM_OF_IMAGE: usize = 64;
+
+/// Gathers an audit's facts.
+#[derive(Debug)]
+pub struct Collector {
+    tracker: Tracker,
+    enrich: Box<dyn Enrich>,
+    joined: Joined,
+    facts: Facts,
+    /// Checks one by one, if anybody wants them.
+    singles: Option<Singles>,
+    symbols: Symbols,
+    missed: Missed,
+    /// Images of processes that the kernel side does not follow any more, and so sends no end of.
+    let_go: Vec<u64>,
+    naming: Naming,
+    /// Subjects whose facts were handed out for good.
+    retired: HashSet<SubjectId>,
+    /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
+    started: u64,
+}
+
+impl Collector {
+    /// A collector for an audit that begins soon; `symbols` name the kernel's functions.
+    pub fn new(symbols: Symbols) -> Self {
+        Self::with(symbols, Box::new(Machine::default()))
+    }
+
+    /// The same, where `enrich` looks up what records do not carry.
+    pub(super) fn with(symbols: Symbols, enrich: Box<dyn Enrich>) -> Self {
+        Self {
+            tracker: Tracker::new(Existing::default()),
+            enrich,
+            joined: Joined::default(),
+            facts: Facts::default(),
+            singles: None,
+            symbols,
+            missed: Missed::default(),
+            let_go: Vec::new(),
+            naming: Naming::default(),
+            retired: HashSet::new(),
+            started: monotonic_now(),
+        }
+    }
+
+    /// The audit begins: whatever was recorded so far, and `existing`, is none of it.
+    pub(super) fn begin(&mut self, existing: Existing) {
+        self.tracker.disown(existing);
+        self.joined = Joined::default();
+        self.facts = Facts::default();
+        self.started = monotonic_now();
+    }
+
+    /// A process that runs already is observed as `image` from now on.
+    pub(super) fn attach(&mut self, image: u64, running: &Running) {
+        self.tracker.attach(image, running);
+    }
+
+    /// Only what was attached to is of interest.
+    pub fn expect(&mut self, attached: &Attached) {
+        self.tracker.expect(attached);
+        self.naming.expect(attached);
+    }
+
+    /// Takes a record.
+    pub fn record(&mut self, event: Event) {
+        match event {
+            Event::Check(check) => self.check(&check),
+            Event::Result(result) => {
+                if let Some(singles) = &mut self.singles {
+                    singles.result(&result);
+                }
+                self.joined.result(&result);
+            }
+            Event::Fork(fork) => self.tracker.fork(&fork),
+            Event::Adopt(fork) => self.adopt(&fork),
+            Event::Exec(exec) => self.exec(&exec),
+            Event::Exit(exit) => self.tracker.exit(&exit),
+            Event::Call(call) => self.joined.call(call),
+        }
+    }
+
+    fn adopt(&mut self, fork: &Fork) {
+        if !self.tracker.wants_all() {
+            return self.tracker.adopt(fork);
+        }
+        match self.enrich.running(fork.header.tgid) {
+            Some(running) => self.tracker.attach(fork.header.image, &running),
+            // Gone by now, or a kernel thread.
+            None => {
+                let comm = describe::text(&fork.comm);
+                self.tracker
+                    .adopt_into(fork, Identity::Program(format!("[{comm}]").into()));
+            }
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec) {
+        if self.tracker.wants_all() {
+            let program = self.program_of(exec);
+            let place = self.place_of_exec(exec, &program);
+            self.tracker.exec_in(exec, place, program.into());
+        } else {
+            self.tracker.exec(exec);
+        }
+        let owner = self.tracker.image(exec.header.image);
+        let Some(Owner::Subject(subject)) = owner.map(|image| image.owner) else {
+            return;
+        };
+        let level = self.tracker.get(subject).user_namespace.level;
+        if let Some(record) = self.enrich.executed(exec, level) {
+            let known = self.tracker.get(subject);
+            self.facts.subject(subject, known).add_exec(record);
+        }
+    }
+
+    /// What was executed. Runtimes execute themselves through names that say nothing to anybody
+    /// else; what such a name stands for is a file, or one that was never linked: then it is what
+    /// was executed before.
+    fn program_of(&self, exec: &Exec) -> String {
+        let path = describe::text(&exec.path);
+        if !(path.starts_with("/proc/") || path.starts_with("/dev/fd/")) {
+            return path;
+        }
+        self.enrich
+            .executable(exec.header.tgid)
+            .or_else(|| Some(self.tracker.image(exec.previous)?.exe.to_string()))
+            .filter(|program| !program.is_empty())
+            .unwrap_or(path)
+    }
+
+    /// Where the process belongs that runs another executable: by its record, and only where that
+    /// does not tell, by what can still be seen of it.
+    fn place_of_exec(&self, exec: &Exec, program: &str) -> Identity {
+        let names = exec.cgroups.each_ref().map(|name| until_nul(name));
+        if let Some(container) = ContainerId::from_cgroups(&names) {
+            return Identity::Container(container);
+        }
+        self.enrich
+            .place(exec.header.tgid, program)
+            .unwrap_or_else(|| {
+                let before = self.tracker.image(exec.previous).map(|image| image.owner);
+                match before {
+                    Some(Owner::Subject(id))
+                        if !matches!(self.tracker.get(id).identity, Identity::Program(_)) =>
+                    {
+                        self.tracker.get(id).identity.clone()
+                    }
+                    _ => Identity::Program(program.into()),
+                }
+            })
+    }
+
+    fn check(&mut self, check: &Check) {
+        if check.header.flags & scope::image::SETUP != 0
+            && let Some(namespace) = self.tracker.mount_namespace_of(check.header.image)
+        {
+            self.enrich.hold_root(namespace, check.header.tgid);
+        }
+        let mut sample = describe::sample(check);
+        if let (None, Some(Object::Path(path))) = (&sample.owner, &sample.object)
+            && is_about_owner(check.key.capability)
+        {
+            sample.owner = self.enrich.file_owner(check.header.tgid, path);
+        }
+        if let Some(singles) = &mut self.singles {
+            let image = self.tracker.image(check.header.image).cloned();
+            singles.check(check, sample.clone(), image);
+        }
+        self.joined.check(check, sample);
+    }
+
+    /// From now on checks are kept one by one, for [`Self::next_single`]; or not any more, and
+    /// those that wait are dropped.
+    pub fn keep_singles(&mut self, wanted: bool) {
+        if wanted {
+            self.singles.get_or_insert_default();
+        } else {
+            self.singles = None;
+        }
+    }
+
+    /// The next single check, the subject it belongs to, and its record. With `last`, without
+    /// waiting any longer for what else might come to be known of it.
+    pub fn next_single(
+        &mut self,
+        last: bool,
+        is_named: impl Fn(SubjectId, &Subject) -> bool,
+    ) -> Option<(Waiting, SubjectId, CheckRecord)> {
+        loop {
+            let tracker = &self.tracker;
+            let waiting =
+                self.singles
+                    .as_mut()?
+                    .next(last, |waiting| match owner_of(tracker, waiting) {
+                        Some(Owner::Subject(id)) => is_named(id, tracker.get(id)),
+                        Some(Owner::Undecided) | None => false,
+                        Some(Owner::Unrelated | Owner::Lost) => true,
+                    })?;
+            // Those of nobody are not of interest, as for totals.
+            if let Some((id, record)) = self.single(&waiting) {
+                return Some((waiting, id, record));
+            }
+        }
+    }
+
+    fn single(&self, waiting: &Waiting) -> Option<(SubjectId, CheckRecord)> {
+        let check = &waiting.check;
+        let capability = Capability::from_number(check.key.capability)?;
+        let image = image_of(&self.tracker, waiting)?;
+        let Owner::Subject(id) = image.owner_of_check(is_execve(&check.key)) else {
+            return None;
+        };
+        let seen = Sightings::of(check);
+        let accountant = self.accountant();
+        let identity = accountant.identity(
+            &check.key,
+            capability,
+            image,
+            self.tracker.get(id),
+            Some(&seen),
+        );
+        let mut record = CheckRecord::new(identity);
+        record.count = 1;
+        record.first_ms = accountant.milliseconds(check.header.time);
+        record.last_ms = record.first_ms;
+        record.returned(waiting.sample.result);
+        record.add_sample(waiting.sample.clone());
+        Some((id, record))
+    }
+
+    /// Lets go of what was kept for subjects that have ended by now, and of processes that are not
+    /// followed any more. To be called with no record outstanding.
+    pub(super) fn rest(&mut self) {
+        // What they had forked before they were let go has told so by now, and is known as none of ours, too.
+        for image in self.let_go.drain(..) {
+            self.tracker.missed_end(image);
+        }
+        let tracker = &self.tracker;
+        self.enrich.let_go(&|namespace| tracker.lives_in(namespace));
+    }
+
+    /// Finds out what was missed because records were lost. To be called with no record
+    /// outstanding.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub(super) fn look_for_missed(&mut self, totals: &impl Totals) -> Result<(), ProbeError> {
+        self.missed.look(&mut self.tracker, totals)
+    }
+
+    /// Takes over the totals of images that ended, if they are many: keeps the kernel's maps from
+    /// filling up.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub(super) fn sweep(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
+        for unrelated in self.tracker.take_unrelated() {
+            totals.stop_following(unrelated.process, unrelated.mount_namespace);
+            self.let_go.push(unrelated.image);
+        }
+        if self.tracker.ended() < SWEEP_AT.min(totals.max_checks() as usize / ROOM_OF_IMAGE) {
+            return Ok(());
+        }
+        self.sweep_all(totals)
+    }
+
+    fn sweep_all(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
+        let ended: HashSet<u64> = self.tracker.take_ended().into_iter().collect();
+        self.take_over(totals, |image| ended.contains(&image))?;
+        for image in ended {
+            self.tracker.forget(image);
+        }
+        Ok(())
+    }
+
+    /// Hands out the facts of subjects that have ended, and forgets them: what goes on for days
+    /// must not grow for ever. A container that is started again begins anew.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub(super) fn retire(&mut self, totals: &mut impl Totals) -> Result<Facts, ProbeError> {
+        self.sweep_all(totals)?;
+        let mut facts = Facts::default();
+        let ended = self
+            .tracker
+            .subjects()
+            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_images(*id));
+        for (id, subject) in ended {
+            if self.facts.of_subject(id).is_some() || !self.retired.contains(&id) {
+                self.facts.hand_over(id, subject, &mut facts);
+                self.retired.insert(id);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Takes over everything that is left.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub(super) fn finish(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
+        self.take_over(totals, |_image| true)?;
+        self.facts.add_overflow(totals)
+    }
+
+    fn take_over(
+        &mut self,
+        totals: &mut impl Totals,
+        wanted: impl Fn(u64) -> bool,
+    ) -> Result<(), ProbeError> {
+        let counted = Counted::of(totals, wanted)?;
+        let mut facts = std::mem::take(&mut self.facts);
+        self.accountant().account(&counted, &mut facts);
+        self.facts = facts;
+        counted.remove(totals, &mut self.joined);
+        Ok(())
+    }
+
+    /// The facts so far, without ending anything: what was taken over, and what the kernel has
+    /// `counted` since.
+    ///
+    /// # Errors
+    ///
+    /// A map cannot be read.
+    pub(super) fn snapshot(
+        &self,
+        counted: &Counted,
+        totals: &impl Totals,
+    ) -> Result<Facts, ProbeError> {
+        let mut facts = self.facts.clone();
+        self.accountant().account(counted, &mut facts);
+        facts.add_overflow(totals)?;
+        Ok(facts)
+    }
+
+    fn accountant(&self) -> Accountant<'_> {
+        Accountant {
+            tracker: &self.tracker,
+            joined: &self.joined,
+            symbols: &self.symbols,
+            started: self.started,
+        }
+    }
+
+    /// The subjects, but for those that were retired.
+    pub(super) fn subjects(&self) -> Vec<SubjectId> {
+        self.tracker
+            .subjects()
+            .filter(|(id, subject)| {
+                subject.is_live()
+                    || self.facts.of_subject(*id).is_some()
+                    || !self.retired.contains(id)
+            })
+            .map(|(id, _subject)| id)
+            .collect()
+    }
+
+    /// The facts that were taken over.
+    pub(super) fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// Facts about these subjects, under the names that people know.
+    pub(super) fn records(
+        &self,
+        facts: &Facts,
+        subjects: &[SubjectId],
+        command: &[String],
+        described: &HashMap<ContainerId, Description>,
+    ) -> Vec<SubjectRecord> {
+        self.naming
+            .records(&self.tracker, facts, subjects, command, described)
+    }
+
+    /// Ids of the containers among these, to ask their engine about.
+    pub(super) fn containers(&self, subjects: &[SubjectId]) -> Vec<ContainerId> {
+        naming::containers(&self.tracker, subjects)
+    }
+
+    /// The processes followed.
+    pub(super) fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+}
+
+/// Whether advice on a capability wants to know who owns the file.
+fn is_about_owner(capability: u8) -> bool {
+    Capability::from_number(capability)
+        .is_some_and(|capability| CapSet::OF_FILE_OWNERS.contains(capability))
+}
+
+fn image_of<'a>(tracker: &'a Tracker, waiting: &'a Waiting) -> Option<&'a Image> {
+    tracker
+        .image(waiting.check.key.image)
+        .or(waiting.image.as_ref())
+}
+
+fn owner_of(tracker: &Tracker, waiting: &Waiting) -> Option<Owner> {
+    let image = image_of(tracker, waiting)?;
+    Some(image.owner_of_check(is_execve(&waiting.check.key)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_is_let_go_of_does_not_stay_for_ever() {
+        let mut collector = Collector::new(Symbols::default());
+        collector.let_go.push(7);
+        assert_eq!(
+            collector.tracker.ended(),
+            0,
+            "what it forked may still tell so"
+        );
+        collector.rest();
+        assert_eq!(collector.tracker.take_ended(), [7]);
+        collector.rest();
+        assert_eq!(collector.tracker.ended(), 0);
+    }
+}

@@ -1,0 +1,131 @@
+//! Records of checks, joined with what the system call that made them returned, by call site. Pure.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use capaudit_common::{
+    event::{Call, Check, Result as CallResult},
+    key::{CallKey, SiteKey},
+};
+use capaudit_core::ledger::{CheckRecord, Sample};
+
+use crate::session::describe;
+
+/// System calls under way whose outcome is awaited.
+const MAX_AWAITED: usize = 1 << 14;
+
+/// Records of one call site of one execution.
+#[derive(Debug)]
+pub(super) struct Sightings {
+    /// Kernel return addresses, innermost first.
+    pub(super) stack: Vec<u64>,
+    /// Depths of the user namespaces of the question and of the credentials.
+    pub(super) levels: (u32, u32),
+    /// Command name of the thread that asked.
+    pub(super) comm: Arc<str>,
+    /// What the checks were about; no two are the same.
+    pub(super) samples: Vec<Sample>,
+}
+
+impl Sightings {
+    /// Of the site that `check` was made from; no sample yet.
+    pub(super) fn of(check: &Check) -> Self {
+        Self {
+            stack: check.stack[..(check.depth as usize).min(check.stack.len())].to_vec(),
+            levels: (check.target_level, check.cred_level),
+            comm: describe::text(&check.comm).into(),
+            samples: Vec::new(),
+        }
+    }
+}
+
+/// A thread, and the number of one of its system calls.
+type ThreadCall = (u32, u64);
+
+/// What the records told so far of everything that is counted in the kernel's maps.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    sightings: HashMap<SiteKey, Sightings>,
+    /// Where the result of a call belongs: the samples of these sites, by their index.
+    awaited: HashMap<ThreadCall, Vec<(SiteKey, usize)>>,
+    awaited_order: VecDeque<ThreadCall>,
+    calls: HashMap<CallKey, Call>,
+}
+
+impl Joined {
+    /// Takes a check, and what it was about.
+    pub(super) fn check(&mut self, check: &Check, sample: Sample) {
+        let key = SiteKey {
+            check: check.key,
+            site: check.site,
+            reserved: 0,
+        };
+        let sightings = self
+            .sightings
+            .entry(key)
+            .or_insert_with(|| Sightings::of(check));
+        let place = match sightings.samples.iter().position(|known| *known == sample) {
+            Some(place) => place,
+            None if sightings.samples.len() < CheckRecord::MAX_SAMPLES => {
+                sightings.samples.push(sample);
+                sightings.samples.len() - 1
+            }
+            None => return,
+        };
+        let thread = (check.header.tid, check.call);
+        self.awaited
+            .entry(thread)
+            .or_insert_with(|| {
+                self.awaited_order.push_back(thread);
+                Vec::new()
+            })
+            .push((key, place));
+        if self.awaited_order.len() > MAX_AWAITED
+            && let Some(oldest) = self.awaited_order.pop_front()
+        {
+            // Its outcome was never sent: the thread was killed, or the call has not returned.
+            self.awaited.remove(&oldest);
+        }
+    }
+
+    /// Takes what a system call returned that made checks.
+    pub(super) fn result(&mut self, result: &CallResult) {
+        let thread = (result.header.tid, result.call);
+        for (key, place) in self.awaited.remove(&thread).unwrap_or_default() {
+            if let Some(sample) = self
+                .sightings
+                .get_mut(&key)
+                .and_then(|sightings| sightings.samples.get_mut(place))
+            {
+                sample.result = Some(result.value);
+            }
+        }
+    }
+
+    /// Takes a system call that matters without any check.
+    pub(super) fn call(&mut self, call: Call) {
+        self.calls.insert(call.key, call);
+    }
+
+    /// What was seen at a call site; `None` if its records were lost.
+    pub(super) fn sightings(&self, site: &SiteKey) -> Option<&Sightings> {
+        self.sightings.get(site)
+    }
+
+    /// The call that was sent of those counted under `key`; `None` if its record was lost.
+    pub(super) fn sampled_call(&self, key: &CallKey) -> Option<&Call> {
+        self.calls.get(key)
+    }
+
+    /// Forgets a call site whose total was taken over.
+    pub(super) fn forget_site(&mut self, site: &SiteKey) {
+        self.sightings.remove(site);
+    }
+
+    /// Forgets a system call whose total was taken over.
+    pub(super) fn forget_call(&mut self, key: &CallKey) {
+        self.calls.remove(key);
+    }
+}

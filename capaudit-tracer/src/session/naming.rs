@@ -1,0 +1,146 @@
+//! Subjects under the names that people know. Pure.
+
+use std::collections::HashMap;
+
+use capaudit_core::ledger::{Kind, SubjectRecord};
+
+use crate::{
+    proc::ContainerId,
+    session::account::Facts,
+    subject::{Identity, Subject, SubjectId, Tracker, attached::Attached, engine::Description},
+};
+
+/// Names subjects, and leaves out those that turn out to be of no interest.
+#[derive(Debug, Default)]
+pub(super) struct Naming {
+    /// Compose services that new containers must belong to, if any were attached to.
+    services: Vec<String>,
+}
+
+impl Naming {
+    /// Only what was attached to is of interest.
+    pub(super) fn expect(&mut self, attached: &Attached) {
+        if let Attached::Service(service, _) = attached {
+            self.services.push(service.clone());
+        }
+    }
+
+    /// Facts about these subjects, with names: `command` is what the audited command is called,
+    /// `described` is what engines say of containers.
+    pub(super) fn records(
+        &self,
+        tracker: &Tracker,
+        facts: &Facts,
+        subjects: &[SubjectId],
+        command: &[String],
+        described: &HashMap<ContainerId, Description>,
+    ) -> Vec<SubjectRecord> {
+        let mut records: Vec<SubjectRecord> = subjects
+            .iter()
+            .map(|id| {
+                let subject = tracker.get(*id);
+                // Of a subject without any check, too: it needs nothing, which is a finding.
+                let mut record = facts
+                    .of_subject(*id)
+                    .cloned()
+                    .unwrap_or_else(|| nameless(subject));
+                // It may have been started again since.
+                record.seen_from_start |= subject.seen_from_start;
+                name(&mut record, subject, command, described);
+                record
+            })
+            .filter(|record| self.is_wanted(record))
+            .collect();
+        records.sort_by_key(|record| record.kind);
+        records
+    }
+
+    fn is_wanted(&self, record: &SubjectRecord) -> bool {
+        // What ran already was attached to, by name.
+        !record.seen_from_start
+            || self.services.is_empty()
+            || record
+                .compose_service
+                .as_ref()
+                .is_some_and(|service| self.services.contains(service))
+    }
+}
+
+fn name(
+    record: &mut SubjectRecord,
+    subject: &Subject,
+    command: &[String],
+    described: &HashMap<ContainerId, Description>,
+) {
+    match &subject.identity {
+        Identity::Command => record.name = command.join(" "),
+        Identity::Container(container) => {
+            let known = described.get(container).cloned().unwrap_or_default();
+            record.name = if known.name.is_empty() {
+                container.short().to_owned()
+            } else {
+                known.name
+            };
+            record.image = known.image;
+            record.compose_project = known.compose_project;
+            record.compose_service = known.compose_service;
+            record.pod = known.pod;
+        }
+        Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
+        Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
+        Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
+        Identity::Unit(name) | Identity::Program(name) => record.name = name.to_string(),
+    }
+}
+
+/// What the kernel told of a subject, without a name and without any facts yet.
+pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
+    let (kind, id) = match &subject.identity {
+        Identity::Command => (Kind::Command, String::new()),
+        Identity::Container(container) => (Kind::Container, container.to_string()),
+        Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
+        Identity::Process(pid) => (Kind::Process, pid.to_string()),
+        Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
+        Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
+    };
+    SubjectRecord {
+        id,
+        engine: subject.engine,
+        uid: subject.uid,
+        granted: subject.granted,
+        user_namespace_level: subject.user_namespace.level,
+        seen_from_start: subject.seen_from_start,
+        ..SubjectRecord::new(kind)
+    }
+}
+
+/// Ids of the containers among these, to ask their engine about.
+pub(super) fn containers(tracker: &Tracker, subjects: &[SubjectId]) -> Vec<ContainerId> {
+    subjects
+        .iter()
+        .filter_map(|id| match &tracker.get(*id).identity {
+            Identity::Container(container) => Some(container.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What a reader should know of what was followed.
+pub(super) fn notes(tracker: &Tracker) -> Vec<String> {
+    let running: Vec<String> = tracker
+        .subjects()
+        .filter(|(_id, subject)| subject.is_live())
+        .filter_map(|(_id, subject)| match &subject.identity {
+            Identity::Container(container) => Some(container.short().to_owned()),
+            _ => None,
+        })
+        .collect();
+    let mut notes = Vec::new();
+    if !running.is_empty() {
+        notes.push(format!(
+            "still running when the audit ended, so that what is asked later (at shutdown, say) was not seen: {}",
+            running.join(", ")
+        ));
+    }
+    notes
+}
