@@ -53,7 +53,7 @@ pub struct Collector {
     /// Subjects whose facts were handed out for good.
     retired: HashSet<SubjectId>,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
-    started: u64,
+    pub(super) started: u64,
 }
 
 impl Collector {
@@ -439,24 +439,4 @@ fn image_of<'a>(tracker: &'a Tracker, waiting: &'a Waiting) -> Option<&'a Image>
 fn owner_of(tracker: &Tracker, waiting: &Waiting) -> Option<Owner> {
     let image = image_of(tracker, waiting)?;
     Some(image.owner_of_check(is_execve(&waiting.check.key)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_that_is_let_go_of_does_not_stay_for_ever() {
-        let mut collector = Collector::new(Symbols::default());
-        collector.let_go.push(7);
-        assert_eq!(
-            collector.tracker.ended(),
-            0,
-            "what it forked may still tell so"
-        );
-        collector.rest();
-        assert_eq!(collector.tracker.take_ended(), [7]);
-        collector.rest();
-        assert_eq!(collector.tracker.ended(), 0);
-    }
 }

@@ -15,5 +15,7 @@ mod missed;
 mod naming;
 pub mod observation;
 pub mod single;
+#[cfg(test)]
+mod tests;
 
 pub use self::{clock::milliseconds_since, collector::Collector};

@@ -1,0 +1,255 @@
+//! What is kept, for how long, and what is handed out when.
+
+use std::collections::HashSet;
+
+use capaudit_core::capability::Capability;
+use syscalls::Sysno;
+
+use super::replay::{
+    Asked, HOST, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
+};
+use crate::{
+    session::account::{Counted, Facts},
+    subject::{Identity, existing::Existing},
+};
+
+fn retire(replay: &mut Replay) -> Facts {
+    match replay.collector.retire(&mut replay.kernel) {
+        Ok(facts) => facts,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn snapshot(replay: &Replay) -> Facts {
+    let counted = Counted::of(&replay.kernel, |_image| true);
+    let facts = counted.and_then(|counted| replay.collector.snapshot(&counted, &replay.kernel));
+    match facts {
+        Ok(facts) => facts,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn what_was_recorded_before_the_beginning_is_none_of_the_audit() {
+    let mut replay = Replay::new();
+    replay.container(11, WEB);
+    let before = asks(11, Capability::CHOWN, Sysno::fchownat);
+    replay.check(&before, 3);
+    replay
+        .collector
+        .begin(Existing::with(&[], &[HOST.pid_namespace]));
+    replay.command();
+    replay.check(&asks(2, Capability::KILL, Sysno::kill), 1);
+    let (records, unattributed) = replay.finish();
+    assert_eq!(lines(&records), ["cmd: KILL 1x /bin/sh kill"]);
+    assert_eq!(unattributed, []);
+}
+
+#[test]
+fn a_sweep_takes_over_what_has_ended_and_nothing_else() {
+    let mut replay = Replay::new();
+    // Room for two executions, roughly.
+    replay.kernel.max_checks = 128;
+    replay.command();
+    let ended = asks(1, Capability::SETPCAP, Sysno::prctl);
+    let alive = asks(2, Capability::CHOWN, Sysno::fchownat);
+    replay.check(&ended, 2);
+    replay.check(&alive, 3);
+    replay.call(1, Sysno::prctl, Some(1), 1);
+    replay.sweep();
+    assert_eq!(replay.kernel.checks.len(), 2, "one has ended: too few");
+    replay.records([fork(3, 2, HOST, 0), exit(3)]);
+    replay.sweep();
+    let left: Vec<u64> = replay.kernel.checks.keys().map(|key| key.image).collect();
+    assert_eq!(left, [2]);
+    assert_eq!(replay.kernel.sites.len(), 1);
+    assert!(replay.kernel.calls.is_empty());
+    assert!(replay.collector.tracker().image(1).is_none(), "forgotten");
+    replay.counts(&alive, 4, 0);
+    assert_eq!(
+        replay.ending(),
+        [
+            "cmd: CHOWN 7x /bin/sh fchownat",
+            "cmd: SETPCAP 2x  (set-up) prctl",
+        ]
+    );
+}
+
+#[test]
+fn the_kernel_side_stops_following_what_is_none_of_the_audit() {
+    let mut replay = Replay::new();
+    replay.records([exec(40, 0, HOST, "/usr/sbin/cups")]);
+    replay.sweep();
+    assert_eq!(replay.kernel.let_go, [(pid_of(40), HOST.mount_namespace())]);
+    assert_eq!(replay.collector.tracker().ended(), 0);
+    // What it had forked by then is known as none of ours, too.
+    replay.records([fork(41, 40, HOST, 0)]);
+    replay.collector.rest();
+    assert_eq!(replay.collector.tracker().ended(), 1);
+    replay.collector.rest();
+    assert_eq!(replay.collector.tracker().ended(), 1, "once is enough");
+    replay.check(&asks(41, Capability::KILL, Sysno::kill), 1);
+    assert_eq!(replay.finish(), (vec![], vec![]));
+}
+
+#[test]
+fn facts_of_what_has_ended_are_handed_out_once() {
+    let mut replay = Replay::new();
+    replay.container(11, WEB);
+    replay.check(&asks(11, Capability::CHOWN, Sysno::fchownat), 3);
+    assert_eq!(retire(&mut replay).subjects(), [], "it runs");
+    replay.records([exit(11)]);
+    let ended = retire(&mut replay);
+    assert_eq!(
+        lines(
+            &replay
+                .collector
+                .records(&ended, &ended.subjects(), &[], &replay.described)
+        ),
+        ["39bf4a995c6c: CHOWN 3x /init fchownat"]
+    );
+    assert_eq!(retire(&mut replay).subjects(), []);
+    assert_eq!(replay.collector.subjects(), []);
+    // Started again, it begins anew.
+    replay.container(21, WEB);
+    replay.check(&asks(21, Capability::KILL, Sysno::kill), 1);
+    assert_eq!(
+        lines(&replay.named(&snapshot(&replay))),
+        ["39bf4a995c6c: KILL 1x /init kill"]
+    );
+    replay.records([exit(21)]);
+    assert_eq!(retire(&mut replay).subjects().len(), 1);
+    assert_eq!(retire(&mut replay).subjects(), []);
+    assert_eq!(replay.finish(), (vec![], vec![]));
+}
+
+#[test]
+fn a_subject_without_any_check_is_handed_out_too() {
+    let mut replay = Replay::new();
+    replay.container(11, WEB);
+    replay.records([exit(11)]);
+    assert_eq!(retire(&mut replay).subjects().len(), 1, "it needs nothing");
+    assert_eq!(retire(&mut replay).subjects(), []);
+}
+
+#[test]
+fn a_snapshot_ends_nothing() {
+    let mut replay = Replay::new();
+    replay.kernel.max_checks = 1;
+    replay.command();
+    let alive = asks(2, Capability::CHOWN, Sysno::fchownat);
+    replay.check(&asks(1, Capability::SETPCAP, Sysno::prctl), 2);
+    replay.sweep();
+    replay.check(&alive, 3);
+    replay.kernel.overflow = vec![(Capability::KILL, 1, 1)];
+    let expected = [
+        "cmd: CHOWN 3x /bin/sh fchownat",
+        "cmd: SETPCAP 2x  (set-up) prctl",
+    ];
+    for _ in 0..2 {
+        let facts = snapshot(&replay);
+        assert_eq!(lines(&replay.named(&facts)), expected);
+        assert_eq!(facts.unattributed(), [(Capability::KILL, 2)]);
+    }
+    assert_eq!(replay.kernel.checks.len(), 1);
+    let (records, unattributed) = replay.finish();
+    assert_eq!(lines(&records), expected);
+    assert_eq!(unattributed, [(Capability::KILL, 2)]);
+}
+
+#[test]
+fn what_is_taken_over_is_forgotten_site_by_site() {
+    let mut replay = Replay::new();
+    replay.kernel.max_checks = 1;
+    replay.command();
+    let first = Asked {
+        path: "/before",
+        ..asks(1, Capability::CHOWN, Sysno::fchownat)
+    };
+    replay.check(&first, 1);
+    replay.sweep();
+    // The same key again, of which no record comes: nothing of before may stick to it.
+    replay.records([fork(1, 2, HOST, 0)]);
+    replay.counts(&first, 1, 1);
+    let (records, _) = replay.finish();
+    let mut sites: Vec<(usize, usize)> = records[0]
+        .checks
+        .iter()
+        .map(|check| (check.identity.callers.len(), check.samples.len()))
+        .collect();
+    sites.sort_unstable();
+    assert_eq!(sites, [(0, 0), (2, 1)]);
+}
+
+#[test]
+fn an_end_whose_record_was_lost_is_found_out() {
+    let mut replay = Replay::new();
+    replay.command();
+    replay.check(&asks(2, Capability::CHOWN, Sysno::fchownat), 1);
+    // The end of 2 and everything of 50 is lost; 3 lives.
+    replay.records([fork(3, 2, HOST, 0)]);
+    replay.counts(&asks(50, Capability::KILL, Sysno::kill), 1, 1);
+    replay.kernel.live = Some(HashSet::from([3]));
+    replay.look_for_missed();
+    assert_eq!(replay.kernel.listed.get(), 0, "nothing was lost so far");
+    replay.kernel.lost = 2;
+    replay.look_for_missed();
+    assert_eq!(replay.kernel.listed.get(), 1);
+    // Its record may still be under way.
+    assert!(
+        !replay
+            .collector
+            .tracker()
+            .live_images()
+            .any(|image| image == 1)
+    );
+    assert!(
+        replay
+            .collector
+            .tracker()
+            .live_images()
+            .any(|image| image == 2)
+    );
+    replay.look_for_missed();
+    assert_eq!(replay.kernel.listed.get(), 1, "no more was lost");
+    let live: Vec<u64> = replay.collector.tracker().live_images().collect();
+    assert_eq!(live, [3]);
+    assert!(replay.collector.tracker().is_live(&Identity::Command));
+    // There is room again, also where nobody knows who it was.
+    replay.kernel.max_checks = 1;
+    replay.sweep();
+    assert!(replay.kernel.checks.is_empty() && replay.kernel.sites.is_empty());
+    let (records, unattributed) = replay.finish();
+    assert_eq!(lines(&records), ["cmd: CHOWN 1x /bin/sh fchownat"]);
+    assert_eq!(unattributed, [(Capability::KILL, 1)]);
+}
+
+#[test]
+fn what_cannot_be_listed_has_not_ended() {
+    let mut replay = Replay::new();
+    replay.command();
+    replay.kernel.lost = 1;
+    replay.look_for_missed();
+    replay.look_for_missed();
+    assert_eq!(
+        replay.kernel.listed.get(),
+        1,
+        "it is looked again, but not at once"
+    );
+    assert!(replay.collector.tracker().is_live(&Identity::Command));
+}
+
+#[test]
+fn ways_to_files_are_kept_while_something_lives_there() {
+    let mut replay = Replay::new();
+    replay.command();
+    replay.records([adopt(10, WEB, SETUP)]);
+    replay.machine.log();
+    replay.collector.rest();
+    // 580 is another container's, in which nothing lives at all.
+    assert_eq!(replay.machine.log(), ["let go 580"]);
+    replay.records([exec(11, 10, WEB, "/init"), exit(11)]);
+    replay.machine.log();
+    replay.collector.rest();
+    assert_eq!(replay.machine.log(), ["let go 570", "let go 580"]);
+}
