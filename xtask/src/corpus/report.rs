@@ -1,7 +1,7 @@
 //! The part of capaudit's JSON report that is scored.
 
 use capaudit_core::{
-    capability::{CapSet, Capability},
+    capability::CapSet,
     ledger::Kind,
     report::{Report, SCHEMA, SubjectReport},
 };
@@ -54,20 +54,13 @@ impl Findings {
             .capabilities
             .iter()
             .filter(|capability| capability.checks.granted > 0)
-            .map(|capability| capability.name.as_str());
+            .map(|capability| capability.capability);
         Ok(Self {
-            recommended: set(container.cap_add.iter().map(String::as_str))?,
-            granted: set(granted)?,
+            recommended: container.cap_add,
+            granted: granted.collect(),
             complete: report.session.complete,
         })
     }
-}
-
-fn set<'a>(names: impl Iterator<Item = &'a str>) -> Result<CapSet, String> {
-    let members = names.map(|name| name.parse::<Capability>());
-    members
-        .collect::<Result<_, _>>()
-        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use super::replay::{
     Asked, HOST, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
 };
 use crate::{
+    proc::Existing,
     session::account::{Counted, Facts},
-    subject::{Identity, existing::Existing},
+    subject::Identity,
 };
 
 fn retire(replay: &mut Replay) -> Facts {

@@ -22,16 +22,14 @@ use capaudit_core::{
 use syscalls::Sysno;
 
 use crate::{
-    probe::{Event, ProbeError, symbols::Symbols},
+    probe::{Event, ProbeError},
+    proc::{ContainerId, Existing, kallsyms::Symbols},
     session::{
         account::{Facts, Totals},
         collector::Collector,
         enrich::Enrich,
     },
-    subject::{
-        Identity, attached::Running, container::ContainerId, engine::Description,
-        existing::Existing,
-    },
+    subject::{Identity, attached::Running, engine::Description},
 };
 
 /// Set up by what runs now, see [`image::SETUP`].
