@@ -1,6 +1,9 @@
 //! Composes what becomes of records and totals; what each part does is its own module's.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use capaudit_common::{
     event::{Check, Exec, Fork},
@@ -283,7 +286,7 @@ impl Collector {
     ///
     /// A map cannot be read.
     pub(super) fn look_for_missed(&mut self, totals: &impl Totals) -> Result<(), ProbeError> {
-        self.missed.look(&mut self.tracker, totals)
+        self.missed.look(&mut self.tracker, totals, Instant::now())
     }
 
     /// Takes over the totals of images that ended, if they are many: keeps the kernel's maps from

@@ -14,7 +14,7 @@ use capaudit_core::ledger::{CheckRecord, Sample};
 use crate::session::describe;
 
 /// System calls under way whose outcome is awaited.
-const MAX_AWAITED: usize = 1 << 14;
+pub(super) const MAX_AWAITED: usize = 1 << 14;
 
 /// Records of one call site of one execution.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::{
 use crate::{probe::ProbeError, session::account::Totals, subject::Tracker};
 
 /// How often, at most, capaudit looks for what it missed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The part of capaudit's time that goes into that at most.
 const LOOK_SHARE: u32 = 10;
 
@@ -26,7 +26,7 @@ pub(super) struct Missed {
 
 impl Missed {
     /// Ends what was found gone before, and looks for more if records were lost since. To be
-    /// called with no record outstanding.
+    /// called with no record outstanding; `now` is when.
     ///
     /// # Errors
     ///
@@ -35,14 +35,14 @@ impl Missed {
         &mut self,
         tracker: &mut Tracker,
         totals: &impl Totals,
+        now: Instant,
     ) -> Result<(), ProbeError> {
         // Gone since the last look at least; had there been a record of it, it would have come by now.
         for image in self.gone.drain(..) {
             tracker.missed_end(image);
         }
-        let began = Instant::now();
         let lost = totals.lost_records()?;
-        if lost == self.lost || self.next.is_some_and(|next| began < next) {
+        if lost == self.lost || self.next.is_some_and(|next| now < next) {
             return Ok(());
         }
         // First what there is, then what lives of it: what begins meanwhile must not seem to be gone.
@@ -53,7 +53,8 @@ impl Missed {
             self.gone = images.difference(&live).copied().collect();
             self.lost = lost;
         }
-        self.next = Some(Instant::now() + LOOK_EVERY.max(began.elapsed() * LOOK_SHARE));
+        let took = now.elapsed();
+        self.next = Some(now + took + LOOK_EVERY.max(took * LOOK_SHARE));
         Ok(())
     }
 }

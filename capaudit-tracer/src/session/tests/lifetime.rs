@@ -1,17 +1,23 @@
 //! What is kept, for how long, and what is handed out when.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
-use capaudit_core::capability::Capability;
+use capaudit_core::{capability::Capability, ledger::CheckRecord};
 use syscalls::Sysno;
 
 use super::replay::{
-    Asked, HOST, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
+    Asked, HOST, Kernel, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
 };
 use crate::{
+    probe::Event,
     proc::Existing,
-    session::account::{Counted, Facts},
-    subject::Identity,
+    session::{
+        account::{Counted, Facts},
+        describe,
+        join::{Joined, MAX_AWAITED},
+        missed::{LOOK_EVERY, Missed},
+    },
+    subject::{Identity, Tracker},
 };
 
 fn retire(replay: &mut Replay) -> Facts {
@@ -41,8 +47,23 @@ fn what_was_recorded_before_the_beginning_is_none_of_the_audit() {
         .begin(Existing::with(&[], &[HOST.pid_namespace]));
     replay.command();
     replay.check(&asks(2, Capability::KILL, Sysno::kill), 1);
+    // Were a number given again, nothing of before would stick to it.
+    replay.records([fork(11, 2, HOST, 0)]);
     let (records, unattributed) = replay.finish();
-    assert_eq!(lines(&records), ["cmd: KILL 1x /bin/sh kill"]);
+    assert_eq!(
+        lines(&records),
+        [
+            "cmd: CHOWN 3x /bin/sh fchownat",
+            "cmd: KILL 1x /bin/sh kill",
+        ]
+    );
+    let callers = |capability| {
+        let mut checks = records[0].checks.iter();
+        let found = checks.find(|check| check.identity.capability == capability);
+        found.map(|check| check.identity.callers.len())
+    };
+    assert_eq!(callers(Capability::CHOWN), Some(0));
+    assert_eq!(callers(Capability::KILL), Some(2));
     assert_eq!(unattributed, []);
 }
 
@@ -57,6 +78,7 @@ fn a_sweep_takes_over_what_has_ended_and_nothing_else() {
     replay.check(&ended, 2);
     replay.check(&alive, 3);
     replay.call(1, Sysno::prctl, Some(1), 1);
+    replay.call(2, Sysno::prctl, Some(1), 1);
     replay.sweep();
     assert_eq!(replay.kernel.checks.len(), 2, "one has ended: too few");
     replay.records([fork(3, 2, HOST, 0), exit(3)]);
@@ -64,7 +86,8 @@ fn a_sweep_takes_over_what_has_ended_and_nothing_else() {
     let left: Vec<u64> = replay.kernel.checks.keys().map(|key| key.image).collect();
     assert_eq!(left, [2]);
     assert_eq!(replay.kernel.sites.len(), 1);
-    assert!(replay.kernel.calls.is_empty());
+    let left: Vec<u64> = replay.kernel.calls.keys().map(|key| key.image).collect();
+    assert_eq!(left, [2]);
     assert!(replay.collector.tracker().image(1).is_none(), "forgotten");
     replay.counts(&alive, 4, 0);
     assert_eq!(
@@ -238,6 +261,81 @@ fn what_cannot_be_listed_has_not_ended() {
         "it is looked again, but not at once"
     );
     assert!(replay.collector.tracker().is_live(&Identity::Command));
+}
+
+#[test]
+fn each_loss_is_looked_after_once_and_not_all_the_time() {
+    let mut tracker = Tracker::new(Existing::default());
+    let mut missed = Missed::default();
+    let mut kernel = Kernel {
+        lost: 1,
+        live: Some(HashSet::new()),
+        ..Kernel::default()
+    };
+    let began = Instant::now();
+    let mut look = |kernel: &Kernel, now: Instant| {
+        if let Err(error) = missed.look(&mut tracker, kernel, now) {
+            panic!("{error}");
+        }
+        kernel.listed.get()
+    };
+    assert_eq!(look(&kernel, began), 1);
+    let later = began + 10 * LOOK_EVERY;
+    assert_eq!(look(&kernel, later), 1, "that loss is accounted for");
+    kernel.lost = 2;
+    assert_eq!(look(&kernel, later), 2);
+    kernel.lost = 3;
+    assert_eq!(look(&kernel, later + LOOK_EVERY / 2), 2, "too early");
+    kernel.live = None;
+    assert_eq!(look(&kernel, later + 2 * LOOK_EVERY), 3);
+    kernel.live = Some(HashSet::new());
+    let again = look(&kernel, later + 4 * LOOK_EVERY);
+    assert_eq!(again, 4, "it could not be listed, and is still to be done");
+}
+
+#[test]
+fn what_waits_for_results_and_what_is_kept_of_a_site_is_bounded() {
+    let mut joined = Joined::default();
+    let mut feed = |asked: &Asked| {
+        if let Event::Check(check) = asked.record(0) {
+            joined.check(&check, describe::sample(&check));
+        }
+    };
+    let first = Asked {
+        call: 1,
+        path: "/0",
+        ..asks(2, Capability::CHOWN, Sysno::fchownat)
+    };
+    let second = Asked {
+        call: 2,
+        path: "/1",
+        ..first
+    };
+    feed(&first);
+    feed(&second);
+    for call in 3..=MAX_AWAITED as u64 + 1 {
+        feed(&Asked { call, ..first });
+    }
+    for path in ["/2", "/3", "/4", "/5", "/6", "/7", "/8", "/9"] {
+        feed(&Asked {
+            call: 2,
+            path,
+            ..first
+        });
+    }
+    for asked in [&first, &second] {
+        if let Event::Result(result) = asked.returns(-1) {
+            joined.result(&result);
+        }
+    }
+    let sightings = joined.sightings(&first.site_key());
+    let results: Vec<_> = sightings
+        .into_iter()
+        .flat_map(|sightings| &sightings.samples)
+        .map(|sample| sample.result)
+        .collect();
+    assert_eq!(results.len(), CheckRecord::MAX_SAMPLES);
+    assert_eq!(results[..2], [None, Some(-1)], "the oldest is not awaited");
 }
 
 #[test]

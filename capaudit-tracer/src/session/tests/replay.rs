@@ -215,7 +215,7 @@ pub(super) fn asks(image: u64, capability: Capability, syscall: Sysno) -> Asked 
 }
 
 impl Asked {
-    fn site_key(&self) -> SiteKey {
+    pub(super) fn site_key(&self) -> SiteKey {
         SiteKey {
             check: self.key,
             site: self.site,
