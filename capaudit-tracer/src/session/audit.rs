@@ -1,15 +1,17 @@
 //! An audit: a command runs, and is observed from start to end; or what runs already is, for a while.
 
-use std::{ffi::OsString, io, pin::pin, process::ExitStatus, time::Duration};
+use std::{ffi::OsString, pin::pin, process::ExitStatus, time::Duration};
 
 use capaudit_core::{capability::CapSet, ledger::Ledger};
-use thiserror::Error;
 
 use crate::{
     launch::{Arrived, Launched, Signals, shell_status},
     privilege,
     probe::TracerConfig,
-    session::observation::{AttachError, Observation, ObservationError, Origin, readable},
+    session::{
+        error::{AuditError, ObservationError},
+        observation::{Observation, Origin, readable},
+    },
     subject::{Identity, attached::Target},
 };
 
@@ -18,25 +20,6 @@ const PRIORITY: i32 = -10;
 
 /// How long processes that are let go on together take to do so.
 const CONTINUE_TOGETHER: Duration = Duration::from_millis(20);
-
-/// Why an audit could not be made.
-#[derive(Debug, Error)]
-pub enum AuditError {
-    /// Nothing can be observed here.
-    #[error(transparent)]
-    Observation(#[from] ObservationError),
-    /// The command cannot be executed.
-    #[error("cannot run {program:?}: {error}")]
-    Command {
-        /// What was to be run.
-        program: OsString,
-        /// Why not.
-        error: io::Error,
-    },
-    /// There is nothing to attach to.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
-}
 
 /// What is to be audited, and how.
 #[derive(Clone, Debug)]
@@ -67,7 +50,8 @@ pub struct Outcome {
 /// Tracing is not possible, or the command cannot be executed.
 pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError> {
     let mut observation = Observation::start(&plan.settings).await?;
-    let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
+    let arrivals =
+        readable(&signals).map_err(ObservationError::system("cannot wait for signals"))?;
     let mut launched = observation
         .launch(|| Launched::start(&plan.command, &signals))
         .map_err(|error| AuditError::Command {
@@ -81,8 +65,8 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
         tokio::select! {
             biased;
             ready = arrivals.readable() => {
-                let mut ready = ready.map_err(system("cannot wait for signals"))?;
-                match signals.next().map_err(system("cannot read signals"))? {
+                let mut ready = ready.map_err(ObservationError::system("cannot wait for signals"))?;
+                match signals.next().map_err(ObservationError::system("cannot read signals"))? {
                     Some(Arrived::Sent(signal)) if status.is_none() => launched.forward(signal),
                     // Nobody to pass it on to: whoever waits for the children has waited enough.
                     Some(Arrived::Sent(_) | Arrived::FromTerminal(_)) if status.is_some() => break,
@@ -90,7 +74,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
                     None => ready.clear_ready(),
                 }
                 if status.is_none() {
-                    status = launched.ended().map_err(system("cannot wait for the command"))?;
+                    status = launched.ended().map_err(ObservationError::system("cannot wait for the command"))?;
                     if launched.is_suspended() {
                         // Ctrl-Z stops us as well as the command, and what goes on again goes on one after the other.
                         tokio::time::sleep(CONTINUE_TOGETHER).await;
@@ -113,7 +97,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
         // Only after a signal while waiting for children, by when the command has ended.
         None => launched
             .ended()
-            .map_err(system("cannot wait for the command"))?
+            .map_err(ObservationError::system("cannot wait for the command"))?
             .unwrap_or_default(),
     };
     let ledger = observation
@@ -145,7 +129,8 @@ pub async fn attach(
     began: impl FnOnce(usize),
 ) -> Result<Ledger, AuditError> {
     let mut observation = Observation::start(settings).await?;
-    let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
+    let arrivals =
+        readable(&signals).map_err(ObservationError::system("cannot wait for signals"))?;
     let mut processes = 0;
     for target in targets {
         processes += observation.attach(target).await?;
@@ -158,8 +143,8 @@ pub async fn attach(
         tokio::select! {
             biased;
             ready = arrivals.readable() => {
-                let mut ready = ready.map_err(system("cannot wait for signals"))?;
-                match signals.next().map_err(system("cannot read signals"))? {
+                let mut ready = ready.map_err(ObservationError::system("cannot wait for signals"))?;
+                match signals.next().map_err(ObservationError::system("cannot read signals"))? {
                     Some(Arrived::Sent(_) | Arrived::FromTerminal(_)) => break,
                     Some(Arrived::Child) => {}
                     None => ready.clear_ready(),
@@ -188,9 +173,4 @@ pub async fn after(duration: Option<Duration>) {
 /// the command has started, so that it keeps the priority it would have had.
 pub fn hurry() {
     let _ = rustix::process::setpriority_process(None, PRIORITY);
-}
-
-/// Names what failed of the system: `what` could not be done.
-pub fn system(what: &'static str) -> impl Fn(io::Error) -> ObservationError {
-    move |error| ObservationError::System { what, error }
 }

@@ -10,6 +10,7 @@ mod clock;
 mod collector;
 mod describe;
 mod enrich;
+mod error;
 mod join;
 mod missed;
 mod naming;
@@ -18,4 +19,8 @@ pub mod single;
 #[cfg(test)]
 mod tests;
 
-pub use self::{clock::milliseconds_since, collector::Collector};
+pub use self::{
+    clock::milliseconds_since,
+    collector::Collector,
+    error::{AttachError, AuditError, ObservationError},
+};

@@ -12,7 +12,6 @@ use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::{Hook, Ledger, Losses, SCHEMA, Session, SubjectRecord, unite},
 };
-use thiserror::Error;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::Interval,
@@ -26,12 +25,13 @@ use crate::{
         Collector,
         account::{Counted, Facts},
         clock::milliseconds_since,
+        error::{AttachError, ObservationError},
         naming,
         single::Single,
     },
     subject::{
         Identity, SubjectId, Tracker,
-        attached::{Attached, Target, TargetError},
+        attached::{Attached, Target},
         engine::Engine,
     },
 };
@@ -55,22 +55,6 @@ const LISTINGS: usize = 100;
 
 /// Subjects of single checks whose names are kept.
 const MOST_NAMED: usize = 1 << 14;
-
-/// Why nothing can be observed.
-#[derive(Debug, Error)]
-pub enum ObservationError {
-    /// Tracing is not possible here.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// Something that observing needs of the system failed.
-    #[error("{what}: {error}")]
-    System {
-        /// What.
-        what: &'static str,
-        /// Why.
-        error: io::Error,
-    },
-}
 
 /// How what was observed came to be, for the record.
 #[derive(Clone, Debug, Default)]
@@ -128,10 +112,8 @@ impl Observation {
             );
         }
         let mut collector = Collector::new(symbols);
-        let records = readable(&tracer).map_err(|error| ObservationError::System {
-            what: "cannot wait for records",
-            error,
-        })?;
+        let records =
+            readable(&tracer).map_err(ObservationError::system("cannot wait for records"))?;
 
         // What has started by now is not ours, though it may have been seen already.
         let existing = if settings.scope == TraceScope::Machine {
@@ -247,10 +229,7 @@ impl Observation {
         let taken = tokio::select! {
             biased;
             ready = self.records.readable() => {
-                let mut ready = ready.map_err(|error| ObservationError::System {
-                    what: "cannot wait for records",
-                    error,
-                })?;
+                let mut ready = ready.map_err(ObservationError::system("cannot wait for records"))?;
                 let taken = take_batch(&mut self.tracer, &mut self.collector);
                 if taken < BATCH {
                     ready.clear_ready();
@@ -356,10 +335,7 @@ impl Observation {
     /// The kernel refuses.
     pub fn give_up_all_but(&self, reserve: CapSet) -> Result<(), ObservationError> {
         let kept = privilege::TO_OBSERVE.union(self.engine.takes());
-        privilege::keep(kept, reserve).map_err(|error| ObservationError::System {
-            what: "cannot drop capabilities",
-            error,
-        })
+        privilege::keep(kept, reserve).map_err(ObservationError::system("cannot drop capabilities"))
     }
 
     /// The hook in use.
@@ -492,20 +468,6 @@ fn return_memory() {
     unsafe {
         nix::libc::malloc_trim(0);
     }
-}
-
-/// Why a target cannot be attached to.
-#[derive(Debug, Error)]
-pub enum AttachError {
-    /// It is not there.
-    #[error(transparent)]
-    Target(#[from] TargetError),
-    /// The kernel's map cannot be written.
-    #[error(transparent)]
-    Probe(#[from] ProbeError),
-    /// What others' processes are cannot be seen, so that nothing of them would be in the record.
-    #[error("looking at what runs already takes CAP_SYS_PTRACE")]
-    Blind,
 }
 
 /// Waits for a file descriptor, through one of its own.

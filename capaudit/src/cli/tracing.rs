@@ -5,11 +5,8 @@ use std::{io, time::Duration};
 use capaudit_core::ledger::Hook;
 use capaudit_tracer::{
     launch::Signals,
-    probe::{ProbeError, TracerConfig},
-    session::{
-        audit::AuditError,
-        observation::{AttachError, ObservationError},
-    },
+    probe::{ProbeError, Settings},
+    session::{AttachError, AuditError, ObservationError},
 };
 
 use super::{exit::Exit, failure::Failure};

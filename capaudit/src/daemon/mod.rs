@@ -18,8 +18,9 @@ use capaudit_tracer::{
     launch::{Arrived, Signals},
     probe::{CheckEvents, TracerConfig},
     session::{
+        AttachError, ObservationError,
         audit::hurry,
-        observation::{AttachError, Observation, ObservationError, Origin, readable},
+        observation::{Observation, Origin, readable},
     },
     subject::attached::Target,
 };

@@ -14,9 +14,7 @@ use capaudit_tracer::{
     privilege,
     probe::TracerConfig,
     session::{
-        audit::{AuditError, after, system},
-        milliseconds_since,
-        observation::readable,
+        AuditError, ObservationError, audit::after, milliseconds_since, observation::readable,
     },
 };
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
@@ -52,11 +50,11 @@ pub(super) async fn watch(
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, WatchError> {
     privilege::keep(privilege::to_connect(&daemon.socket), plan.reserve)
-        .map_err(system("cannot drop capabilities"))
+        .map_err(ObservationError::system("cannot drop capabilities"))
         .map_err(AuditError::from)?;
     let mut lines = client::watch(&daemon.socket).await?;
     let arrivals = readable(&signals)
-        .map_err(system("cannot wait for signals"))
+        .map_err(ObservationError::system("cannot wait for signals"))
         .map_err(AuditError::from)?;
     let mut live = Live {
         wanted: Wanted {
@@ -81,7 +79,7 @@ pub(super) async fn watch(
         tokio::select! {
             biased;
             ready = arrivals.readable() => {
-                let failed = |error| AuditError::from(system("cannot read signals")(error));
+                let failed = |error| AuditError::from(ObservationError::system("cannot read signals")(error));
                 let mut ready = ready.map_err(failed)?;
                 match signals.next().map_err(failed)? {
                     Some(Arrived::Sent(signal) | Arrived::FromTerminal(signal)) => {

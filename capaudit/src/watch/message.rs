@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitStatus, time::Duration};
 use capaudit_core::ledger::{Hook, Ledger};
 use capaudit_tracer::{
     launch::Streams,
-    session::{audit::AuditError, single::Single},
+    session::{AuditError, single::Single},
 };
 use nix::sys::signal::Signal;
 use thiserror::Error;

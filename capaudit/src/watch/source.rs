@@ -14,8 +14,9 @@ use capaudit_tracer::{
     privilege,
     proc::ContainerId,
     session::{
-        audit::{AuditError, after, hurry, system},
-        observation::{AttachError, Observation, Origin, readable},
+        AttachError, AuditError, ObservationError,
+        audit::{after, hurry},
+        observation::{Observation, Origin, readable},
     },
     subject::Identity,
 };
@@ -65,7 +66,8 @@ async fn observe(
 ) -> Result<Finished, AuditError> {
     let mut observation = Observation::start(&plan.settings).await?;
     observation.keep_singles(true).map_err(AttachError::from)?;
-    let arrivals = readable(&signals).map_err(system("cannot wait for signals"))?;
+    let arrivals =
+        readable(&signals).map_err(ObservationError::system("cannot wait for signals"))?;
     let mut processes = 0;
     let mut command = None;
     match &plan.scope {
@@ -118,8 +120,8 @@ async fn observe(
         tokio::select! {
             biased;
             ready = arrivals.readable() => {
-                let mut ready = ready.map_err(system("cannot wait for signals"))?;
-                match signals.next().map_err(system("cannot read signals"))? {
+                let mut ready = ready.map_err(ObservationError::system("cannot wait for signals"))?;
+                match signals.next().map_err(ObservationError::system("cannot read signals"))? {
                     Some(arrived) => flow = running.signal(arrived, telling.linger, &mut sink)?,
                     None => ready.clear_ready(),
                 }
@@ -174,7 +176,7 @@ impl Running {
         if let (Some(command), None) = (&mut self.command, self.status) {
             self.status = command
                 .ended()
-                .map_err(system("cannot wait for the command"))?;
+                .map_err(ObservationError::system("cannot wait for the command"))?;
         }
         let lives = self.command.is_some() && self.status.is_none();
         Ok(match (arrived, &self.command) {
@@ -291,7 +293,7 @@ impl Running {
         while Instant::now() < deadline {
             let ended = command.ended();
             if ended
-                .map_err(system("cannot wait for the command"))?
+                .map_err(ObservationError::system("cannot wait for the command"))?
                 .is_some()
             {
                 break;
