@@ -19,13 +19,13 @@ use crate::{
     proc::{ContainerId, Existing, kallsyms::Symbols, until_nul},
     session::{
         account::{Accountant, Counted, Facts, Totals, is_execve},
+        check_event::{PendingCheck, PendingChecks},
         clock::monotonic_now,
         describe,
         enrich::{Enrich, Machine},
         join::{Joined, Sightings},
         missed::Missed,
         naming::{self, Naming},
-        single::{Singles, Waiting},
     },
     subject::{
         Identity, Image, Owner, Subject, SubjectId, Tracker,
@@ -47,7 +47,7 @@ pub struct Collector {
     joined: Joined,
     facts: Facts,
     /// Checks one by one, if anybody wants them.
-    singles: Option<Singles>,
+    pending_checks: Option<PendingChecks>,
     symbols: Symbols,
     missed: Missed,
     /// Images of processes that the kernel side does not follow any more, and so sends no end of.
@@ -72,7 +72,7 @@ impl Collector {
             enrich,
             joined: Joined::default(),
             facts: Facts::default(),
-            singles: None,
+            pending_checks: None,
             symbols,
             missed: Missed::default(),
             let_go: Vec::new(),
@@ -106,8 +106,8 @@ impl Collector {
         match event {
             Event::Check(check) => self.check(&check),
             Event::Result(result) => {
-                if let Some(singles) = &mut self.singles {
-                    singles.result(&result);
+                if let Some(pending_checks) = &mut self.pending_checks {
+                    pending_checks.result(&result);
                 }
                 self.joined.result(&result);
             }
@@ -202,48 +202,47 @@ impl Collector {
         {
             sample.owner = self.enrich.file_owner(check.header.tgid, path);
         }
-        if let Some(singles) = &mut self.singles {
+        if let Some(pending_checks) = &mut self.pending_checks {
             let image = self.tracker.image(check.header.image).cloned();
-            singles.check(check, sample.clone(), image);
+            pending_checks.check(check, sample.clone(), image);
         }
         self.joined.check(check, sample);
     }
 
-    /// From now on checks are kept one by one, for [`Self::next_single`]; or not any more, and
+    /// From now on checks are kept one by one, for [`Self::next_check_event`]; or not any more, and
     /// those that wait are dropped.
-    pub fn keep_singles(&mut self, wanted: bool) {
+    pub fn keep_check_events(&mut self, wanted: bool) {
         if wanted {
-            self.singles.get_or_insert_default();
+            self.pending_checks.get_or_insert_default();
         } else {
-            self.singles = None;
+            self.pending_checks = None;
         }
     }
 
-    /// The next single check, the subject it belongs to, and its record. With `last`, without
+    /// The next check event, the subject it belongs to, and its record. With `last`, without
     /// waiting any longer for what else might come to be known of it.
-    pub fn next_single(
+    pub fn next_check_event(
         &mut self,
         last: bool,
         is_named: impl Fn(SubjectId, &Subject) -> bool,
-    ) -> Option<(Waiting, SubjectId, CheckRecord)> {
+    ) -> Option<(PendingCheck, SubjectId, CheckRecord)> {
         loop {
             let tracker = &self.tracker;
-            let waiting =
-                self.singles
-                    .as_mut()?
-                    .next(last, |waiting| match owner_of(tracker, waiting) {
-                        Some(Owner::Subject(id)) => is_named(id, tracker.get(id)),
-                        Some(Owner::Undecided) | None => false,
-                        Some(Owner::Unrelated | Owner::Lost) => true,
-                    })?;
+            let waiting = self.pending_checks.as_mut()?.next(last, |waiting| {
+                match owner_of(tracker, waiting) {
+                    Some(Owner::Subject(id)) => is_named(id, tracker.get(id)),
+                    Some(Owner::Undecided) | None => false,
+                    Some(Owner::Unrelated | Owner::Lost) => true,
+                }
+            })?;
             // Those of nobody are not of interest, as for totals.
-            if let Some((id, record)) = self.single(&waiting) {
+            if let Some((id, record)) = self.check_record(&waiting) {
                 return Some((waiting, id, record));
             }
         }
     }
 
-    fn single(&self, waiting: &Waiting) -> Option<(SubjectId, CheckRecord)> {
+    fn check_record(&self, waiting: &PendingCheck) -> Option<(SubjectId, CheckRecord)> {
         let check = &waiting.check;
         let capability = Capability::from_number(check.key.capability)?;
         let image = image_of(&self.tracker, waiting)?;
@@ -433,13 +432,13 @@ fn is_about_owner(capability: u8) -> bool {
         .is_some_and(|capability| CapSet::OF_FILE_OWNERS.contains(capability))
 }
 
-fn image_of<'a>(tracker: &'a Tracker, waiting: &'a Waiting) -> Option<&'a Image> {
+fn image_of<'a>(tracker: &'a Tracker, waiting: &'a PendingCheck) -> Option<&'a Image> {
     tracker
         .image(waiting.check.key.image)
         .or(waiting.image.as_ref())
 }
 
-fn owner_of(tracker: &Tracker, waiting: &Waiting) -> Option<Owner> {
+fn owner_of(tracker: &Tracker, waiting: &PendingCheck) -> Option<Owner> {
     let image = image_of(tracker, waiting)?;
     Some(image.owner_of_check(is_execve(&waiting.check.key)))
 }

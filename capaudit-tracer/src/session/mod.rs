@@ -6,6 +6,7 @@
 
 mod account;
 pub mod audit;
+pub mod check_event;
 mod clock;
 mod collector;
 mod describe;
@@ -15,7 +16,6 @@ mod join;
 mod missed;
 mod naming;
 pub mod observation;
-pub mod single;
 #[cfg(test)]
 mod tests;
 

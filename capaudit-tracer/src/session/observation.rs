@@ -24,10 +24,10 @@ use crate::{
     session::{
         Collector,
         account::{Counted, Facts},
+        check_event::CheckEvent,
         clock::milliseconds_since,
         error::{AttachError, ObservationError},
         naming,
-        single::Single,
     },
     subject::{
         Identity, SubjectId, Tracker,
@@ -254,24 +254,23 @@ impl Observation {
         Ok(self.collector.sweep(&mut self.tracer)?)
     }
 
-    /// From now on [`Self::singles`] has checks one by one, or not any more: they cost the machine more than counting.
+    /// From now on [`Self::check_events`] has checks one by one, or not any more: they cost the machine more than counting.
     ///
     /// # Errors
     ///
     /// The kernel's map cannot be written.
-    pub fn keep_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
-        self.collector.keep_singles(wanted);
+    pub fn keep_check_events(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        self.collector.keep_check_events(wanted);
         self.tracer.send_singles(wanted)
     }
 
     /// Single checks that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
     /// else might come to be known of them. `command` is what the audited command is called.
-    pub fn singles(&mut self, command: &[String], most: usize, last: bool) -> Vec<Single> {
-        let session = self.session(Origin::default(), Losses::default());
+    pub fn check_events(&mut self, command: &[String], most: usize, last: bool) -> Vec<CheckEvent> {
         let mut taken = Vec::new();
         while taken.len() < most {
             let (engine, named) = (self.engine.answering(), &self.named);
-            let next = self.collector.next_single(last, |id, subject| {
+            let next = self.collector.next_check_event(last, |id, subject| {
                 named.contains_key(&id)
                     || match &subject.identity {
                         Identity::Container(container) => {
@@ -280,11 +279,11 @@ impl Observation {
                         _ => true,
                     }
             });
-            let Some((waiting, id, record)) = next else {
+            let Some((pending, id, record)) = next else {
                 break;
             };
             if let Some(subject) = self.named(id, command) {
-                taken.push(Single::of(&waiting, subject, record, &session));
+                taken.push(CheckEvent::of(&pending, subject, record));
             }
         }
         taken
@@ -439,6 +438,12 @@ impl Observation {
             session,
             subjects: unite(subjects),
         })
+    }
+
+    /// How the ledger is made that everything belongs to, as far as that is known by now: rules
+    /// need it to judge check events.
+    pub fn session_so_far(&self) -> Session {
+        self.session(Origin::default(), Losses::default())
     }
 
     fn session(&self, origin: Origin, losses: Losses) -> Session {

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use capaudit_core::ledger::Hook;
 use capaudit_tracer::{
     launch::Signals,
-    probe::{ProbeError, Settings},
+    probe::{ProbeError, TracerConfig},
     session::{AttachError, AuditError, ObservationError},
 };
 

@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{Question, missing};
 use crate::{
-    live::{BATCH, Missing, Summary, line::Line},
+    live::{BATCH, Missing, Summary, judged::judged, line::Line},
     watch::Scope,
 };
 
@@ -101,9 +101,12 @@ impl Watchers {
         if !self.is_on {
             return Ok(());
         }
-        for single in observation.singles(&[], BATCH, false) {
-            self.send(Told::Check(self.next, Line::check(&single).text().into()));
-            self.next += 1;
+        let events = observation.check_events(&[], BATCH, false);
+        if !events.is_empty() {
+            for check in judged(events, &observation.session_so_far()) {
+                self.send(Told::Check(self.next, Line::check(&check).text().into()));
+                self.next += 1;
+            }
         }
         let now = Instant::now();
         if now >= self.next_missing {
@@ -122,7 +125,7 @@ impl Watchers {
     fn switch(&mut self, observation: &mut Observation) -> Result<(), ProbeError> {
         let wanted = self.told.receiver_count() > 0;
         if wanted != self.is_on {
-            observation.keep_singles(wanted)?;
+            observation.keep_check_events(wanted)?;
             self.is_on = wanted;
         }
         Ok(())

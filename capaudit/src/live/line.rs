@@ -12,11 +12,10 @@ use capaudit_core::{
     report::Seconds,
     text::escape_json,
 };
-use capaudit_tracer::session::single::Single;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Missing, Summary};
+use super::{Missing, Summary, judged::JudgedCheck};
 
 /// Names the format of the lines.
 pub const SCHEMA: &str = "capaudit.watch/1";
@@ -141,7 +140,7 @@ pub struct NamespaceLine {
 
 impl CheckLine {
     /// The check that the line tells, as far as it does. `None` if no check could have it.
-    pub fn single(self) -> Option<Single> {
+    pub fn single(self) -> Option<JudgedCheck> {
         let optional = |text: String| (!text.is_empty()).then_some(text);
         let subject = SubjectRecord {
             name: self.subject.name,
@@ -183,7 +182,7 @@ impl CheckLine {
             ids: self.ids,
             result: self.result,
         });
-        Some(Single {
+        Some(JudgedCheck {
             time: self.time.parse().ok()?,
             subject: Arc::new(subject),
             pid: self.pid,
@@ -214,7 +213,7 @@ impl Line {
     }
 
     /// A check's.
-    pub fn check(check: &Single) -> Self {
+    pub fn check(check: &JudgedCheck) -> Self {
         let identity = &check.record.identity;
         let sample = check.record.samples.first();
         let subject = &check.subject;

@@ -3,6 +3,7 @@
 //! Knows neither how the daemon observes nor how anybody shows it; both are built upon this.
 
 pub mod client;
+pub mod judged;
 pub mod line;
 
 use std::{num::NonZeroU32, thread};

@@ -3,15 +3,12 @@
 use std::{path::PathBuf, process::ExitStatus, time::Duration};
 
 use capaudit_core::ledger::{Hook, Ledger};
-use capaudit_tracer::{
-    launch::Streams,
-    session::{AuditError, single::Single},
-};
+use capaudit_tracer::{launch::Streams, session::AuditError};
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use crate::{
-    live::{Missing, Summary, client::ClientError},
+    live::{Missing, Summary, client::ClientError, judged::JudgedCheck},
     watch::state::State,
 };
 
@@ -33,7 +30,7 @@ pub enum Message {
         processes: usize,
     },
     /// Single checks, in their order.
-    Checks(Vec<Single>),
+    Checks(Vec<JudgedCheck>),
     /// What all checks add up to, and what it means so far.
     State(Box<State>),
     /// What is missing among the single checks so far, about once a second.

@@ -10,9 +10,11 @@ use capaudit_core::{
         SCHEMA, Sample, Session, SubjectRecord, UserIds,
     },
 };
-use capaudit_tracer::session::single::Single;
 
-use crate::{live::Missing, watch::state::State};
+use crate::{
+    live::{Missing, judged::JudgedCheck},
+    watch::state::State,
+};
 
 /// A container's name that nobody should show as it is.
 pub const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";
@@ -147,7 +149,7 @@ pub fn state(factor: u64) -> State {
 }
 
 /// One check after another, of all subjects.
-pub fn singles() -> Vec<Single> {
+pub fn singles() -> Vec<JudgedCheck> {
     let ledger = ledger(1);
     let mut time = jiff::Timestamp::UNIX_EPOCH;
     let mut singles = Vec::new();
@@ -168,7 +170,7 @@ pub fn singles() -> Vec<Single> {
             time = time
                 .checked_add(Duration::from_millis(1234))
                 .unwrap_or(time);
-            singles.push(Single {
+            singles.push(JudgedCheck {
                 time,
                 subject: Arc::clone(&named),
                 pid: 4711,

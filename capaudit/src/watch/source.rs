@@ -24,7 +24,10 @@ use nix::sys::signal::Signal;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::{
-    live::{BATCH, Missing, Summary},
+    live::{
+        BATCH, Missing, Summary,
+        judged::{JudgedCheck, judged},
+    },
     storage,
     watch::{
         Plan, Scope, live,
@@ -65,7 +68,9 @@ async fn observe(
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, AuditError> {
     let mut observation = Observation::start(&plan.settings).await?;
-    observation.keep_singles(true).map_err(AttachError::from)?;
+    observation
+        .keep_check_events(true)
+        .map_err(AttachError::from)?;
     let arrivals =
         readable(&signals).map_err(ObservationError::system("cannot wait for signals"))?;
     let mut processes = 0;
@@ -137,7 +142,7 @@ async fn observe(
             _ = tick.tick() => flow = running.tell(&mut sink, telling.states).await?,
             advanced = running.observation.advance() => advanced?,
         }
-        let checks = running.observation.singles(&running.name, BATCH, false);
+        let checks = running.checks(false);
         if flow.is_continue() && !checks.is_empty() {
             flow = sink(Message::Checks(checks));
         }
@@ -227,6 +232,15 @@ impl Running {
         Ok(path)
     }
 
+    /// Checks that have come meanwhile; with `last`, all that are left.
+    fn checks(&mut self, last: bool) -> Vec<JudgedCheck> {
+        let events = self.observation.check_events(&self.name, BATCH, last);
+        if events.is_empty() {
+            return Vec::new();
+        }
+        judged(events, &self.observation.session_so_far())
+    }
+
     fn missing(&self) -> Result<Missing, AuditError> {
         Ok(Missing::of(&self.observation).map_err(AttachError::from)?)
     }
@@ -265,7 +279,7 @@ impl Running {
         self.observation.stop();
         let mut flow = flow;
         while flow.is_continue() {
-            let checks = self.observation.singles(&self.name, BATCH, true);
+            let checks = self.checks(true);
             if checks.is_empty() {
                 break;
             }

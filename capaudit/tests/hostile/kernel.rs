@@ -2,7 +2,10 @@
 
 use std::{mem::offset_of, sync::Arc};
 
-use capaudit::{live::line::Line, watch::lines::plain};
+use capaudit::{
+    live::{judged::JudgedCheck, line::Line},
+    watch::lines::plain,
+};
 use capaudit_common::event::{
     Call, Check, Exec, Exit, Fork, Header, Result as CallResult, kind, object,
 };
@@ -12,11 +15,13 @@ use capaudit_core::{
     text::sanitize,
 };
 use capaudit_tracer::{
-    inspect::process::Task,
-    probe::{Event, btf::KernelBtf},
-    proc::{Cgroups, ContainerId, Stat, kallsyms::Symbols, status::Status},
-    session::{Collector, single::Single},
-    subject::attached::Attached,
+    inspect::{process::Task, status::Status},
+    probe::{Event, btf::KernelBtf, decode, symbols::Symbols},
+    session::{Collector, check_event::CheckEvent},
+    subject::{
+        attached::{self, Attached},
+        container::ContainerId,
+    },
 };
 use libtest_mimic::Trial;
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
@@ -482,7 +487,7 @@ fn recorded(records: &[Bytes]) -> Verdict {
     let symbols = Symbols::parse(corpus_of_symbols()).map_err(failed)?;
     let mut collector = Collector::new(symbols);
     collector.expect(&Attached::Machine);
-    collector.keep_singles(true);
+    collector.keep_check_events(true);
     let mut taken = 0;
     for record in records {
         let event = Event::decode(record.0.clone().into());
@@ -503,17 +508,13 @@ fn recorded(records: &[Bytes]) -> Verdict {
         }
     }
     let mut shown = false;
-    while let Some((waiting, _subject, record)) = collector.next_single(true, |_, _| true) {
+    while let Some((pending, _subject, record)) = collector.next_check_event(true, |_, _| true) {
         let mut subject = SubjectRecord::new(Kind::Process);
         subject.name = record.identity.asker.exe.clone();
-        let single = Single::of(
-            &waiting,
-            Arc::new(subject),
-            record,
-            &Session::new(Hook::TpBtf),
-        );
-        is_shown_safely("a line", &plain::line(&single, &jiff::tz::TimeZone::UTC))?;
-        let line = Line::check(&single);
+        let event = CheckEvent::of(&pending, Arc::new(subject), record);
+        let check = JudgedCheck::of(event, &Session::new(Hook::TpBtf));
+        is_shown_safely("a line", &plain::line(&check, &jiff::tz::TimeZone::UTC))?;
+        let line = Line::check(&check);
         let text = line.text();
         is_shown_safely("a line of JSON", &text)?;
         prop_assert_eq!(serde_json::from_str::<Line>(&text).map_err(failed)?, line);

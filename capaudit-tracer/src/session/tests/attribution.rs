@@ -412,7 +412,7 @@ fn describe(replay: &mut Replay, space: Space, name: &str, service: &str) {
 fn check_events_come_in_order_and_know_whose_they_are() {
     let mut replay = Replay::new();
     replay.command();
-    replay.collector.keep_singles(true);
+    replay.collector.keep_check_events(true);
     replay.records([adopt(10, WEB, SETUP)]);
     let undecided = asks(10, Capability::SYS_ADMIN, Sysno::mount);
     let shell = Asked {
@@ -428,7 +428,7 @@ fn check_events_come_in_order_and_know_whose_they_are() {
     }
     replay.records([shell.returns(-1)]);
     let next = |replay: &mut Replay| {
-        let (_waiting, id, record) = replay.collector.next_single(false, |_, _| true)?;
+        let (_waiting, id, record) = replay.collector.next_check_event(false, |_, _| true)?;
         Some((replay.collector.tracker().get(id).identity.clone(), record))
     };
     assert!(next(&mut replay).is_none(), "whose the second is, is open");
@@ -458,7 +458,7 @@ fn a_check_event_outlives_its_execution() {
     let mut replay = Replay::new();
     replay.kernel.max_checks = 1;
     replay.command();
-    replay.collector.keep_singles(true);
+    replay.collector.keep_check_events(true);
     let asked = Asked {
         call: 1,
         ..asks(2, Capability::CHOWN, Sysno::fchownat)
@@ -468,7 +468,7 @@ fn a_check_event_outlives_its_execution() {
     replay.sweep();
     let owner = replay.collector.tracker().image(2).map(|image| image.owner);
     assert_eq!(owner, None::<Owner>, "forgotten");
-    let next = replay.collector.next_single(true, |_, _| true);
+    let next = replay.collector.next_check_event(true, |_, _| true);
     let exe = next.map(|(_, _, record)| record.identity.asker.exe);
     assert_eq!(exe.as_deref(), Some("/bin/sh"));
 }

@@ -11,12 +11,11 @@ use std::{
 };
 
 use capaudit_core::advise::Verdict;
-use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::{
-    live::{Missing, Summary, line::Line},
+    live::{Missing, Summary, judged::JudgedCheck, line::Line},
     watch::message::Message,
 };
 
@@ -92,7 +91,7 @@ impl<W: Write + AsFd> Lines<W> {
         }
     }
 
-    fn check(&mut self, check: &Single) -> ControlFlow<()> {
+    fn check(&mut self, check: &JudgedCheck) -> ControlFlow<()> {
         let is_noise = check.judgement.verdict == Verdict::Noise;
         if (is_noise && !self.choice.all) || (self.choice.unique && !self.is_first(check)) {
             self.hidden += 1;
@@ -111,7 +110,7 @@ impl<W: Write + AsFd> Lines<W> {
     }
 
     /// Whether no check like this one was seen before.
-    fn is_first(&mut self, check: &Single) -> bool {
+    fn is_first(&mut self, check: &JudgedCheck) -> bool {
         let mut hasher = DefaultHasher::new();
         check.subject.name.hash(&mut hasher);
         let identity = &check.record.identity;

@@ -1,11 +1,13 @@
 //! A check as one line of aligned columns.
 
 use capaudit_core::text::sanitize;
-use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::watch::{columns::clip, words};
+use crate::{
+    live::judged::JudgedCheck,
+    watch::{columns::clip, words},
+};
 
 /// Widths of the columns before the last; what is longer moves the rest.
 const WIDTHS: [usize; 8] = [12, 7, SUBJECT, 22, 20, 14, 36, 8];
@@ -13,7 +15,7 @@ const WIDTHS: [usize; 8] = [12, 7, SUBJECT, 22, 20, 14, 36, 8];
 const SUBJECT: usize = 20;
 
 /// The line, without its end.
-pub fn line(check: &Single, zone: &TimeZone) -> String {
+pub fn line(check: &JudgedCheck, zone: &TimeZone) -> String {
     let identity = &check.record.identity;
     let local = check.time.to_zoned_datetime(zone.clone());
     let columns = [

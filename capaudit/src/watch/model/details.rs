@@ -6,10 +6,12 @@ use capaudit_core::{
     report::SubjectReport,
     text::sanitize,
 };
-use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 
-use crate::watch::{state::Leaf, words};
+use crate::{
+    live::judged::JudgedCheck,
+    watch::{state::Leaf, words},
+};
 
 /// One thing to say; safe to show. Without a name it goes on with the one before.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +59,7 @@ pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
 }
 
 /// About a single check.
-pub fn of_single(single: &Single, zone: &TimeZone) -> Vec<Detail> {
+pub fn of_single(single: &JudgedCheck, zone: &TimeZone) -> Vec<Detail> {
     let record = &single.record;
     let identity = &record.identity;
     let mut details = Details::default();

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 
 use capaudit_core::{ledger::Outcome, text::sanitize};
-use capaudit_tracer::session::single::Single;
 
-use crate::watch::filter::{Facets, Filter};
+use crate::{
+    live::judged::JudgedCheck,
+    watch::filter::{Facets, Filter},
+};
 
 /// Checks that are kept.
 const MOST_KEPT: usize = 5000;
@@ -16,7 +18,7 @@ pub struct Shown {
     /// Counts from the first on.
     pub number: u64,
     /// The check.
-    pub single: Single,
+    pub single: JudgedCheck,
     subject: String,
     text: String,
 }
@@ -39,7 +41,7 @@ impl Shown {
 pub struct Stream {
     kept: VecDeque<Shown>,
     /// Came while nothing was to move.
-    held: VecDeque<Single>,
+    held: VecDeque<JudgedCheck>,
     next: u64,
     /// The line that is pointed at; `None` follows the newest.
     pub at: Option<u64>,
@@ -47,7 +49,7 @@ pub struct Stream {
 
 impl Stream {
     /// Takes checks; with `hold` they are not shown yet.
-    pub fn take(&mut self, singles: Vec<Single>, hold: bool) {
+    pub fn take(&mut self, singles: Vec<JudgedCheck>, hold: bool) {
         if hold {
             self.held.extend(singles);
             let surplus = self.held.len().saturating_sub(MOST_KEPT);
@@ -66,7 +68,7 @@ impl Stream {
         }
     }
 
-    fn push(&mut self, single: Single) {
+    fn push(&mut self, single: JudgedCheck) {
         if self.kept.len() == MOST_KEPT {
             self.kept.pop_front();
         }

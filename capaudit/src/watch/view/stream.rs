@@ -1,7 +1,6 @@
 //! Single checks.
 
 use capaudit_core::{ledger::Outcome, text::sanitize};
-use capaudit_tracer::session::single::Single;
 use jiff::tz::TimeZone;
 use ratatui::{
     Frame,
@@ -12,10 +11,13 @@ use ratatui::{
 };
 
 use super::{Theme, heading, pointed};
-use crate::watch::{
-    columns::fit,
-    model::{Model, Pane},
-    words,
+use crate::{
+    live::judged::JudgedCheck,
+    watch::{
+        columns::fit,
+        model::{Model, Pane},
+        words,
+    },
 };
 
 /// Columns from which on there is room for the reason, too.
@@ -40,7 +42,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn line<'a>(single: &Single, zone: &TimeZone, theme: Theme, width: usize) -> Line<'a> {
+fn line<'a>(single: &JudgedCheck, zone: &TimeZone, theme: Theme, width: usize) -> Line<'a> {
     let identity = &single.record.identity;
     let judgement = &single.judgement;
     let local = single.time.to_zoned_datetime(zone.clone());

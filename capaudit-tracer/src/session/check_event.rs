@@ -10,10 +10,7 @@ use std::{
 };
 
 use capaudit_common::event::{Check, Result as CallResult};
-use capaudit_core::{
-    advise::{Assessment, Fact, acted_upon, judge},
-    ledger::{CheckRecord, Sample, Session, SubjectRecord},
-};
+use capaudit_core::ledger::{CheckRecord, Sample, SubjectRecord};
 
 use crate::{session::clock::time_of, subject::Image};
 
@@ -24,9 +21,9 @@ const NAME_PATIENCE: Duration = Duration::from_millis(500);
 /// Checks that wait; beyond that the oldest go on as they are.
 const MOST_WAITING: usize = 1 << 15;
 
-/// A single check.
+/// One check: a fact, which is for others to judge.
 #[derive(Clone, Debug)]
-pub struct Single {
+pub struct CheckEvent {
     /// When (UTC).
     pub time: jiff::Timestamp,
     /// Whose it is: name and kind of the subject, without its facts.
@@ -37,10 +34,6 @@ pub struct Single {
     pub tid: u32,
     /// What was asked: a record of one check, with its only sample.
     pub record: CheckRecord,
-    /// What the call acted upon, in words; empty if unknown.
-    pub object: String,
-    /// What it means, as far as this check alone tells.
-    pub judgement: Assessment,
     /// Inode number of the user namespace in which the capability was asked.
     pub target_namespace: u32,
     /// How deep that lies below the initial one.
@@ -51,46 +44,28 @@ pub struct Single {
     pub credentials_level: u32,
 }
 
-impl Single {
-    /// Judges a check of `subject`'s.
-    pub fn of(
-        waiting: &Waiting,
-        subject: Arc<SubjectRecord>,
-        record: CheckRecord,
-        session: &Session,
-    ) -> Self {
-        let check = &waiting.check;
-        let judgement = judge(&Fact {
-            check: &record,
-            subject: &subject,
-            session,
-        });
-        let syscall = record.identity.syscall.as_deref().unwrap_or_default();
+impl CheckEvent {
+    /// A check of `subject`, of which `record` tells.
+    pub fn of(pending: &PendingCheck, subject: Arc<SubjectRecord>, record: CheckRecord) -> Self {
+        let check = &pending.check;
         Self {
             time: time_of(check.header.time),
+            subject,
             pid: check.header.tgid,
             tid: check.header.tid,
-            object: acted_upon(syscall, &waiting.sample),
-            judgement: judgement.into(),
+            record,
             target_namespace: check.key.target_ns,
             target_level: check.target_level,
             credentials_namespace: check.key.cred_ns,
             credentials_level: check.cred_level,
-            subject,
-            record,
         }
-    }
-
-    /// What the call returned, if that was seen; negative is an errno.
-    pub fn result(&self) -> Option<i64> {
-        self.record.samples.first()?.result
     }
 }
 
 /// Checks that wait.
 #[derive(Debug, Default)]
-pub struct Singles {
-    queue: VecDeque<Waiting>,
+pub(super) struct PendingChecks {
+    queue: VecDeque<PendingCheck>,
     /// Number of the first in the queue.
     first: u64,
     by_call: HashMap<(u32, u64), Vec<u64>>,
@@ -98,20 +73,20 @@ pub struct Singles {
 
 /// A check that waits.
 #[derive(Debug)]
-pub struct Waiting {
+pub struct PendingCheck {
     /// As the kernel sent it.
-    pub check: Check,
+    pub(super) check: Check,
     /// The same in words.
-    pub sample: Sample,
+    pub(super) sample: Sample,
     /// Who asked, as it was known then: it may be forgotten soon.
-    pub image: Option<Image>,
+    pub(super) image: Option<Image>,
     since: Instant,
     returned: bool,
 }
 
-impl Singles {
+impl PendingChecks {
     /// Takes a check, made by `image` as far as that is known.
-    pub fn check(&mut self, check: &Check, sample: Sample, image: Option<Image>) {
+    pub(super) fn check(&mut self, check: &Check, sample: Sample, image: Option<Image>) {
         // 0: not made by a system call whose end is seen.
         let returned = check.call == 0;
         if !returned {
@@ -119,7 +94,7 @@ impl Singles {
             let call = (check.header.tid, check.call);
             self.by_call.entry(call).or_default().push(number);
         }
-        self.queue.push_back(Waiting {
+        self.queue.push_back(PendingCheck {
             check: *check,
             sample,
             image,
@@ -129,7 +104,7 @@ impl Singles {
     }
 
     /// Takes what a call returned.
-    pub fn result(&mut self, result: &CallResult) {
+    pub(super) fn result(&mut self, result: &CallResult) {
         let call = (result.header.tid, result.call);
         for number in self.by_call.remove(&call).unwrap_or_default() {
             let place = number.checked_sub(self.first).map(|place| place as usize);
@@ -142,7 +117,11 @@ impl Singles {
 
     /// The next check that need not wait any longer; `is_known` tells whether it is known whose it is. With `last`
     /// none waits.
-    pub fn next(&mut self, last: bool, is_known: impl Fn(&Waiting) -> bool) -> Option<Waiting> {
+    pub(super) fn next(
+        &mut self,
+        last: bool,
+        is_known: impl Fn(&PendingCheck) -> bool,
+    ) -> Option<PendingCheck> {
         let waiting = self.queue.front()?;
         let age = waiting.since.elapsed();
         let has_waited = (waiting.returned || age >= CALL_PATIENCE)
@@ -207,33 +186,33 @@ mod tests {
 
     #[test]
     fn the_order_is_kept_and_the_result_arrives() {
-        let mut singles = Singles::default();
-        singles.check(&check(1, 10), sample(), None);
-        singles.check(&check(2, 20), sample(), None);
-        singles.result(&result(2, 20, -1));
+        let mut pending = PendingChecks::default();
+        pending.check(&check(1, 10), sample(), None);
+        pending.check(&check(2, 20), sample(), None);
+        pending.result(&result(2, 20, -1));
         assert!(
-            singles.next(false, |_| true).is_none(),
+            pending.next(false, |_| true).is_none(),
             "the first still waits"
         );
-        singles.result(&result(1, 10, 0));
-        let results: Vec<_> = std::iter::from_fn(|| singles.next(false, |_| true))
+        pending.result(&result(1, 10, 0));
+        let results: Vec<_> = std::iter::from_fn(|| pending.next(false, |_| true))
             .map(|waiting| waiting.sample.result)
             .collect();
         assert_eq!(results, [Some(0), Some(-1)]);
-        assert!(singles.by_call.is_empty());
+        assert!(pending.by_call.is_empty());
     }
 
     #[test]
     fn what_never_returns_goes_on_at_the_end_and_leaves_nothing() {
-        let mut singles = Singles::default();
-        singles.check(&check(1, 10), sample(), None);
-        assert!(singles.next(false, |_| true).is_none());
-        assert!(singles.next(true, |_| false).is_some());
-        assert!(singles.by_call.is_empty());
-        singles.result(&result(1, 10, 0));
-        singles.check(&check(1, 0), sample(), None);
+        let mut pending = PendingChecks::default();
+        pending.check(&check(1, 10), sample(), None);
+        assert!(pending.next(false, |_| true).is_none());
+        assert!(pending.next(true, |_| false).is_some());
+        assert!(pending.by_call.is_empty());
+        pending.result(&result(1, 10, 0));
+        pending.check(&check(1, 0), sample(), None);
         assert!(
-            singles.next(false, |_| true).is_some(),
+            pending.next(false, |_| true).is_some(),
             "no call, no waiting"
         );
     }
