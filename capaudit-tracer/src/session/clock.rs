@@ -1,9 +1,13 @@
 //! Clocks: the BPF programs' monotonic one, and the time of day.
 
 use std::{
+    future::pending,
+    pin::Pin,
     sync::OnceLock,
     time::{Duration, Instant},
 };
+
+use tokio::time::Sleep;
 
 const NANOSECONDS: i128 = 1_000_000_000;
 
@@ -43,6 +47,25 @@ pub(super) fn time_of(nanoseconds: u64) -> jiff::Timestamp {
 /// How long ago `since` was, in milliseconds.
 pub fn milliseconds_since(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The end of a time, if there is one.
+#[derive(Debug)]
+pub struct Timer(Option<Pin<Box<Sleep>>>);
+
+impl Timer {
+    /// From now on; without a `duration`, for ever.
+    pub fn new(duration: Option<Duration>) -> Self {
+        Self(duration.map(|duration| Box::pin(tokio::time::sleep(duration))))
+    }
+
+    /// Waits until the time is over; at once, if it is already.
+    pub async fn over(&mut self) {
+        match &mut self.0 {
+            Some(sleep) => sleep.await,
+            None => pending().await,
+        }
+    }
 }
 
 #[cfg(test)]

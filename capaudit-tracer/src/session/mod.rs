@@ -10,17 +10,19 @@ pub mod check_event;
 mod clock;
 mod collector;
 mod describe;
+pub mod driver;
 mod enrich;
 mod error;
 mod join;
 mod missed;
 mod naming;
 pub mod observation;
+pub mod signals;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
-    clock::milliseconds_since,
+    clock::{Timer, milliseconds_since},
     collector::Collector,
     error::{AttachError, AuditError, ObservationError},
 };

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,10 +12,7 @@ use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::{Hook, Ledger, Losses, SCHEMA, Session, SubjectRecord, unite},
 };
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    time::Interval,
-};
+use tokio::{io::unix::AsyncFd, time::Interval};
 
 use crate::{
     privilege::{self, own},
@@ -28,6 +25,7 @@ use crate::{
         clock::milliseconds_since,
         error::{AttachError, ObservationError},
         naming,
+        signals::readable,
     },
     subject::{
         Identity, SubjectId, Tracker,
@@ -473,14 +471,6 @@ fn return_memory() {
     unsafe {
         nix::libc::malloc_trim(0);
     }
-}
-
-/// Waits for a file descriptor, through one of its own.
-pub fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
-    let descriptor = source.as_fd().try_clone_to_owned()?;
-    // SAFETY: an open descriptor that nobody else closes or replaces.
-    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
-    Ok(registered?)
 }
 
 fn kernel_release() -> String {

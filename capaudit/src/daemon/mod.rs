@@ -19,8 +19,9 @@ use capaudit_tracer::{
     probe::{CheckEvents, TracerConfig},
     session::{
         AttachError, ObservationError,
-        audit::hurry,
-        observation::{Observation, Origin, readable},
+        driver::raise_priority,
+        observation::{Observation, Origin},
+        signals::readable,
     },
     subject::attached::Target,
 };
@@ -129,7 +130,7 @@ pub async fn run(
     };
     let mut observation = Observation::start(&settings).await?;
     observation.attach(&Target::EveryContainer).await?;
-    hurry();
+    raise_priority();
     // Its files are its own user's.
     observation.give_up_all_but(CapSet::EMPTY)?;
 

@@ -4,7 +4,6 @@ use std::{
     future::pending,
     ops::ControlFlow,
     path::PathBuf,
-    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -12,10 +11,8 @@ use capaudit_core::ledger::{Ledger, Outcome, SubjectRecord};
 use capaudit_tracer::{
     launch::{Arrived, Signals},
     privilege,
-    probe::TracerConfig,
-    session::{
-        AuditError, ObservationError, audit::after, milliseconds_since, observation::readable,
-    },
+    probe::Settings,
+    session::{AuditError, ObservationError, Timer, milliseconds_since, signals::readable},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
@@ -67,7 +64,7 @@ pub(super) async fn watch(
         totals: None,
         next_state: Instant::now(),
     };
-    let mut over = pin!(after(plan.duration));
+    let mut timer = Timer::new(plan.duration);
     let mut tick = tokio::time::interval(TICK);
     let mut flow = sink(Message::Began {
         hook: lines.hook(),
@@ -98,7 +95,7 @@ pub(super) async fn watch(
                 }
                 Some(Request::Quit) | None => break,
             },
-            () = &mut over => break,
+            () = timer.over() => break,
             _ = tick.tick() => {
                 flow = sink(Message::Tick);
                 if telling.states && ending.is_none() {

@@ -17,7 +17,7 @@ use capaudit_core::capability::CapSet;
 use capaudit_tracer::{
     launch::{Signals, Streams},
     privilege,
-    session::audit::hurry,
+    session::driver::raise_priority,
 };
 use crossterm::{clipboard::CopyToClipboard, event, execute};
 use jiff::tz::TimeZone;
@@ -114,7 +114,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
     );
     model.take(first);
     // Keys first: the thread that watches has its own priority.
-    hurry();
+    raise_priority();
     let looked = Looking {
         screen,
         model,

@@ -3,7 +3,6 @@
 use std::{
     ops::ControlFlow,
     path::PathBuf,
-    pin::pin,
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -14,9 +13,10 @@ use capaudit_tracer::{
     privilege,
     proc::ContainerId,
     session::{
-        AttachError, AuditError, ObservationError,
-        audit::{after, hurry},
-        observation::{Observation, Origin, readable},
+        AttachError, AuditError, ObservationError, Timer,
+        driver::raise_priority,
+        observation::{Observation, Origin},
+        signals::readable,
     },
     subject::Identity,
 };
@@ -99,7 +99,7 @@ async fn observe(
         // Not by ourselves.
         Scope::Daemon(_) => {}
     }
-    hurry();
+    raise_priority();
     let of_command = match &command {
         Some(_) => privilege::TO_SIGNAL,
         None => CapSet::EMPTY,
@@ -118,7 +118,7 @@ async fn observe(
         hook: running.observation.hook(),
         processes,
     };
-    let mut over = pin!(after(plan.duration));
+    let mut timer = Timer::new(plan.duration);
     let mut tick = tokio::time::interval(TICK);
     let mut flow = sink(began);
     while flow.is_continue() {
@@ -138,7 +138,7 @@ async fn observe(
                 }
                 Some(Request::Quit) | None => break,
             },
-            () = &mut over => break,
+            () = timer.over() => break,
             _ = tick.tick() => flow = running.tell(&mut sink, telling.states).await?,
             advanced = running.observation.advance() => advanced?,
         }

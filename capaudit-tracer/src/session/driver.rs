@@ -1,0 +1,410 @@
+//! The loop of everyone who observes: signals, the command, time, and the records.
+//!
+//! [`Driver::next`] does what has to be done and says what became of it; what that means, and what
+//! else there is to wait for, is the consumer's.
+
+use std::{
+    ffi::OsString,
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use capaudit_core::{capability::CapSet, ledger::Ledger};
+use nix::sys::signal::Signal;
+
+use crate::{
+    launch::{Arrived, Launched, Signals, Streams, shell_status},
+    privilege,
+    probe::Settings,
+    session::{
+        check_event::CheckEvent,
+        clock::Timer,
+        error::{AttachError, AuditError, ObservationError},
+        observation::{Observation, Origin},
+        signals::SignalStream,
+    },
+    subject::{Identity, attached::Target},
+};
+
+/// Nice value of capaudit while something is observed.
+const PRIORITY: i32 = -10;
+/// How long processes that are continued together take to do so.
+const CONTINUE_TOGETHER: Duration = Duration::from_millis(20);
+/// How long a command may take to end when nobody watches it any more.
+const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const LAST_LOOK: Duration = Duration::from_millis(20);
+
+/// What is observed, and how.
+#[derive(Debug)]
+pub struct Plan {
+    /// How the kernel is watched.
+    pub settings: Settings,
+    /// What.
+    pub aim: Aim,
+    /// End after this time.
+    pub duration: Option<Duration>,
+    /// What is kept in reserve of capaudit's own capabilities for what follows.
+    pub reserve: CapSet,
+    /// Who gets signals.
+    pub on_signal: OnSignal,
+    /// Keep checks one by one, from the first.
+    pub check_events: bool,
+}
+
+/// What is observed.
+#[derive(Debug)]
+pub enum Aim {
+    /// A command, from its start to its end, and containers that start meanwhile.
+    Command {
+        /// Program and arguments.
+        words: Vec<OsString>,
+        /// What it reads from and writes to.
+        streams: Streams,
+        /// Go on until the last of its descendants has ended.
+        wait_children: bool,
+    },
+    /// What runs already, until all of it has ended. Where a time is given, until that is over: a
+    /// container may be started again.
+    Targets(Vec<Target>),
+    /// Every container that runs or starts, without end.
+    EveryContainer,
+    /// Everything, without end.
+    Machine,
+}
+
+/// Who gets signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnSignal {
+    /// The command while it runs; without one that runs, they end the observation.
+    PassOn,
+    /// The same; and as job control suspends and continues the command, so it does capaudit.
+    PassOnWithJobControl,
+    /// The consumer, as [`Step::Signal`].
+    HandOut,
+}
+
+/// What happened. `T` is what the consumer waits for besides.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Records may have been taken.
+    Advanced,
+    /// A signal, where they are handed out.
+    Signal(Signal),
+    /// What the consumer waits for.
+    Other(T),
+    /// It is over, as far as the plan says. What has ended by itself is said once; going on after
+    /// that is the consumer's choice.
+    Ended(Ending),
+}
+
+/// Why it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The command has ended, with this status.
+    Command(ExitStatus),
+    /// All targets have ended.
+    Targets,
+    /// The time is over.
+    Time,
+    /// A signal came, and there is no command that could get it.
+    Signal,
+}
+
+/// An observation under way.
+pub struct Driver {
+    observation: Observation,
+    signals: SignalStream,
+    on_signal: OnSignal,
+    command: Option<Command>,
+    end: End,
+    /// Whether [`Step::Ended`] has said so.
+    is_said: bool,
+    timer: Timer,
+    processes: usize,
+}
+
+/// The command under way.
+struct Command {
+    /// In words.
+    name: Vec<String>,
+    launched: Launched,
+    status: Option<ExitStatus>,
+}
+
+/// What has to have ended for the observation to end.
+#[derive(Clone, Copy)]
+enum End {
+    Command { wait_children: bool },
+    Targets,
+    Nothing,
+}
+
+impl Driver {
+    /// Begins: starts the command, or finds what runs already. From then on capaudit has
+    /// priority, and no capabilities but those that observing takes.
+    ///
+    /// # Errors
+    ///
+    /// Tracing is not possible, a target is not there, or the command cannot be executed.
+    pub async fn start(plan: Plan, signals: Signals) -> Result<Self, AuditError> {
+        let mut observation = Observation::start(&plan.settings).await?;
+        if plan.check_events {
+            observation
+                .keep_check_events(true)
+                .map_err(AttachError::from)?;
+        }
+        let signals = SignalStream::new(signals)?;
+        let mut processes = 0;
+        let mut command = None;
+        let end = match plan.aim {
+            Aim::Command {
+                words,
+                streams,
+                wait_children,
+            } => {
+                let launched = observation
+                    .launch(|| Launched::start_with(&words, signals.signals(), streams))
+                    .map_err(|error| AuditError::Command {
+                        program: words.first().cloned().unwrap_or_default(),
+                        error,
+                    })?;
+                command = Some(Command {
+                    name: words
+                        .iter()
+                        .map(|word| word.to_string_lossy().into_owned())
+                        .collect(),
+                    launched,
+                    status: None,
+                });
+                End::Command { wait_children }
+            }
+            Aim::Targets(targets) => {
+                for target in &targets {
+                    processes += observation.attach(target).await?;
+                }
+                match plan.duration {
+                    Some(_) => End::Nothing,
+                    None => End::Targets,
+                }
+            }
+            Aim::EveryContainer => {
+                processes = observation.attach(&Target::EveryContainer).await?;
+                End::Nothing
+            }
+            Aim::Machine => {
+                processes = observation
+                    .attach_machine()
+                    .await
+                    .map_err(AttachError::from)?;
+                End::Nothing
+            }
+        };
+        raise_priority();
+        let of_command = match &command {
+            Some(_) => privilege::TO_SIGNAL,
+            None => CapSet::EMPTY,
+        };
+        observation.give_up_all_but(of_command.union(plan.reserve))?;
+        Ok(Self {
+            observation,
+            signals,
+            on_signal: plan.on_signal,
+            command,
+            end,
+            is_said: false,
+            timer: Timer::new(plan.duration),
+            processes,
+        })
+    }
+
+    /// How many processes ran already.
+    pub fn processes(&self) -> usize {
+        self.processes
+    }
+
+    /// The command in words; empty if there is none.
+    pub fn command(&self) -> &[String] {
+        self.command
+            .as_ref()
+            .map_or(&[], |command| command.name.as_slice())
+    }
+
+    /// The command's status, if it has ended.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.command.as_ref()?.status
+    }
+
+    /// What is observed.
+    pub fn observation(&mut self) -> &mut Observation {
+        &mut self.observation
+    }
+
+    /// Waits for what happens next: signals come first, then `other`, then the end of the time,
+    /// then records. `other` is dropped if it is not what happened.
+    ///
+    /// # Errors
+    ///
+    /// Something that observing needs of the system failed.
+    pub async fn next<T>(&mut self, other: impl Future<Output = T>) -> Result<Step<T>, AuditError> {
+        if let (false, Some(ending)) = (self.is_said, self.ending()) {
+            self.is_said = true;
+            return Ok(Step::Ended(ending));
+        }
+        tokio::select! {
+            biased;
+            arrived = self.signals.next() => {
+                let arrived = arrived?;
+                self.signal(arrived).await
+            }
+            value = other => Ok(Step::Other(value)),
+            () = self.timer.over() => Ok(Step::Ended(Ending::Time)),
+            advanced = self.observation.advance() => {
+                advanced?;
+                Ok(Step::Advanced)
+            }
+        }
+    }
+
+    /// What has ended by itself.
+    fn ending(&self) -> Option<Ending> {
+        let tracker = self.observation.tracker();
+        match self.end {
+            End::Command { wait_children } => self
+                .status()
+                .filter(|_status| !(wait_children && tracker.is_live(&Identity::Command)))
+                .map(Ending::Command),
+            End::Targets => (!tracker.is_any_live()).then_some(Ending::Targets),
+            End::Nothing => None,
+        }
+    }
+
+    async fn signal<T>(&mut self, arrived: Arrived) -> Result<Step<T>, AuditError> {
+        let step = match (arrived, &self.command) {
+            (Arrived::Child, _) => Step::Advanced,
+            (Arrived::Sent(signal) | Arrived::FromTerminal(signal), _)
+                if self.on_signal == OnSignal::HandOut =>
+            {
+                Step::Signal(signal)
+            }
+            (
+                Arrived::Sent(signal),
+                Some(Command {
+                    status: None,
+                    launched,
+                    ..
+                }),
+            ) => {
+                launched.forward(signal);
+                Step::Advanced
+            }
+            // The command has got it, too.
+            (Arrived::FromTerminal(_), Some(Command { status: None, .. })) => Step::Advanced,
+            // Nobody to pass it on to: whoever waits for the children has waited enough.
+            (
+                _,
+                Some(Command {
+                    status: Some(status),
+                    ..
+                }),
+            ) => Step::Ended(Ending::Command(*status)),
+            (_, None) => Step::Ended(Ending::Signal),
+        };
+        self.look_at_command().await?;
+        Ok(step)
+    }
+
+    /// Whether the command has ended, or is suspended.
+    async fn look_at_command(&mut self) -> Result<(), ObservationError> {
+        let Some(Command {
+            launched,
+            status: status @ None,
+            ..
+        }) = &mut self.command
+        else {
+            return Ok(());
+        };
+        *status = launched
+            .ended()
+            .map_err(ObservationError::system("cannot wait for the command"))?;
+        if self.on_signal == OnSignal::PassOnWithJobControl && launched.is_suspended() {
+            // Ctrl-Z stops capaudit as well as the command, and what goes on again goes on one
+            // after the other.
+            tokio::time::sleep(CONTINUE_TOGETHER).await;
+            if launched.is_suspended() {
+                launched.suspend();
+            }
+        }
+        Ok(())
+    }
+
+    /// Check events that have come meanwhile, see [`Observation::check_events`].
+    pub fn check_events(&mut self, most: usize, last: bool) -> Vec<CheckEvent> {
+        let command = self.command.as_ref();
+        let name = command.map_or(&[][..], |command| &command.name);
+        self.observation.check_events(name, most, last)
+    }
+
+    /// What was found so far; everything goes on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn snapshot(&mut self) -> Result<Ledger, ObservationError> {
+        let origin = self.origin();
+        self.observation.snapshot(origin).await
+    }
+
+    /// Has a command that nobody watches any more end; waits for that, but not for long.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub async fn end_command(&mut self) -> Result<(), ObservationError> {
+        let Some(Command {
+            launched,
+            status: None,
+            ..
+        }) = &mut self.command
+        else {
+            return Ok(());
+        };
+        launched.forward(Signal::SIGTERM);
+        let deadline = Instant::now() + LAST_PATIENCE;
+        while Instant::now() < deadline {
+            let ended = launched.ended();
+            if ended
+                .map_err(ObservationError::system("cannot wait for the command"))?
+                .is_some()
+            {
+                break;
+            }
+            tokio::time::sleep(LAST_LOOK).await;
+        }
+        Ok(())
+    }
+
+    /// Ends, and returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn finish(self) -> Result<Ledger, ObservationError> {
+        let origin = self.origin();
+        self.observation.finish(origin).await
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            command: self.command().to_vec(),
+            exit_status: self.status().map(shell_status),
+        }
+    }
+}
+
+/// Raises the priority of capaudit: what became of a short-lived process can only be looked up in
+/// time if nothing else comes first. Called when the command has started, so that it keeps the
+/// priority it would have had.
+pub fn raise_priority() {
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
+}

@@ -1,0 +1,66 @@
+//! Signals to capaudit, waited for.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::{
+    launch::{Arrived, Signals},
+    session::error::ObservationError,
+};
+
+/// Signals, one after the other.
+#[derive(Debug)]
+pub struct SignalStream {
+    signals: Signals,
+    readable: AsyncFd<OwnedFd>,
+}
+
+impl SignalStream {
+    /// Of signals that were taken before.
+    ///
+    /// # Errors
+    ///
+    /// The runtime cannot wait for them.
+    pub fn new(signals: Signals) -> Result<Self, ObservationError> {
+        let readable =
+            readable(&signals).map_err(ObservationError::system("cannot wait for signals"))?;
+        Ok(Self { signals, readable })
+    }
+
+    /// Waits for the next. May be cancelled at any time: none is lost.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub async fn next(&mut self) -> Result<Arrived, ObservationError> {
+        loop {
+            let ready = self.readable.readable().await;
+            let mut ready = ready.map_err(ObservationError::system("cannot wait for signals"))?;
+            match self
+                .signals
+                .next()
+                .map_err(ObservationError::system("cannot read signals"))?
+            {
+                Some(arrived) => return Ok(arrived),
+                None => ready.clear_ready(),
+            }
+        }
+    }
+
+    /// The signals themselves, as starting a command takes them.
+    pub(super) fn signals(&self) -> &Signals {
+        &self.signals
+    }
+}
+
+/// Waits for a file descriptor, through one of its own.
+pub fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+    let descriptor = source.as_fd().try_clone_to_owned()?;
+    // SAFETY: an open descriptor that nobody else closes or replaces.
+    let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    Ok(registered?)
+}
