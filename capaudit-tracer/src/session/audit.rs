@@ -11,7 +11,7 @@ use capaudit_core::{capability::CapSet, ledger::Ledger};
 
 use crate::{
     launch::{Signals, Streams},
-    probe::Settings,
+    probe::TracerConfig,
     session::{
         driver::{self, Aim, Driver, Ending, OnSignal, Step},
         error::AuditError,

@@ -15,7 +15,7 @@ use nix::sys::signal::Signal;
 use crate::{
     launch::{Arrived, Launched, Signals, Streams, shell_status},
     privilege,
-    probe::Settings,
+    probe::TracerConfig,
     session::{
         check_event::CheckEvent,
         clock::Timer,
@@ -39,7 +39,7 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Plan {
     /// How the kernel is watched.
-    pub settings: Settings,
+    pub settings: TracerConfig,
     /// What.
     pub aim: Aim,
     /// End after this time.

@@ -11,7 +11,7 @@ use capaudit_core::ledger::{Ledger, Outcome, SubjectRecord};
 use capaudit_tracer::{
     launch::{Arrived, Signals},
     privilege,
-    probe::Settings,
+    probe::TracerConfig,
     session::{AuditError, ObservationError, Timer, milliseconds_since, signals::readable},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
