@@ -57,7 +57,7 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
         duration: None,
         reserve: plan.reserve,
         on_signal: OnSignal::PassOnWithJobControl,
-        check_events: false,
+        keep_check_events: false,
     };
     let mut driver = Driver::start(plan, signals).await?;
     let status = loop {
@@ -91,7 +91,7 @@ pub async fn attach(
         duration,
         reserve,
         on_signal: OnSignal::PassOn,
-        check_events: false,
+        keep_check_events: false,
     };
     let mut driver = Driver::start(plan, signals).await?;
     began(driver.processes());

@@ -49,7 +49,7 @@ pub struct Plan {
     /// Who gets signals.
     pub on_signal: OnSignal,
     /// Keep checks one by one, from the first.
-    pub check_events: bool,
+    pub keep_check_events: bool,
 }
 
 /// What is observed.
@@ -149,7 +149,7 @@ impl Driver {
     /// Tracing is not possible, a target is not there, or the command cannot be executed.
     pub async fn start(plan: Plan, signals: Signals) -> Result<Self, AuditError> {
         let mut observation = Observation::start(&plan.settings).await?;
-        if plan.check_events {
+        if plan.keep_check_events {
             observation
                 .keep_check_events(true)
                 .map_err(AttachError::from)?;

@@ -58,7 +58,7 @@ impl SignalStream {
 }
 
 /// Waits for a file descriptor, through one of its own.
-pub fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
     let descriptor = source.as_fd().try_clone_to_owned()?;
     // SAFETY: an open descriptor that nobody else closes or replaces.
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };

@@ -66,9 +66,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
 impl From<DaemonError> for Failure {
     fn from(error: DaemonError) -> Self {
         match error {
-            // Their text is their source's.
-            DaemonError::Observation(error) => error.into(),
-            DaemonError::Attach(error) => error.into(),
+            // Its text is its source's.
+            DaemonError::Audit(error) => error.into(),
             DaemonError::Load(_) | DaemonError::Elsewhere(..) | DaemonError::System { .. } => {
                 Self::usage(error)
             }

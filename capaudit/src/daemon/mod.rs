@@ -15,15 +15,12 @@ use capaudit_core::{
     ledger::{self, Ledger, LoadError},
 };
 use capaudit_tracer::{
-    launch::{Arrived, Signals},
+    launch::Signals,
     probe::{CheckEvents, TracerConfig},
     session::{
-        AttachError, ObservationError,
-        driver::raise_priority,
-        observation::{Observation, Origin},
-        signals::readable,
+        AttachError, AuditError, ObservationError,
+        driver::{self, Aim, Driver, OnSignal, Step},
     },
-    subject::attached::Target,
 };
 use sd_notify::NotifyState;
 use state::State;
@@ -64,12 +61,9 @@ pub struct Plan {
 /// Why the daemon ended.
 #[derive(Debug, Error)]
 pub enum DaemonError {
-    /// Nothing can be observed here.
+    /// Nothing can be observed here, or running containers cannot be followed.
     #[error(transparent)]
-    Observation(#[from] ObservationError),
-    /// Running containers cannot be followed.
-    #[error(transparent)]
-    Attach(#[from] AttachError),
+    Audit(#[from] AuditError),
     /// The totals of before cannot be used. They are left as they are.
     #[error("the totals of before cannot be used: {0}; move the file away to begin anew")]
     Load(#[from] LoadError),
@@ -84,6 +78,18 @@ pub enum DaemonError {
         /// Why.
         error: std::io::Error,
     },
+}
+
+impl From<ObservationError> for DaemonError {
+    fn from(error: ObservationError) -> Self {
+        AuditError::from(error).into()
+    }
+}
+
+impl From<AttachError> for DaemonError {
+    fn from(error: AttachError) -> Self {
+        AuditError::from(error).into()
+    }
 }
 
 impl DaemonError {
@@ -124,58 +130,60 @@ pub async fn run(
         Some(address) => Some(metrics::Server::bind(address).await?),
         None => None,
     };
-    let settings = TracerConfig {
-        check_events: CheckEvents::PerSecond(singles_a_second()),
-        ..plan.settings.clone()
+    let watching = driver::Plan {
+        settings: TracerConfig {
+            check_events: CheckEvents::PerSecond(singles_a_second()),
+            ..plan.settings.clone()
+        },
+        aim: Aim::EveryContainer,
+        duration: None,
+        // Its files are its own user's.
+        reserve: CapSet::EMPTY,
+        on_signal: OnSignal::PassOn,
+        keep_check_events: false,
     };
-    let mut observation = Observation::start(&settings).await?;
-    observation.attach(&Target::EveryContainer).await?;
-    raise_priority();
-    // Its files are its own user's.
-    observation.give_up_all_but(CapSet::EMPTY)?;
+    let mut driver = Driver::start(watching, signals).await?;
 
     let tasks = [
         Some(tokio::spawn(listener.serve(ask.clone()))),
         metrics.map(|server| tokio::spawn(server.serve(ask))),
     ];
-    let arrivals = readable(&signals).map_err(DaemonError::system("cannot wait for signals"))?;
     notify(&[NotifyState::Ready]);
     let mut save = tokio::time::interval(plan.save_every);
     let mut is_saved = true;
     let mut retire = tokio::time::interval(RETIRE);
     let mut watchers = Watchers::new();
     let result = loop {
-        let stepped = tokio::select! {
-            biased;
-            ready = arrivals.readable() => match ready {
-                Err(error) => Err(DaemonError::system("cannot wait for signals")(error)),
-                Ok(mut ready) => match signals.next() {
-                    Ok(Some(Arrived::Sent(_) | Arrived::FromTerminal(_))) => break Ok(()),
-                    Ok(Some(Arrived::Child)) => Ok(()),
-                    Ok(None) => {
-                        ready.clear_ready();
-                        Ok(())
-                    }
-                    Err(error) => Err(DaemonError::system("cannot read signals")(error)),
-                },
-            },
-            Some(question) = questions.recv() => {
-                answer(question, &mut observation, &state, &mut watchers).await
+        let due = async {
+            tokio::select! {
+                biased;
+                Some(question) = questions.recv() => Due::Question(question),
+                _ = retire.tick() => Due::Retire,
+                _ = save.tick() => Due::Save,
             }
-            _ = retire.tick() => put_with_past(&mut observation, &mut state).await,
-            _ = save.tick() => keep(&mut observation, &state).await.map(|saved| match saved {
-                Ok(()) => is_saved = true,
-                // Once is enough; it is tried again each time.
-                Err(error) if is_saved => {
-                    complain(&error.to_string());
-                    is_saved = false;
-                }
-                Err(_again) => {}
-            }),
-            advanced = observation.advance() => advanced.map_err(DaemonError::from),
+        };
+        let stepped = match driver.next(due).await {
+            Err(error) => Err(error.into()),
+            Ok(Step::Ended(_)) => break Ok(()),
+            Ok(Step::Advanced | Step::Signal(_)) => Ok(()),
+            Ok(Step::Other(Due::Question(question))) => {
+                answer(question, &mut driver, &state, &mut watchers).await
+            }
+            Ok(Step::Other(Due::Retire)) => put_with_past(&mut driver, &mut state).await,
+            Ok(Step::Other(Due::Save)) => {
+                keep(&mut driver, &state).await.map(|saved| match saved {
+                    Ok(()) => is_saved = true,
+                    // Once is enough; it is tried again each time.
+                    Err(error) if is_saved => {
+                        complain(&error.to_string());
+                        is_saved = false;
+                    }
+                    Err(_again) => {}
+                })
+            }
         };
         let told = stepped.and_then(|()| {
-            let told = watchers.tell(&mut observation);
+            let told = watchers.tell(driver.observation());
             told.map_err(|error| AttachError::from(error).into())
         });
         if let Err(error) = told {
@@ -190,7 +198,7 @@ pub async fn run(
     }
     // Nobody can ask any more; that it cannot be removed is no reason to lose totals.
     let _ = std::fs::remove_file(&plan.socket);
-    let ended = observation.finish(Origin::default()).await?;
+    let ended = driver.finish().await?;
     let all = state.with(ended);
     if let Err(error) = state.save(&all) {
         return Err(match storage::save_elsewhere(&all) {
@@ -201,45 +209,50 @@ pub async fn run(
     result
 }
 
+/// What the daemon does besides observing.
+enum Due {
+    Question(Question),
+    /// Put what has ended with the past.
+    Retire,
+    /// Save all totals.
+    Save,
+}
+
 async fn answer(
     question: Question,
-    observation: &mut Observation,
+    driver: &mut Driver,
     state: &State,
     watchers: &mut Watchers,
 ) -> Result<(), DaemonError> {
     match question {
         Question::Ledger(sender) => {
-            let ledger = state.with(observation.snapshot(Origin::default()).await?);
+            let ledger = state.with(driver.snapshot().await?);
             // Whoever asked may be gone.
             let _ = sender.send(ledger);
         }
         Question::Watch(sender) => {
-            let admitted = watchers.admit(observation).map_err(AttachError::from)?;
+            let admitted = watchers
+                .admit(driver.observation())
+                .map_err(AttachError::from)?;
             let _ = sender.send(admitted);
         }
         Question::Missing(sender) => {
-            let _ = sender.send(Missing::of(observation).map_err(AttachError::from)?);
+            let _ = sender.send(Missing::of(driver.observation()).map_err(AttachError::from)?);
         }
     }
     Ok(())
 }
 
-async fn put_with_past(
-    observation: &mut Observation,
-    state: &mut State,
-) -> Result<(), DaemonError> {
-    if let Some(ended) = observation.retire().await? {
+async fn put_with_past(driver: &mut Driver, state: &mut State) -> Result<(), DaemonError> {
+    if let Some(ended) = driver.observation().retire().await? {
         state.add(ended);
     }
     Ok(())
 }
 
 /// Saves all totals. What is wrong with the file is told inside.
-async fn keep(
-    observation: &mut Observation,
-    state: &State,
-) -> Result<Result<(), DaemonError>, DaemonError> {
-    let ledger = state.with(observation.snapshot(Origin::default()).await?);
+async fn keep(driver: &mut Driver, state: &State) -> Result<Result<(), DaemonError>, DaemonError> {
+    let ledger = state.with(driver.snapshot().await?);
     let status = format!(
         "{} workloads, {} things lost",
         ledger.subjects.len(),

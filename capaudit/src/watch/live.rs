@@ -12,7 +12,7 @@ use capaudit_tracer::{
     launch::{Arrived, Signals},
     privilege,
     probe::TracerConfig,
-    session::{AuditError, ObservationError, Timer, milliseconds_since, signals::readable},
+    session::{AuditError, ObservationError, Timer, milliseconds_since, signals::SignalStream},
 };
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 
@@ -50,9 +50,7 @@ pub(super) async fn watch(
         .map_err(ObservationError::system("cannot drop capabilities"))
         .map_err(AuditError::from)?;
     let mut lines = client::watch(&daemon.socket).await?;
-    let arrivals = readable(&signals)
-        .map_err(ObservationError::system("cannot wait for signals"))
-        .map_err(AuditError::from)?;
+    let mut signals = SignalStream::new(signals).map_err(AuditError::from)?;
     let mut live = Live {
         wanted: Wanted {
             daemon,
@@ -75,20 +73,13 @@ pub(super) async fn watch(
     while flow.is_continue() {
         tokio::select! {
             biased;
-            ready = arrivals.readable() => {
-                let failed = |error| AuditError::from(ObservationError::system("cannot read signals")(error));
-                let mut ready = ready.map_err(failed)?;
-                match signals.next().map_err(failed)? {
-                    Some(Arrived::Sent(signal) | Arrived::FromTerminal(signal)) => {
-                        if !telling.linger {
-                            break;
-                        }
-                        flow = sink(Message::Signal(signal));
-                    }
-                    Some(Arrived::Child) => {}
-                    None => ready.clear_ready(),
+            arrived = signals.next() => match arrived.map_err(AuditError::from)? {
+                Arrived::Child => {}
+                Arrived::Sent(_) | Arrived::FromTerminal(_) if !telling.linger => break,
+                Arrived::Sent(signal) | Arrived::FromTerminal(signal) => {
+                    flow = sink(Message::Signal(signal));
                 }
-            }
+            },
             request = requests.recv() => match request {
                 Some(Request::Save(path)) => {
                     flow = sink(Message::Saved(live.save(path).await));
