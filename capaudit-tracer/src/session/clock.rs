@@ -90,4 +90,14 @@ mod tests {
             assert_eq!(monotonic_offset(garbage), None, "{garbage:?}");
         }
     }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_time_once_over_stays_over_and_none_never_is() {
+        let mut short = Timer::new(Some(Duration::from_millis(1)));
+        short.over().await;
+        let patience = Duration::from_millis(20);
+        assert!(tokio::time::timeout(patience, short.over()).await.is_ok());
+        let mut none = Timer::new(None);
+        assert!(tokio::time::timeout(patience, none.over()).await.is_err());
+    }
 }

@@ -64,3 +64,29 @@ pub(super) fn readable(source: &impl AsFd) -> io::Result<AsyncFd<OwnedFd>> {
     let registered = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
     Ok(registered?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::sys::signal::{Signal, raise};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn signals_come_one_after_the_other_and_again_later() -> Result<(), ObservationError> {
+        let failed = ObservationError::system("cannot take signals");
+        let mut stream = SignalStream::new(Signals::take().map_err(failed)?)?;
+        for _ in 0..2 {
+            for signal in [Signal::SIGUSR1, Signal::SIGUSR2] {
+                assert_eq!(raise(signal), Ok(()));
+            }
+            assert_eq!(stream.next().await?, Arrived::Sent(Signal::SIGUSR1));
+            assert_eq!(stream.next().await?, Arrived::Sent(Signal::SIGUSR2));
+            let more = timeout(Duration::from_millis(20), stream.next()).await;
+            assert!(more.is_err(), "{more:?}");
+        }
+        Ok(())
+    }
+}

@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use capaudit_core::{
-    advise::{Fact, acted_upon, judge},
     capability::{CapSet, Capability},
     ledger::{
         Asker, CheckIdentity, CheckRecord, Credentials, Hook, Kind, Ledger, Object, Outcome, Place,
         SCHEMA, Sample, Session, SubjectRecord, UserIds,
     },
 };
+use capaudit_tracer::session::check_event::CheckEvent;
 
 use crate::{
     live::{Missing, judged::JudgedCheck},
@@ -161,28 +161,21 @@ pub fn singles() -> Vec<JudgedCheck> {
         for check in &subject.checks {
             let mut record = check.clone();
             record.count = 1;
-            let judgement = judge(&Fact {
-                check: &record,
-                subject: &named,
-                session: &ledger.session,
-            });
-            let syscall = record.identity.syscall.clone().unwrap_or_default();
             time = time
                 .checked_add(Duration::from_millis(1234))
                 .unwrap_or(time);
-            singles.push(JudgedCheck {
+            let event = CheckEvent {
                 time,
                 subject: Arc::clone(&named),
                 pid: 4711,
                 tid: 4711,
-                object: acted_upon(&syscall, &record.samples[0]),
-                judgement: judgement.into(),
+                record,
                 target_namespace: 4_026_531_837,
                 target_level: 0,
                 credentials_namespace: 4_026_531_837,
                 credentials_level: 0,
-                record,
-            });
+            };
+            singles.push(JudgedCheck::of(event, &ledger.session));
         }
     }
     singles

@@ -1,0 +1,80 @@
+//! Check events, under the names of their subjects.
+
+use std::sync::Arc;
+
+use capaudit_core::ledger::SubjectRecord;
+
+use super::Observation;
+use crate::{
+    probe::ProbeError,
+    session::{account::Facts, check_event::CheckEvent},
+    subject::{Identity, SubjectId},
+};
+
+/// Subjects of single checks whose names are kept.
+const MOST_NAMED: usize = 1 << 14;
+
+impl Observation {
+    /// From now on [`Self::check_events`] has checks one by one, or not any more: they cost the machine more than counting.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's map cannot be written.
+    pub fn keep_check_events(&mut self, wanted: bool) -> Result<(), ProbeError> {
+        self.collector.keep_check_events(wanted);
+        self.tracer.send_singles(wanted)
+    }
+
+    /// Single checks that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
+    /// else might come to be known of them. `command` is what the audited command is called.
+    pub fn check_events(&mut self, command: &[String], most: usize, last: bool) -> Vec<CheckEvent> {
+        let mut taken = Vec::new();
+        while taken.len() < most {
+            let (engine, named) = (self.engine.answering(), &self.named);
+            let next = self.collector.next_check_event(last, |id, subject| {
+                named.contains_key(&id)
+                    || match &subject.identity {
+                        Identity::Container(container) => {
+                            engine.is_none_or(|engine| engine.known(container).is_some())
+                        }
+                        _ => true,
+                    }
+            });
+            let Some((pending, id, record)) = next else {
+                break;
+            };
+            if let Some(subject) = self.named(id, command) {
+                taken.push(CheckEvent::of(&pending, subject, record));
+            }
+        }
+        taken
+    }
+
+    /// A subject's name without its facts; `None` if it turned out to be of no interest.
+    fn named(&mut self, id: SubjectId, command: &[String]) -> Option<Arc<SubjectRecord>> {
+        if let Some(known) = self.named.get(&id) {
+            return Some(Arc::clone(known));
+        }
+        let identity = &self.collector.tracker().get(id).identity;
+        let described = match identity {
+            Identity::Container(container) => self
+                .engine
+                .known(container)
+                .map(|description| (container.clone(), description)),
+            _ => None,
+        };
+        let is_final = described.is_some() || !matches!(identity, Identity::Container(_));
+        let described = described.into_iter().collect();
+        let records = self
+            .collector
+            .records(&Facts::default(), &[id], command, &described);
+        let record = Arc::new(records.into_iter().next()?);
+        if is_final {
+            if self.named.len() >= MOST_NAMED {
+                self.named.clear();
+            }
+            self.named.insert(id, Arc::clone(&record));
+        }
+        Some(record)
+    }
+}

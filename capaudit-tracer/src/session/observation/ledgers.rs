@@ -1,0 +1,135 @@
+//! Ledgers: of what was found by now, of what has ended, and of everything at the end.
+
+use std::time::Duration;
+
+use capaudit_core::ledger::{Ledger, Losses, SCHEMA, Session, unite};
+
+use super::Observation;
+use crate::{
+    session::{
+        account::{Counted, Facts},
+        clock::milliseconds_since,
+        error::ObservationError,
+        naming,
+    },
+    subject::SubjectId,
+};
+
+/// Batches taken for a snapshot: about what fits into the buffer.
+const SNAPSHOT_BATCHES: usize = 16;
+/// How long to wait, at the end, for names that are still under way.
+const LAST_EVENTS: Duration = Duration::from_secs(3);
+
+/// How what was observed came to be, for the record.
+#[derive(Clone, Debug, Default)]
+pub(in crate::session) struct Origin {
+    /// The audited command; empty if none was run.
+    pub(in crate::session) command: Vec<String>,
+    /// Its exit status, 128 + signal if a signal ended it.
+    pub(in crate::session) exit_status: Option<i32>,
+}
+
+impl Observation {
+    /// Ends, and returns what was found.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub(in crate::session) async fn finish(
+        mut self,
+        origin: Origin,
+    ) -> Result<Ledger, ObservationError> {
+        self.stop();
+        self.collector.finish(&mut self.tracer)?;
+        let facts = self.collector.facts();
+        self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
+            .await
+    }
+
+    /// What was found so far; everything goes on.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub(in crate::session) async fn snapshot(
+        &mut self,
+        origin: Origin,
+    ) -> Result<Ledger, ObservationError> {
+        let counted = Counted::of(&self.tracer, |_image| true)?;
+        // What the kernel has sent of that by now: without its call site, a check counts as a need.
+        self.drain(SNAPSHOT_BATCHES);
+        let facts = self.collector.snapshot(&counted, &self.tracer)?;
+        self.ledger(&facts, &self.collector.subjects(), origin, Duration::ZERO)
+            .await
+    }
+
+    /// What was found of subjects that have ended; it is forgotten here. `None` if there are none.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's maps cannot be read.
+    pub async fn retire(&mut self) -> Result<Option<Ledger>, ObservationError> {
+        let facts = self.collector.retire(&mut self.tracer)?;
+        let subjects = facts.subjects();
+        if subjects.is_empty() {
+            return Ok(None);
+        }
+        let mut ledger = self
+            .ledger(&facts, &subjects, Origin::default(), Duration::ZERO)
+            .await?;
+        // What is not about a subject stays with what goes on.
+        ledger.session.duration_ms = 0;
+        ledger.session.losses = Losses::default();
+        ledger.session.notes.clear();
+        self.engine.forget(&self.collector.containers(&subjects));
+        Ok(Some(ledger))
+    }
+
+    async fn ledger(
+        &self,
+        facts: &Facts,
+        subjects: &[SubjectId],
+        origin: Origin,
+        patience: Duration,
+    ) -> Result<Ledger, ObservationError> {
+        let losses = Losses {
+            files: self.collector.facts().unseen_files(),
+            ..self.tracer.losses()?
+        };
+        let containers = self.collector.containers(subjects);
+        let described = self.engine.describe(&containers, patience).await;
+        let subjects = self
+            .collector
+            .records(facts, subjects, &origin.command, &described);
+        let mut session = self.session(origin, losses);
+        session.unattributed = facts.unattributed();
+        session
+            .notes
+            .extend(naming::notes(self.collector.tracker()));
+        Ok(Ledger {
+            schema: SCHEMA.to_owned(),
+            session,
+            subjects: unite(subjects),
+        })
+    }
+
+    /// How the ledger is made that everything belongs to, as far as that is known by now: rules
+    /// need it to judge check events.
+    pub fn session_so_far(&self) -> Session {
+        self.session(Origin::default(), Losses::default())
+    }
+
+    fn session(&self, origin: Origin, losses: Losses) -> Session {
+        Session {
+            started: self.started.to_string(),
+            duration_ms: milliseconds_since(self.clock),
+            kernel: self.kernel.clone(),
+            command: origin.command,
+            exit_status: origin.exit_status,
+            losses,
+            checks_only: self.checks_only,
+            notes: self.notes.clone(),
+            ..Session::new(self.tracer.hook())
+        }
+    }
+}
