@@ -6,10 +6,7 @@ use std::collections::{HashMap, HashSet};
 use capaudit_common::key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag};
 use capaudit_core::{
     capability::Capability,
-    ledger::{
-        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Place,
-        SubjectRecord,
-    },
+    ledger::{Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Place},
 };
 
 use crate::{
@@ -17,10 +14,10 @@ use crate::{
     proc::kallsyms::Symbols,
     session::{
         describe,
+        facts::Facts,
         join::{Joined, Sightings},
-        naming::nameless,
     },
-    subject::{Image, Owner, Subject, SubjectId, Tracker},
+    subject::{Image, Owner, Subject, Tracker},
 };
 
 /// The kernel side's totals, and what it follows.
@@ -151,77 +148,16 @@ impl Counted {
     }
 }
 
-/// What is known of every subject.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Facts {
-    subjects: HashMap<SubjectId, SubjectRecord>,
-    /// Checks of processes whose records were lost.
-    unattributed: HashMap<Capability, u64>,
-}
-
-impl Facts {
-    /// The subjects that there are facts about, in the order in which they appeared.
-    pub(super) fn subjects(&self) -> Vec<SubjectId> {
-        let mut ids: Vec<SubjectId> = self.subjects.keys().copied().collect();
-        ids.sort_unstable();
-        ids
+/// Adds the checks that the kernel counted by capability only.
+///
+/// # Errors
+///
+/// The map cannot be read.
+pub(super) fn add_overflow(totals: &impl Totals, facts: &mut Facts) -> Result<(), ProbeError> {
+    for (capability, granted, denied) in totals.overflow()? {
+        facts.add_unattributed(capability, granted + denied);
     }
-
-    /// Facts about one subject, without its name.
-    pub(super) fn of_subject(&self, id: SubjectId) -> Option<&SubjectRecord> {
-        self.subjects.get(&id)
-    }
-
-    /// The same, to add some.
-    pub(super) fn subject(&mut self, id: SubjectId, known: &Subject) -> &mut SubjectRecord {
-        self.subjects.entry(id).or_insert_with(|| nameless(known))
-    }
-
-    /// Moves the facts about a subject to `other`, those that there are.
-    pub(super) fn hand_over(&mut self, id: SubjectId, known: &Subject, other: &mut Self) {
-        let record = self.subjects.remove(&id);
-        other
-            .subjects
-            .insert(id, record.unwrap_or_else(|| nameless(known)));
-    }
-
-    /// Adds the checks that the kernel counted by capability only.
-    ///
-    /// # Errors
-    ///
-    /// The map cannot be read.
-    pub(super) fn add_overflow(&mut self, totals: &impl Totals) -> Result<(), ProbeError> {
-        for (capability, granted, denied) in totals.overflow()? {
-            self.add_unattributed(capability, granted + denied);
-        }
-        Ok(())
-    }
-
-    fn add_unattributed(&mut self, capability: Capability, count: u64) {
-        *self.unattributed.entry(capability).or_default() += count;
-    }
-
-    /// Checks that no subject could be found for.
-    pub(super) fn unattributed(&self) -> Vec<(Capability, u64)> {
-        let mut all: Vec<(Capability, u64)> = self
-            .unattributed
-            .iter()
-            .map(|(capability, count)| (*capability, *count))
-            .collect();
-        all.sort();
-        all
-    }
-
-    /// Programs that had ended before capaudit could inspect their file: whether that grants
-    /// capabilities is not known.
-    pub(super) fn unseen_files(&self) -> u64 {
-        self.subjects
-            .values()
-            .flat_map(|subject| &subject.execs)
-            .filter(|exec| exec.unseen)
-            .map(|exec| exec.count)
-            .sum()
-    }
+    Ok(())
 }
 
 /// Says what is counted under a key, and for whom.

@@ -18,11 +18,12 @@ use crate::{
     probe::{Event, ProbeError},
     proc::{ContainerId, Existing, kallsyms::Symbols, until_nul},
     session::{
-        account::{Accountant, Counted, Facts, Totals, is_execve},
+        account::{Accountant, Counted, Totals, add_overflow, is_execve},
         check_event::{PendingCheck, PendingChecks},
         clock::monotonic_now,
         describe,
         enrich::{Enrich, Machine},
+        facts::Facts,
         join::{Joined, Sightings},
         missed::Missed,
         naming::{self, Naming},
@@ -343,7 +344,7 @@ impl Collector {
     /// A map cannot be read.
     pub(super) fn finish(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
         self.take_over(totals, |_image| true)?;
-        self.facts.add_overflow(totals)
+        add_overflow(totals, &mut self.facts)
     }
 
     fn take_over(
@@ -372,7 +373,7 @@ impl Collector {
     ) -> Result<Facts, ProbeError> {
         let mut facts = self.facts.clone();
         self.accountant().account(counted, &mut facts);
-        facts.add_overflow(totals)?;
+        add_overflow(totals, &mut facts)?;
         Ok(facts)
     }
 

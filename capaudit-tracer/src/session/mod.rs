@@ -13,6 +13,7 @@ mod describe;
 pub mod driver;
 mod enrich;
 mod error;
+mod facts;
 mod join;
 mod missed;
 mod naming;

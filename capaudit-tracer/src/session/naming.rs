@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use capaudit_core::ledger::{Kind, SubjectRecord};
+use capaudit_core::ledger::SubjectRecord;
 
 use crate::{
     proc::ContainerId,
-    session::account::Facts,
+    session::facts::{Facts, nameless},
     subject::{Identity, Subject, SubjectId, Tracker, attached::Attached, engine::Description},
 };
 
@@ -90,27 +90,6 @@ fn name(
         Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),
         Identity::Cgroup(path) => record.name = path.to_string_lossy().into_owned(),
         Identity::Unit(name) | Identity::Program(name) => record.name = name.to_string(),
-    }
-}
-
-/// What the kernel told of a subject, without a name and without any facts yet.
-pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
-    let (kind, id) = match &subject.identity {
-        Identity::Command => (Kind::Command, String::new()),
-        Identity::Container(container) => (Kind::Container, container.to_string()),
-        Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
-        Identity::Process(pid) => (Kind::Process, pid.to_string()),
-        Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
-        Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
-    };
-    SubjectRecord {
-        id,
-        engine: subject.engine,
-        uid: subject.uid,
-        granted: subject.granted,
-        user_namespace_level: subject.user_namespace.level,
-        seen_from_start: subject.seen_from_start,
-        ..SubjectRecord::new(kind)
     }
 }
 

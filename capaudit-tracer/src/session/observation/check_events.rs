@@ -7,7 +7,7 @@ use capaudit_core::ledger::SubjectRecord;
 use super::Observation;
 use crate::{
     probe::ProbeError,
-    session::{account::Facts, check_event::CheckEvent},
+    session::{check_event::CheckEvent, facts::Facts},
     subject::{Identity, SubjectId},
 };
 

@@ -7,10 +7,7 @@ use capaudit_core::ledger::{Ledger, Losses, SCHEMA, Session, unite};
 use super::Observation;
 use crate::{
     session::{
-        account::{Counted, Facts},
-        clock::milliseconds_since,
-        error::ObservationError,
-        naming,
+        account::Counted, clock::milliseconds_since, error::ObservationError, facts::Facts, naming,
     },
     subject::SubjectId,
 };

@@ -12,8 +12,9 @@ use crate::{
     probe::Event,
     proc::Existing,
     session::{
-        account::{Counted, Facts},
+        account::Counted,
         describe,
+        facts::Facts,
         join::{Joined, MAX_AWAITED},
         missed::{LOOK_EVERY, Missed},
     },

@@ -24,11 +24,7 @@ use syscalls::Sysno;
 use crate::{
     probe::{Event, ProbeError},
     proc::{ContainerId, Existing, kallsyms::Symbols},
-    session::{
-        account::{Facts, Totals},
-        collector::Collector,
-        enrich::Enrich,
-    },
+    session::{account::Totals, collector::Collector, enrich::Enrich, facts::Facts},
     subject::{Identity, attached::Running, engine::Description},
 };
 

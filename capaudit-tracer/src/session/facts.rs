@@ -1,0 +1,93 @@
+//! What is known of every subject, and of nobody. Pure.
+
+use std::collections::HashMap;
+
+use capaudit_core::{
+    capability::Capability,
+    ledger::{Kind, SubjectRecord},
+};
+
+use crate::subject::{Identity, Subject, SubjectId};
+
+/// What is known of every subject.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Facts {
+    subjects: HashMap<SubjectId, SubjectRecord>,
+    /// Checks of processes whose records were lost.
+    unattributed: HashMap<Capability, u64>,
+}
+
+impl Facts {
+    /// The subjects that there are facts about, in the order in which they appeared.
+    pub(super) fn subjects(&self) -> Vec<SubjectId> {
+        let mut ids: Vec<SubjectId> = self.subjects.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Facts about one subject, without its name.
+    pub(super) fn of_subject(&self, id: SubjectId) -> Option<&SubjectRecord> {
+        self.subjects.get(&id)
+    }
+
+    /// The same, to add some.
+    pub(super) fn subject(&mut self, id: SubjectId, known: &Subject) -> &mut SubjectRecord {
+        self.subjects.entry(id).or_insert_with(|| nameless(known))
+    }
+
+    /// Moves the facts about a subject to `other`, those that there are.
+    pub(super) fn hand_over(&mut self, id: SubjectId, known: &Subject, other: &mut Self) {
+        let record = self.subjects.remove(&id);
+        other
+            .subjects
+            .insert(id, record.unwrap_or_else(|| nameless(known)));
+    }
+
+    /// Adds checks that no subject can be found for.
+    pub(super) fn add_unattributed(&mut self, capability: Capability, count: u64) {
+        *self.unattributed.entry(capability).or_default() += count;
+    }
+
+    /// Checks that no subject could be found for.
+    pub(super) fn unattributed(&self) -> Vec<(Capability, u64)> {
+        let mut all: Vec<(Capability, u64)> = self
+            .unattributed
+            .iter()
+            .map(|(capability, count)| (*capability, *count))
+            .collect();
+        all.sort();
+        all
+    }
+
+    /// Programs that had ended before capaudit could inspect their file: whether that grants
+    /// capabilities is not known.
+    pub(super) fn unseen_files(&self) -> u64 {
+        self.subjects
+            .values()
+            .flat_map(|subject| &subject.execs)
+            .filter(|exec| exec.unseen)
+            .map(|exec| exec.count)
+            .sum()
+    }
+}
+
+/// What the kernel told of a subject, without a name and without any facts yet.
+pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
+    let (kind, id) = match &subject.identity {
+        Identity::Command => (Kind::Command, String::new()),
+        Identity::Container(container) => (Kind::Container, container.to_string()),
+        Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
+        Identity::Process(pid) => (Kind::Process, pid.to_string()),
+        Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
+        Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
+    };
+    SubjectRecord {
+        id,
+        engine: subject.engine,
+        uid: subject.uid,
+        granted: subject.granted,
+        user_namespace_level: subject.user_namespace.level,
+        seen_from_start: subject.seen_from_start,
+        ..SubjectRecord::new(kind)
+    }
+}
