@@ -15,13 +15,11 @@ use capaudit_core::{
     text::sanitize,
 };
 use capaudit_tracer::{
-    inspect::{process::Task, status::Status},
-    probe::{Event, btf::KernelBtf, decode, symbols::Symbols},
+    inspect::process::Task,
+    probe::{Event, btf::KernelBtf},
+    proc::{Cgroups, ContainerId, Stat, kallsyms::Symbols, status::Status},
     session::{Collector, check_event::CheckEvent},
-    subject::{
-        attached::{self, Attached},
-        container::ContainerId,
-    },
+    subject::attached::Attached,
 };
 use libtest_mimic::Trial;
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
