@@ -7,6 +7,7 @@
 //! Begin to read with [`cli`]: one file a subcommand.
 
 pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod daemon;
 pub mod live;
 pub mod storage;

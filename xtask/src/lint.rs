@@ -1,5 +1,6 @@
-//! `cargo xtask lint`: formatting, clippy and the links of the documentation, warnings being errors; that no merge was left
-//! half done; that the code keeps to the architecture; and that the committed BPF object is that of its sources.
+//! `cargo xtask lint`: formatting, clippy (of capaudit also without its optional parts) and the links of the documentation,
+//! warnings being errors; that no merge was left half done; that the code keeps to the architecture; and that the committed
+//! BPF object is that of its sources.
 
 use std::process::Command;
 
@@ -51,11 +52,17 @@ pub fn run(args: &Args) -> Result<()> {
 /// The tree without files: its name is the same in every repository.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 
-fn checks() -> [(&'static str, Command); 5] {
+fn checks() -> [(&'static str, Command); 8] {
     let cargo = |arguments: &[&str]| {
         let mut cargo = project::cargo();
         cargo.args(arguments);
         cargo
+    };
+    let features = |chosen: &[&str]| {
+        let mut clippy = cargo(&["clippy", "--quiet", "--package=capaudit", "--all-targets"]);
+        clippy.arg("--no-default-features").args(chosen);
+        clippy.args(["--", "-D", "warnings"]);
+        clippy
     };
     let mut bpf = cargo(&["fmt", "--check"]);
     bpf.current_dir(project::root().join("capaudit-ebpf"));
@@ -84,6 +91,15 @@ fn checks() -> [(&'static str, Command); 5] {
                 "-D",
                 "warnings",
             ]),
+        ),
+        ("clippy without features", features(&[])),
+        (
+            "clippy with the daemon alone",
+            features(&["--features=daemon"]),
+        ),
+        (
+            "clippy with the live view alone",
+            features(&["--features=live-view"]),
         ),
         ("documentation", doc),
         ("conflicts", conflicts),

@@ -3,6 +3,7 @@
 mod attach;
 mod check;
 mod completions;
+#[cfg(feature = "daemon")]
 mod daemon;
 mod decode;
 mod deliver;
@@ -72,6 +73,7 @@ enum Command {
     Report(report::Arguments),
     Export(export::Arguments),
     Check(check::Arguments),
+    #[cfg(feature = "daemon")]
     Daemon(daemon::Arguments),
     Doctor(doctor::Arguments),
     #[command(hide = true)]
@@ -129,6 +131,7 @@ impl Command {
             Self::Report(arguments) => report::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
             Self::Check(arguments) => check::run(&arguments),
+            #[cfg(feature = "daemon")]
             Self::Daemon(arguments) => daemon::run(arguments),
             Self::Doctor(arguments) => doctor::run(&arguments),
             Self::Enforce(arguments) => enforce::run(&arguments),

@@ -1,12 +1,8 @@
 //! `capaudit watch`
 
-use std::{
-    ffi::OsString,
-    io::{self, IsTerminal as _},
-    num::NonZeroU32,
-    path::PathBuf,
-    time::Duration,
-};
+#[cfg(feature = "live-view")]
+use std::io::IsTerminal as _;
+use std::{ffi::OsString, io, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use capaudit_core::capability::CapSet;
 use capaudit_tracer::{
@@ -23,21 +19,29 @@ use super::{
     tracing::{Tracing, duration, with_signals},
 };
 use crate::{
-    live::{SOCKET, singles_a_second},
+    live::SOCKET,
     watch::{
         Plan, Scope,
         lines::{Choice, Form, Lines},
         message::{Ending, Finished, Telling, WatchError},
-        screen,
         source::watch,
     },
 };
+#[cfg(feature = "live-view")]
+use crate::{live::singles_a_second, watch::screen};
 
 /// Watch capability checks live: of the whole machine, of what runs already, or of a command.
 ///
-/// On a terminal, a table of totals with the recommendation as it grows, and single checks as they come: F1 or ? shows the
-/// keys. Elsewhere, or with --plain or --json, a line for each check. What makes no difference to the program is left
-/// out of the lines unless --all is given; totals count everything.
+#[cfg_attr(
+    feature = "live-view",
+    doc = "On a terminal, a table of totals with the recommendation as it grows, and single checks as they come: F1 or ?",
+    doc = "shows the keys. Elsewhere, or with --plain or --json, a line for each check."
+)]
+#[cfg_attr(
+    not(feature = "live-view"),
+    doc = "Each check is a line. This capaudit was built without the live view on terminals."
+)]
+/// What makes no difference to the program is left out of the lines unless --all is given; totals count everything.
 ///
 /// Capabilities, --denied and what to watch are filtered in the kernel: what is left out costs the machine next to nothing.
 ///
@@ -110,18 +114,39 @@ pub struct Arguments {
     command: Vec<OsString>,
 }
 
+/// How checks are shown.
+#[derive(Clone, Copy, Debug)]
+enum View {
+    /// As lines on standard output.
+    Lines(Form),
+    /// As tables on the terminal.
+    #[cfg(feature = "live-view")]
+    Screen,
+}
+
+impl View {
+    /// The screen, if there is one.
+    fn for_people() -> Self {
+        #[cfg(feature = "live-view")]
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            return Self::Screen;
+        }
+        Self::Lines(Form::Plain)
+    }
+}
+
 impl Arguments {
-    /// How checks become lines; `None` for the screen.
-    fn form(&self) -> Option<Form> {
-        let on_screen = io::stdin().is_terminal() && io::stdout().is_terminal();
-        match (self.json, self.plain || self.unique || self.count.is_some()) {
-            (true, _) => Some(Form::Json),
-            (false, true) => Some(Form::Plain),
-            (false, false) => (!on_screen).then_some(Form::Plain),
+    fn view(&self) -> View {
+        if self.json {
+            View::Lines(Form::Json)
+        } else if self.plain || self.unique || self.count.is_some() {
+            View::Lines(Form::Plain)
+        } else {
+            View::for_people()
         }
     }
 
-    fn plan(self, form: Option<Form>) -> Plan {
+    fn plan(self, view: View) -> Plan {
         let targets = self.targets.list();
         let scope = if self.live {
             Scope::Daemon(self.targets.of_daemon(self.socket))
@@ -132,10 +157,12 @@ impl Arguments {
         } else {
             Scope::Targets(targets)
         };
-        let check_events = match form {
-            Some(_) if self.unique => CheckEvents::Sightings,
-            Some(_) => CheckEvents::PerSecond(NonZeroU32::MAX),
-            None => CheckEvents::PerSecond(singles_a_second()),
+        let (check_events, writes) = match view {
+            View::Lines(_) if self.unique => (CheckEvents::Sightings, false),
+            View::Lines(_) => (CheckEvents::PerSecond(NonZeroU32::MAX), false),
+            // Keys save and write.
+            #[cfg(feature = "live-view")]
+            View::Screen => (CheckEvents::PerSecond(singles_a_second()), true),
         };
         let everything = TracerConfig::default().capabilities;
         Plan {
@@ -157,8 +184,7 @@ impl Arguments {
             },
             scope,
             duration: self.duration,
-            // On the screen, keys save and write.
-            reserve: if self.save.is_some() || form.is_none() {
+            reserve: if self.save.is_some() || writes {
                 privilege::TO_WRITE
             } else {
                 CapSet::EMPTY
@@ -171,16 +197,17 @@ impl Arguments {
 /// Runs the subcommand. If a command ran to its end, capaudit ends as it did.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     check_writable(arguments.save.as_deref())?;
-    let form = arguments.form();
+    let view = arguments.view();
     let choice = Choice {
         all: arguments.all,
         unique: arguments.unique,
         count: arguments.count,
     };
-    let plan = arguments.plan(form);
-    let watched = match form {
-        Some(form) => in_lines(&plan, form, choice),
-        None => screen::run(&plan, choice.all),
+    let plan = arguments.plan(view);
+    let watched = match view {
+        View::Lines(form) => in_lines(&plan, form, choice),
+        #[cfg(feature = "live-view")]
+        View::Screen => screen::run(&plan, choice.all),
     };
     let finished = watched.map_err(Failure::cannot_trace)??;
     let saved = match (&plan.save, &finished.ledger) {

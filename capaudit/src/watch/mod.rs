@@ -6,16 +6,20 @@
 //! [`view`] draws it; both are pure.
 
 pub mod columns;
+#[cfg(feature = "live-view")]
 pub mod filter;
 pub mod lines;
 mod live;
 pub mod message;
+#[cfg(feature = "live-view")]
 pub mod model;
 #[cfg(test)]
 mod samples;
+#[cfg(feature = "live-view")]
 pub mod screen;
 pub mod source;
 pub mod state;
+#[cfg(feature = "live-view")]
 pub mod view;
 pub mod words;
 

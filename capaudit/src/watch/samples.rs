@@ -11,10 +11,9 @@ use capaudit_core::{
 };
 use capaudit_tracer::session::check_event::CheckEvent;
 
-use crate::{
-    live::{Missing, judged::JudgedCheck},
-    watch::state::State,
-};
+use crate::live::judged::JudgedCheck;
+#[cfg(feature = "live-view")]
+use crate::{live::Missing, watch::state::State};
 
 /// A container's name that nobody should show as it is.
 pub const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";
@@ -143,6 +142,7 @@ pub fn ledger(factor: u64) -> Ledger {
     }
 }
 
+#[cfg(feature = "live-view")]
 /// The state after `factor` seconds.
 pub fn state(factor: u64) -> State {
     State::of(ledger(factor), Missing::default(), |_| false)
