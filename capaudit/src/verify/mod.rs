@@ -5,6 +5,7 @@
 
 pub mod channel;
 pub mod enforce;
+mod error;
 mod execute;
 mod grants;
 pub mod minimize;
@@ -12,39 +13,33 @@ mod output;
 pub mod progress;
 pub mod proof;
 mod runner;
+mod start;
 mod state;
 mod target;
 mod text;
 
-use std::{ffi::OsString, io, path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use capaudit_core::{
-    advise::Evidence,
-    capability::CapSet,
-    ledger::{Kind, Ledger, LoadError, SubjectRecord},
-    report::Report,
-};
+use capaudit_core::{capability::CapSet, ledger::Ledger, report::Report};
 use capaudit_tracer::{
     launch::Signals,
-    probe::{Enforcer, EnforcerConfig, ProbeError},
+    probe::{Enforcer, EnforcerConfig},
 };
 use enforce::{
     Enforcement, NotUnderstood,
     compose::{ComposeRun, Resolved},
     docker::DockerRun,
-    lsm,
 };
-use minimize::{Candidate, Fate, Minimum, Problem};
-use nix::sys::signal::Signal;
+use minimize::{Fate, Minimum, Problem};
 use progress::Progress;
 use proof::{Member, Proof};
 use runner::Runner;
+use start::{Start, given, of_audit, of_ledger};
 use state::{Audited, Key, State};
-use target::Target;
-use thiserror::Error;
 
 pub use enforce::Via;
 pub use enforce::bounding::Refusal;
+pub use error::VerifyError;
 pub use execute::ExecuteError;
 pub use grants::{Grant, Grants};
 pub use proof::{Verification, Verified};
@@ -79,78 +74,6 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// File that keeps the runs.
     pub state: Option<PathBuf>,
-}
-
-/// Why nothing could be verified.
-#[derive(Debug, Error)]
-pub enum VerifyError {
-    /// The command, the set or a session cannot be used.
-    #[error(transparent)]
-    NotUnderstood(#[from] NotUnderstood),
-    /// Kept runs cannot be used.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// The audit's own record cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// Tracing is not possible here.
-    #[error("the command cannot be audited: {0}")]
-    CannotTrace(String),
-    /// No set can be enforced here.
-    #[error(transparent)]
-    CannotEnforce(ProbeError),
-    /// The command cannot be executed.
-    #[error("{told}")]
-    NotExecuted {
-        /// What there is to say.
-        told: String,
-        /// 126 or 127.
-        status: i32,
-    },
-    /// The command did not end in time, with all that it grants itself.
-    #[error("with what it grants itself, the command did not end within {} s", .0.as_secs())]
-    TooSlow(Duration),
-    /// A run could not be made.
-    #[error(transparent)]
-    Execute(ExecuteError),
-    /// A signal asked to stop.
-    #[error("interrupted; {}", interrupted(.kept, .file))]
-    Interrupted {
-        /// Which.
-        signal: Signal,
-        /// Runs that are kept.
-        kept: usize,
-        /// Where.
-        file: Option<PathBuf>,
-    },
-}
-
-impl VerifyError {
-    fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::Execute(ExecuteError::System { what, error })
-    }
-}
-
-impl From<ExecuteError> for VerifyError {
-    fn from(error: ExecuteError) -> Self {
-        match error {
-            ExecuteError::Interrupted(signal) => Self::Interrupted {
-                signal,
-                kept: 0,
-                file: None,
-            },
-            other => Self::Execute(other),
-        }
-    }
-}
-
-fn interrupted(kept: &usize, file: &Option<PathBuf>) -> String {
-    match file {
-        Some(file) => format!(
-            "what was found so far (runs: {kept}) is kept in {file:?}: the same command goes on from there"
-        ),
-        None => "with --state FILE, the runs made so far would have been kept".to_owned(),
-    }
 }
 
 /// Verifies.
@@ -230,20 +153,6 @@ fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyErro
     }
 }
 
-/// What is to be tried.
-struct Start {
-    /// The facts, if there was an audit.
-    ledger: Option<Ledger>,
-    /// Where in it the targets are.
-    targets: Vec<Target>,
-    candidates: Vec<Candidate>,
-    granted: Option<Grants>,
-    suspects: Grants,
-    /// Candidates that leaving out would say nothing of.
-    beyond: Vec<Grant>,
-    notes: Vec<String>,
-}
-
 fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyError> {
     let mut start = match &plan.source {
         Source::Audit => {
@@ -304,134 +213,6 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
         minimize::verify(set, plan.repeat, runner)?
     };
     Ok(told(plan, runner, start, &minimum))
-}
-
-fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<Start, VerifyError> {
-    if matches!(enforcement, Enforcement::Docker(_)) && audited.started.is_none() {
-        return Err(NotUnderstood::new(
-            "the command succeeded without starting a container, as far as its client told",
-        )
-        .into());
-    }
-    let mut ledger = audited.ledger;
-    let targets = target::find(enforcement, &ledger, audited.started.as_deref())?;
-    if !matches!(enforcement, Enforcement::Bounding(_)) {
-        // Containers that somebody else started meanwhile.
-        let ours = |place: usize, subject: &SubjectRecord| {
-            subject.kind != Kind::Container
-                || targets
-                    .iter()
-                    .any(|target| target.subjects.contains(&place))
-        };
-        let subjects = std::mem::take(&mut ledger.subjects);
-        let subjects = subjects.into_iter().enumerate();
-        ledger.subjects = subjects
-            .filter(|(place, subject)| ours(*place, subject))
-            .map(|(_place, subject)| subject)
-            .collect();
-    }
-    of_ledger(enforcement, ledger, audited.started.as_deref())
-}
-
-fn of_ledger(
-    enforcement: &Enforcement,
-    ledger: Ledger,
-    started: Option<&str>,
-) -> Result<Start, VerifyError> {
-    let targets = target::find(enforcement, &ledger, started)?;
-    let findings = target::findings(&ledger, &targets);
-    let mut notes = Vec::new();
-    if !ledger.session.is_complete() {
-        notes.push("records of the audit were lost, so that a candidate may be missing".to_owned());
-    }
-    match enforcement {
-        Enforcement::Bounding(_) => {
-            if ledger
-                .subjects
-                .iter()
-                .any(|subject| subject.kind == Kind::Container)
-            {
-                notes.push(
-                    "containers were started while the command ran: their engine starts them, so what they are granted is not limited by this"
-                        .to_owned(),
-                );
-            }
-        }
-        Enforcement::Docker(run) if run.is_privileged() => notes.push(
-            "--privileged is left out of the runs; it also gives devices and takes away seccomp and other protection"
-                .to_owned(),
-        ),
-        Enforcement::Lsm(_) => notes.push(
-            "a BPF LSM program answered the kernel's checks; what execve, capget, capset and seccomp see of the sets stayed as it was, so needs of theirs are not settled"
-                .to_owned(),
-        ),
-        Enforcement::Docker(_) | Enforcement::Compose(..) => {}
-    }
-    let beyond = match enforcement {
-        Enforcement::Lsm(_) => findings.unchecked,
-        _ => Vec::new(),
-    };
-    Ok(Start {
-        ledger: Some(ledger),
-        targets,
-        candidates: findings.candidates,
-        granted: Some(findings.granted),
-        suspects: findings.suspects,
-        beyond,
-        notes,
-    })
-}
-
-/// The sets that the user gave: names of the subjects, and all of it as candidates.
-fn given(
-    enforcement: &Enforcement,
-    sets: &[(Option<String>, CapSet)],
-) -> Result<(Vec<String>, Vec<Candidate>), NotUnderstood> {
-    let mut subjects: Vec<String> = match enforcement {
-        Enforcement::Bounding(_) | Enforcement::Docker(_) => vec![String::new()],
-        Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
-        Enforcement::Lsm(_) => vec![lsm::COMMAND.to_owned(), lsm::CONTAINERS.to_owned()],
-    };
-    let for_all = sets.iter().any(|(service, _set)| service.is_none());
-    if let Some(unknown) = sets
-        .iter()
-        .filter_map(|(service, _set)| service.as_ref())
-        .find(|service| service.is_empty() || !subjects.contains(service))
-    {
-        return Err(NotUnderstood::new(match enforcement {
-            Enforcement::Compose(..) => format!(
-                "there is no service {unknown:?}; there are: {}",
-                subjects.join(", ")
-            ),
-            Enforcement::Bounding(_) | Enforcement::Docker(_) => {
-                "sets by service are for --via compose".to_owned()
-            }
-            Enforcement::Lsm(_) => format!(
-                "{unknown:?} is neither {} nor {}",
-                lsm::COMMAND,
-                lsm::CONTAINERS
-            ),
-        }));
-    }
-    if !for_all {
-        // Services that no set was given for stay as they are.
-        subjects.retain(|name| sets.iter().any(|(of, _set)| of.as_ref() == Some(name)));
-    }
-    let mut candidates = Vec::new();
-    for (subject, name) in subjects.iter().enumerate() {
-        let set = sets
-            .iter()
-            .filter(|(service, _set)| service.as_ref().is_none_or(|service| service == name))
-            .fold(CapSet::EMPTY, |all, (_service, set)| all.union(*set));
-        candidates.extend(set.iter().map(|capability| Candidate {
-            grant: Grant {
-                subject,
-                capability,
-            },
-            evidence: Evidence::Possible,
-        }));
-    }
-    Ok((subjects, candidates))
 }
 
 /// What there is to say of a command that fails with what it grants itself.

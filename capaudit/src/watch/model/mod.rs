@@ -4,11 +4,12 @@ pub mod details;
 mod history;
 pub mod keys;
 pub mod layout;
+pub mod output;
 mod stream;
 pub mod table;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     path::PathBuf,
 };
 
@@ -30,17 +31,13 @@ use crate::{
             details::Detail,
             history::History,
             layout::Areas,
+            output::Output,
             stream::Stream,
             table::{Choice, Grouping, Row, Sorting, leaf_key, rows},
         },
         state::{Leaf, State},
     },
 };
-
-/// Lines of the command's output that are kept.
-const MOST_OUTPUT: usize = 2000;
-/// Bytes of one such line that are kept.
-const LONGEST_OUTPUT: usize = 1000;
 
 /// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,12 +154,11 @@ pub struct Model {
     /// Single checks.
     pub stream: Stream,
     /// What the command wrote, safe to show.
-    pub output: VecDeque<String>,
+    pub output: Output,
     /// Whether there is a command.
     pub has_command: bool,
     /// What is not among the single checks.
     pub missing: Missing,
-    unfinished: Vec<u8>,
     later: Option<State>,
     history: History,
     all: HashMap<String, (u64, u64)>,
@@ -202,10 +198,9 @@ impl Model {
             selected: 0,
             first: 0,
             stream: Stream::default(),
-            output: VecDeque::new(),
+            output: Output::default(),
             has_command,
             missing: Missing::default(),
-            unfinished: Vec::new(),
             later: None,
             history: History::default(),
             all: HashMap::new(),
@@ -222,7 +217,7 @@ impl Model {
             Message::State(state) if self.paused => self.later = Some(*state),
             Message::State(state) => self.show(*state),
             Message::Missing(missing) => self.missing = missing,
-            Message::Output(bytes) => self.wrote(&bytes),
+            Message::Output(bytes) => self.output.take(&bytes),
             Message::Ended(ending) => {
                 self.ended = Some(match ending {
                     Ending::Command(status) if status.success() => {
@@ -344,31 +339,6 @@ impl Model {
             "{}\n",
             subject.cap_add.names().collect::<Vec<_>>().join(",")
         ))
-    }
-
-    fn wrote(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            match byte {
-                b'\n' => self.end_line(),
-                _ if self.unfinished.len() < LONGEST_OUTPUT => self.unfinished.push(*byte),
-                _ => {}
-            }
-        }
-    }
-
-    fn end_line(&mut self) {
-        if self.output.len() == MOST_OUTPUT {
-            self.output.pop_front();
-        }
-        self.output.push_back(self.unfinished());
-        self.unfinished.clear();
-    }
-
-    /// The line that the command has not ended yet, safe to show.
-    pub fn unfinished(&self) -> String {
-        let line = self.unfinished.strip_suffix(b"\r");
-        let text = String::from_utf8_lossy(line.unwrap_or(&self.unfinished));
-        sanitize(&text.replace('\t', "    "))
     }
 
     fn pause(&mut self) {

@@ -209,11 +209,11 @@ fn the_commands_output_is_kept_in_safe_lines() {
     let mut model = model();
     model.take(Message::Output(b"one\ntw".to_vec()));
     model.take(Message::Output(b"o\x1b[2J\r\n".to_vec()));
-    assert_eq!(model.output, ["one", "two\\u{1b}[2J"]);
+    assert_eq!(*model.output.ended(), ["one", "two\\u{1b}[2J"]);
     for _ in 0..3 {
-        model.take(Message::Output(b"x\n".repeat(MOST_OUTPUT)));
+        model.take(Message::Output(b"x\n".repeat(output::MOST)));
     }
-    assert_eq!(model.output.len(), MOST_OUTPUT);
+    assert_eq!(model.output.ended().len(), output::MOST);
 }
 
 #[test]

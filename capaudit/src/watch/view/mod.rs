@@ -164,7 +164,7 @@ fn heading<'a>(text: &str, model: &Model, pane: Pane, theme: Theme, width: u16) 
 
 fn output(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let height = usize::from(area.height.saturating_sub(1));
-    let all = model.output.len() + 1;
+    let all = model.output.ended().len() + 1;
     let end = all - model.scrolled.min(all.saturating_sub(height));
     let mut lines = vec![heading(
         "OUTPUT of the command",
@@ -173,8 +173,8 @@ fn output(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
         theme,
         area.width,
     )];
-    let unfinished = model.unfinished();
-    let texts = model.output.iter().chain([&unfinished]);
+    let unfinished = model.output.unfinished();
+    let texts = model.output.ended().iter().chain([&unfinished]);
     lines.extend(
         texts
             .skip(end.saturating_sub(height))

@@ -1,0 +1,82 @@
+//! Why nothing could be verified.
+
+use std::{io, path::PathBuf, time::Duration};
+
+use capaudit_core::ledger::LoadError;
+use capaudit_tracer::probe::ProbeError;
+use nix::sys::signal::Signal;
+use thiserror::Error;
+
+use super::{ExecuteError, StateError, enforce::NotUnderstood};
+
+/// Why nothing could be verified.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// The command, the set or a session cannot be used.
+    #[error(transparent)]
+    NotUnderstood(#[from] NotUnderstood),
+    /// Kept runs cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The audit's own record cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Tracing is not possible here.
+    #[error("the command cannot be audited: {0}")]
+    CannotTrace(String),
+    /// No set can be enforced here.
+    #[error(transparent)]
+    CannotEnforce(ProbeError),
+    /// The command cannot be executed.
+    #[error("{told}")]
+    NotExecuted {
+        /// What there is to say.
+        told: String,
+        /// 126 or 127.
+        status: i32,
+    },
+    /// The command did not end in time, with all that it grants itself.
+    #[error("with what it grants itself, the command did not end within {} s", .0.as_secs())]
+    TooSlow(Duration),
+    /// A run could not be made.
+    #[error(transparent)]
+    Execute(ExecuteError),
+    /// A signal asked to stop.
+    #[error("interrupted; {}", interrupted(.kept, .file))]
+    Interrupted {
+        /// Which.
+        signal: Signal,
+        /// Runs that are kept.
+        kept: usize,
+        /// Where.
+        file: Option<PathBuf>,
+    },
+}
+
+impl VerifyError {
+    pub(super) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Execute(ExecuteError::System { what, error })
+    }
+}
+
+impl From<ExecuteError> for VerifyError {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Interrupted(signal) => Self::Interrupted {
+                signal,
+                kept: 0,
+                file: None,
+            },
+            other => Self::Execute(other),
+        }
+    }
+}
+
+fn interrupted(kept: &usize, file: &Option<PathBuf>) -> String {
+    match file {
+        Some(file) => format!(
+            "what was found so far (runs: {kept}) is kept in {file:?}: the same command goes on from there"
+        ),
+        None => "with --state FILE, the runs made so far would have been kept".to_owned(),
+    }
+}

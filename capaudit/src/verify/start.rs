@@ -1,0 +1,159 @@
+//! What the runs start from: candidates, and what is known of them.
+
+use capaudit_core::{
+    advise::Evidence,
+    capability::CapSet,
+    ledger::{Kind, Ledger, SubjectRecord},
+};
+
+use super::{
+    Grant, Grants, VerifyError,
+    enforce::{Enforcement, NotUnderstood, lsm},
+    minimize::Candidate,
+    state::Audited,
+    target::{self, Target},
+};
+
+/// What is to be tried.
+pub(super) struct Start {
+    /// The facts, if there was an audit.
+    pub(super) ledger: Option<Ledger>,
+    /// Where in it the targets are.
+    pub(super) targets: Vec<Target>,
+    pub(super) candidates: Vec<Candidate>,
+    pub(super) granted: Option<Grants>,
+    pub(super) suspects: Grants,
+    /// Candidates that leaving out would say nothing of.
+    pub(super) beyond: Vec<Grant>,
+    pub(super) notes: Vec<String>,
+}
+
+/// From the audit of a command that succeeded.
+pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<Start, VerifyError> {
+    if matches!(enforcement, Enforcement::Docker(_)) && audited.started.is_none() {
+        return Err(NotUnderstood::new(
+            "the command succeeded without starting a container, as far as its client told",
+        )
+        .into());
+    }
+    let mut ledger = audited.ledger;
+    let targets = target::find(enforcement, &ledger, audited.started.as_deref())?;
+    if !matches!(enforcement, Enforcement::Bounding(_)) {
+        // Containers that somebody else started meanwhile.
+        let ours = |place: usize, subject: &SubjectRecord| {
+            subject.kind != Kind::Container
+                || targets
+                    .iter()
+                    .any(|target| target.subjects.contains(&place))
+        };
+        let subjects = std::mem::take(&mut ledger.subjects);
+        let subjects = subjects.into_iter().enumerate();
+        ledger.subjects = subjects
+            .filter(|(place, subject)| ours(*place, subject))
+            .map(|(_place, subject)| subject)
+            .collect();
+    }
+    of_ledger(enforcement, ledger, audited.started.as_deref())
+}
+
+/// From sessions; `started` is what the audit started, if it was one of this run.
+pub(super) fn of_ledger(
+    enforcement: &Enforcement,
+    ledger: Ledger,
+    started: Option<&str>,
+) -> Result<Start, VerifyError> {
+    let targets = target::find(enforcement, &ledger, started)?;
+    let findings = target::findings(&ledger, &targets);
+    let mut notes = Vec::new();
+    if !ledger.session.is_complete() {
+        notes.push("records of the audit were lost, so that a candidate may be missing".to_owned());
+    }
+    match enforcement {
+        Enforcement::Bounding(_) => {
+            if ledger
+                .subjects
+                .iter()
+                .any(|subject| subject.kind == Kind::Container)
+            {
+                notes.push(
+                    "containers were started while the command ran: their engine starts them, so what they are granted is not limited by this"
+                        .to_owned(),
+                );
+            }
+        }
+        Enforcement::Docker(run) if run.is_privileged() => notes.push(
+            "--privileged is left out of the runs; it also gives devices and takes away seccomp and other protection"
+                .to_owned(),
+        ),
+        Enforcement::Lsm(_) => notes.push(
+            "a BPF LSM program answered the kernel's checks; what execve, capget, capset and seccomp see of the sets stayed as it was, so needs of theirs are not settled"
+                .to_owned(),
+        ),
+        Enforcement::Docker(_) | Enforcement::Compose(..) => {}
+    }
+    let beyond = match enforcement {
+        Enforcement::Lsm(_) => findings.unchecked,
+        _ => Vec::new(),
+    };
+    Ok(Start {
+        ledger: Some(ledger),
+        targets,
+        candidates: findings.candidates,
+        granted: Some(findings.granted),
+        suspects: findings.suspects,
+        beyond,
+        notes,
+    })
+}
+
+/// The sets that the user gave: names of the subjects, and all of it as candidates.
+pub(super) fn given(
+    enforcement: &Enforcement,
+    sets: &[(Option<String>, CapSet)],
+) -> Result<(Vec<String>, Vec<Candidate>), NotUnderstood> {
+    let mut subjects: Vec<String> = match enforcement {
+        Enforcement::Bounding(_) | Enforcement::Docker(_) => vec![String::new()],
+        Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
+        Enforcement::Lsm(_) => vec![lsm::COMMAND.to_owned(), lsm::CONTAINERS.to_owned()],
+    };
+    let for_all = sets.iter().any(|(service, _set)| service.is_none());
+    if let Some(unknown) = sets
+        .iter()
+        .filter_map(|(service, _set)| service.as_ref())
+        .find(|service| service.is_empty() || !subjects.contains(service))
+    {
+        return Err(NotUnderstood::new(match enforcement {
+            Enforcement::Compose(..) => format!(
+                "there is no service {unknown:?}; there are: {}",
+                subjects.join(", ")
+            ),
+            Enforcement::Bounding(_) | Enforcement::Docker(_) => {
+                "sets by service are for --via compose".to_owned()
+            }
+            Enforcement::Lsm(_) => format!(
+                "{unknown:?} is neither {} nor {}",
+                lsm::COMMAND,
+                lsm::CONTAINERS
+            ),
+        }));
+    }
+    if !for_all {
+        // Services that no set was given for stay as they are.
+        subjects.retain(|name| sets.iter().any(|(of, _set)| of.as_ref() == Some(name)));
+    }
+    let mut candidates = Vec::new();
+    for (subject, name) in subjects.iter().enumerate() {
+        let set = sets
+            .iter()
+            .filter(|(service, _set)| service.as_ref().is_none_or(|service| service == name))
+            .fold(CapSet::EMPTY, |all, (_service, set)| all.union(*set));
+        candidates.extend(set.iter().map(|capability| Candidate {
+            grant: Grant {
+                subject,
+                capability,
+            },
+            evidence: Evidence::Possible,
+        }));
+    }
+    Ok((subjects, candidates))
+}
