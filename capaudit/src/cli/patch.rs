@@ -8,7 +8,7 @@ use std::{
 
 use capaudit_core::{recommend::workload::containers, report::Report, text::sanitize};
 use capaudit_formats::{
-    export::patch::{self, Patch, Patched, Wish},
+    export::patch::{self, Patch, Patched, TargetGrant},
     manifest,
 };
 use similar::TextDiff;
@@ -54,10 +54,10 @@ impl Job<'_> {
     ///
     /// Nothing was written.
     pub fn run(&self, report: &Report) -> Result<Exit, Failure> {
-        let wishes = wishes(report);
+        let targets = targets(report);
         let project = manifest::project(self.files, &storage::Disk).map_err(Failure::usage)?;
-        let patch = patch::patch(&project, &wishes).map_err(Failure::usage)?;
-        if patch.not_here.len() == wishes.len() {
+        let patch = patch::patch(&project, &targets).map_err(Failure::usage)?;
+        if patch.not_here.len() == targets.len() {
             return Err(Failure::usage(format!(
                 "no audited service is in these files: the sessions know {}, the files have {}",
                 listed(&patch.not_here),
@@ -123,15 +123,15 @@ impl Job<'_> {
     }
 }
 
-fn wishes(report: &Report) -> BTreeMap<String, Wish> {
+fn targets(report: &Report) -> BTreeMap<String, TargetGrant> {
     containers(report)
         .into_iter()
         .map(|workload| {
-            let wish = Wish {
+            let target = TargetGrant {
                 capabilities: workload.cap_add(),
                 no_new_privileges: workload.no_new_privileges_is_safe,
             };
-            (workload.name, wish)
+            (workload.name, target)
         })
         .collect()
 }

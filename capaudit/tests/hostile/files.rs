@@ -19,7 +19,7 @@ use capaudit_formats::{
     check,
     export::{
         Format, oci,
-        patch::{Patch, Wish, patch},
+        patch::{Patch, TargetGrant, patch},
     },
     manifest::{self, Memory, Workload, compose::Project},
     yaml::{Source, Unusable},
@@ -188,13 +188,13 @@ pub fn targets() -> Vec<Trial> {
                     .collect()
             },
             || (mutated(corpus("compose"), YAML), Just(some_wishes())),
-            |(bytes, wishes)| patched(&String::from_utf8_lossy(&bytes), &wishes),
+            |(bytes, targets)| patched(&String::from_utf8_lossy(&bytes), &targets),
         ),
         target(
             "compose::patch_made_up",
             Vec::new,
-            || (services::file(), wishes()),
-            |(text, wishes)| patched(&text, &wishes),
+            || (services::file(), grants()),
+            |(text, targets)| patched(&text, &targets),
         ),
         file_target("kubernetes", "yaml", YAML),
         file_target("systemd", "service", UNIT),
@@ -300,55 +300,55 @@ fn audited() -> Ledger {
     }
 }
 
-type Wishes = BTreeMap<String, Wish>;
+type TargetGrants = BTreeMap<String, TargetGrant>;
 
-fn some_wishes() -> Wishes {
-    let wish = |capabilities: CapSet, no_new_privileges| Wish {
+fn some_wishes() -> TargetGrants {
+    let target = |capabilities: CapSet, no_new_privileges| TargetGrant {
         capabilities,
         no_new_privileges,
     };
     BTreeMap::from([
         (
             "web".to_owned(),
-            wish(
+            target(
                 CapSet::of(&[Capability::NET_BIND_SERVICE, Capability::CHOWN]),
                 true,
             ),
         ),
-        ("db".to_owned(), wish(CapSet::EMPTY, false)),
+        ("db".to_owned(), target(CapSet::EMPTY, false)),
     ])
 }
 
 /// For some of the services that are made up, a set of some capabilities.
-fn wishes() -> impl Strategy<Value = Wishes> {
+fn grants() -> impl Strategy<Value = TargetGrants> {
     let names = vec(any::<prop::sample::Index>(), 0..4);
-    vec((names, any::<bool>(), 0u8..4), services::NAMES.len()).prop_map(|wishes| {
+    vec((names, any::<bool>(), 0u8..4), services::NAMES.len()).prop_map(|targets| {
         let known: Vec<Capability> = CapSet::known().iter().collect();
         services::NAMES
             .iter()
-            .zip(wishes)
+            .zip(targets)
             .filter(|(_, (.., audited))| *audited > 0)
             .map(|(name, (capabilities, no_new_privileges, _))| {
                 let capabilities = capabilities
                     .iter()
                     .map(|index| *index.get(&known))
                     .collect();
-                let wish = Wish {
+                let target = TargetGrant {
                     capabilities,
                     no_new_privileges,
                 };
-                ((*name).to_owned(), wish)
+                ((*name).to_owned(), target)
             })
             .collect()
     })
 }
 
 /// A patched file says what was wished; what is not about it is the same to the byte; a second patch changes nothing.
-fn patched(text: &str, wishes: &Wishes) -> Verdict {
+fn patched(text: &str, targets: &TargetGrants) -> Verdict {
     let Ok(before) = project(text) else {
         return Ok("no compose file");
     };
-    let Patch { files, left, .. } = match patch(&before, wishes) {
+    let Patch { files, left, .. } = match patch(&before, targets) {
         Ok(patch) => patch,
         Err(error) => return refused(&error),
     };
@@ -365,19 +365,19 @@ fn patched(text: &str, wishes: &Wishes) -> Verdict {
         (Err(_), Err(_)) => return Ok("patched beside an error"),
     };
     for workload in &all {
-        let Some(wish) = wishes.get(&workload.name) else {
+        let Some(target) = targets.get(&workload.name) else {
             continue;
         };
         if left.is_empty() {
             prop_assert_eq!(
                 workload.granted,
-                wish.capabilities,
+                target.capabilities,
                 "{}:\n{}",
                 workload.name,
                 file.after
             );
             prop_assert!(
-                !wish.no_new_privileges || workload.no_new_privileges == Some(true),
+                !target.no_new_privileges || workload.no_new_privileges == Some(true),
                 "{}",
                 file.after
             );
@@ -388,7 +388,7 @@ fn patched(text: &str, wishes: &Wishes) -> Verdict {
             file.after
         );
     }
-    let kept = |project: &Project, text: &str| without(project, text, wishes).map_err(failed);
+    let kept = |project: &Project, text: &str| without(project, text, targets).map_err(failed);
     prop_assert_eq!(
         kept(&before, text)?,
         kept(&after, &file.after)?,
@@ -396,7 +396,7 @@ fn patched(text: &str, wishes: &Wishes) -> Verdict {
         text,
         file.after
     );
-    let again = patch(&after, wishes).map_err(failed)?;
+    let again = patch(&after, targets).map_err(failed)?;
     prop_assert_eq!(
         again.files.first().map(|file| &file.after),
         Some(&file.after),
@@ -410,13 +410,13 @@ fn patched(text: &str, wishes: &Wishes) -> Verdict {
 }
 
 /// A text without the lines of the services that are wished for.
-fn without(project: &Project, text: &str, wishes: &Wishes) -> Result<String, Unusable> {
+fn without(project: &Project, text: &str, targets: &TargetGrants) -> Result<String, Unusable> {
     let source = project.source(0);
     let mut lines: Vec<(usize, usize)> = Vec::new();
     for name in project
         .services()
         .iter()
-        .filter(|name| wishes.contains_key(*name))
+        .filter(|name| targets.contains_key(*name))
     {
         for layer in project.layers(name)?.iter().filter(|layer| !layer.extended) {
             let mut end = source.line_end(layer.body.span.end.max(layer.key.span.end));

@@ -21,7 +21,7 @@ use crate::{
 
 /// What a service is to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct TargetGrant {
     /// Exactly these capabilities.
     pub capabilities: CapSet,
     /// `no-new-privileges` changes nothing for it, so it is set.
@@ -54,17 +54,20 @@ pub struct Patched {
     pub after: String,
 }
 
-/// Puts wishes, by service, into a project's files.
+/// Puts target grants, by service, into a project's files.
 ///
 /// # Errors
 ///
 /// A file is not of a form in which it could be done, or doing it would change something else.
-pub fn patch(project: &Project, wishes: &BTreeMap<String, Wish>) -> Result<Patch, Unusable> {
+pub fn patch(
+    project: &Project,
+    targets: &BTreeMap<String, TargetGrant>,
+) -> Result<Patch, Unusable> {
     let services = project.services();
-    let here: BTreeMap<&str, Wish> = wishes
+    let here: BTreeMap<&str, TargetGrant> = targets
         .iter()
         .filter(|(name, _)| services.contains(name))
-        .map(|(name, wish)| (name.as_str(), *wish))
+        .map(|(name, target)| (name.as_str(), *target))
         .collect();
     let mut patched = project.clone();
     let mut notes = Vec::new();
@@ -72,19 +75,19 @@ pub fn patch(project: &Project, wishes: &BTreeMap<String, Wish>) -> Result<Patch
         .iter()
         .filter(|name| here.contains_key(name.as_str()))
     {
-        let wish = here[service.as_str()];
+        let target = here[service.as_str()];
         if let Some(item) = project.effective(service)?.privileged {
             notes.push(format!(
                 "{service} was privileged ({}): that also gave it devices and freed it from seccomp and AppArmor; test it without",
                 item.place
             ));
         }
-        patched = with_wish(&patched, service, wish)?;
+        patched = with_target(&patched, service, target)?;
     }
     proof::only_privileges_differ(project, &patched, &here)?;
     let mut left = Vec::new();
-    for (service, wish) in &here {
-        left.extend(what_is_left(&patched, service, *wish)?);
+    for (service, target) in &here {
+        left.extend(what_is_left(&patched, service, *target)?);
     }
     Ok(Patch {
         files: project
@@ -101,7 +104,7 @@ pub fn patch(project: &Project, wishes: &BTreeMap<String, Wish>) -> Result<Patch
             .filter(|name| !here.contains_key(name.as_str()))
             .cloned()
             .collect(),
-        not_here: wishes
+        not_here: targets
             .keys()
             .filter(|name| !services.contains(name))
             .cloned()
@@ -111,9 +114,9 @@ pub fn patch(project: &Project, wishes: &BTreeMap<String, Wish>) -> Result<Patch
     })
 }
 
-/// The project with one service's wish put in: in full where the service first comes, and taken back from the files
+/// The project with one service's target put in: in full where the service first comes, and taken back from the files
 /// that are laid over it, because compose joins their lists.
-fn with_wish(project: &Project, service: &str, wish: Wish) -> Result<Project, Unusable> {
+fn with_target(project: &Project, service: &str, target: TargetGrant) -> Result<Project, Unusable> {
     let mut project = project.clone();
     let files: Vec<usize> = project
         .layers(service)?
@@ -143,9 +146,9 @@ fn with_wish(project: &Project, service: &str, wish: Wish) -> Result<Project, Un
             })?;
         }
         project = edit::list(&project, file, service, "cap_add", |old| {
-            let (keep, kept) = wanted(old, wish.capabilities);
+            let (keep, kept) = wanted(old, target.capabilities);
             let missing = if is_first {
-                wish.capabilities - kept
+                target.capabilities - kept
             } else {
                 CapSet::EMPTY
             };
@@ -154,7 +157,7 @@ fn with_wish(project: &Project, service: &str, wish: Wish) -> Result<Project, Un
                 add: missing.names().map(str::to_owned).collect(),
             }
         })?;
-        if wish.no_new_privileges {
+        if target.no_new_privileges {
             project = edit::list(&project, file, service, "security_opt", |old| {
                 let set = old.iter().any(|item| no_new_privileges(item) == Some(true));
                 let add = is_first && !set;
@@ -176,13 +179,13 @@ fn with_wish(project: &Project, service: &str, wish: Wish) -> Result<Project, Un
 }
 
 /// Which members of a list stay, each capability once, and what they are together.
-fn wanted(old: &[String], wish: CapSet) -> (Vec<bool>, CapSet) {
+fn wanted(old: &[String], target: CapSet) -> (Vec<bool>, CapSet) {
     let mut kept = CapSet::EMPTY;
     let keep = old
         .iter()
         .map(|item| {
             item.parse::<Capability>()
-                .is_ok_and(|capability| wish.contains(capability) && kept.insert(capability))
+                .is_ok_and(|capability| target.contains(capability) && kept.insert(capability))
         })
         .collect();
     (keep, kept)
@@ -192,8 +195,12 @@ fn is_all(word: &str) -> bool {
     ["all", "cap_all"].contains(&word.trim().to_ascii_lowercase().as_str())
 }
 
-/// What a service still has beyond the wish: from services that it extends, which others may rest on.
-fn what_is_left(project: &Project, service: &str, wish: Wish) -> Result<Vec<String>, Unusable> {
+/// What a service still has beyond the target: from services that it extends, which others may rest on.
+fn what_is_left(
+    project: &Project,
+    service: &str,
+    target: TargetGrant,
+) -> Result<Vec<String>, Unusable> {
     let effective = project.effective(service)?;
     let of = |item: &Item| item.extended.clone().unwrap_or_else(|| service.to_owned());
     let mut left = Vec::new();
@@ -201,7 +208,7 @@ fn what_is_left(project: &Project, service: &str, wish: Wish) -> Result<Vec<Stri
         let wanted = item
             .text
             .parse::<Capability>()
-            .is_ok_and(|capability| wish.capabilities.contains(capability));
+            .is_ok_and(|capability| target.capabilities.contains(capability));
         if !wanted {
             left.push(format!(
                 "{service} still gets {} from {}, which it extends ({}): compose joins the lists, so take it out there, or move what only {} needs out of what others extend",
@@ -212,7 +219,7 @@ fn what_is_left(project: &Project, service: &str, wish: Wish) -> Result<Vec<Stri
             ));
         }
     }
-    if wish.no_new_privileges {
+    if target.no_new_privileges {
         let against = effective
             .security_opt
             .iter()

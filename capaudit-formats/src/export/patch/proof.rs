@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use capaudit_core::capability::Capability;
 
-use super::{Wish, is_all};
+use super::{TargetGrant, is_all};
 use crate::{
     manifest::compose::{Project, no_new_privileges},
     yaml::{Data, Unusable, difference},
@@ -18,12 +18,12 @@ const PRIVILEGES: [&str; 4] = ["cap_drop", "cap_add", "security_opt", "privilege
 pub fn only_privileges_differ(
     before: &Project,
     after: &Project,
-    wishes: &BTreeMap<&str, Wish>,
+    targets: &BTreeMap<&str, TargetGrant>,
 ) -> Result<(), Unusable> {
     for (file, ..) in before.given() {
         let rest = |project: &Project| {
             let mut data = Data::of(&project.document(file).root, project.source(file))?;
-            for service in wishes.keys() {
+            for service in targets.keys() {
                 let body = data
                     .get_mut("services")
                     .and_then(|services| services.get_mut(service));
@@ -40,13 +40,13 @@ pub fn only_privileges_differ(
             return Err(refusal(before, file, &path));
         }
     }
-    for (service, wish) in wishes {
+    for (service, target) in targets {
         let effective = after.effective(service)?;
         let drops_all = effective.cap_drop.iter().any(|item| is_all(&item.text));
         // What is no capability has no place there either: it may have come there from another list.
         let is_wished = |text: &str| {
             text.parse::<Capability>()
-                .is_ok_and(|capability| wish.capabilities.contains(capability))
+                .is_ok_and(|capability| target.capabilities.contains(capability))
         };
         let too_much = effective
             .cap_add
@@ -62,13 +62,13 @@ pub fn only_privileges_differ(
                 .collect())
         };
         let loses_options = others(before)? != others(after)?;
-        let too_little = wish.capabilities.iter().any(|wanted| {
+        let too_little = target.capabilities.iter().any(|wanted| {
             effective
                 .cap_add
                 .iter()
                 .all(|item| item.text.parse::<Capability>() != Ok(wanted))
         });
-        let unprotected = wish.no_new_privileges
+        let unprotected = target.no_new_privileges
             && effective
                 .security_opt
                 .iter()

@@ -18,24 +18,24 @@ fn project(texts: &[(&str, &str)], beside: &[(&str, &str)]) -> Result<Project, U
     Project::new(given, &Memory::new(beside))
 }
 
-fn wishes(words: &[(&str, &str, bool)]) -> BTreeMap<String, Wish> {
+fn targets(words: &[(&str, &str, bool)]) -> BTreeMap<String, TargetGrant> {
     words
         .iter()
         .map(|(name, set, safe)| {
-            let wish = Wish {
+            let target = TargetGrant {
                 capabilities: set.parse().unwrap(),
                 no_new_privileges: *safe,
             };
-            ((*name).to_owned(), wish)
+            ((*name).to_owned(), target)
         })
         .collect()
 }
 
 fn patched(text: &str, words: &[(&str, &str, bool)]) -> Result<String, String> {
-    let wishes = wishes(words);
+    let targets = targets(words);
     let run = |text: &str| {
         project(&[("c.yaml", text)], &[])
-            .and_then(|project| patch(&project, &wishes))
+            .and_then(|project| patch(&project, &targets))
             .map(|patch| patch.files[0].after.clone())
             .map_err(|error| error.to_string())
     };
@@ -235,7 +235,7 @@ fn an_anchor_that_others_need_stays() {
 fn privileged_becomes_false_and_is_told() {
     let text = "services:\n  web:\n    privileged: yes # devices\n    cap_drop: [all]\n";
     let project = project(&[("c.yaml", text)], &[]).unwrap();
-    let patch = patch(&project, &wishes(&[("web", "", false)])).unwrap();
+    let patch = patch(&project, &targets(&[("web", "", false)])).unwrap();
     assert_eq!(
         patch.files[0].after,
         "services:\n  web:\n    privileged: false # devices\n    cap_drop: [all]\n"
@@ -271,7 +271,7 @@ fn over_several_files_lists_are_joined() {
     let base = "services:\n  web:\n    image: x\n    cap_add: [NET_ADMIN, KILL]\n";
     let over = "services:\n  web:\n    privileged: true\n    cap_add:\n      - SYS_TIME\n      - CHOWN # mine\n";
     let project = project(&[("a.yaml", base), ("b.yaml", over)], &[]).unwrap();
-    let patch = patch(&project, &wishes(&[("web", "CHOWN,KILL", false)])).unwrap();
+    let patch = patch(&project, &targets(&[("web", "CHOWN,KILL", false)])).unwrap();
     assert_eq!(
         patch.files[0].after,
         "services:\n  web:\n    image: x\n    cap_drop:\n      - ALL\n    cap_add: [KILL, CHOWN]\n"
@@ -288,7 +288,7 @@ fn what_is_extended_is_told_where_it_cannot_be_overcome() {
     let base =
         "services:\n  base:\n    privileged: true\n    cap_add:\n      - NET_ADMIN\n      - KILL\n";
     let project = project(&[("c.yaml", text)], &[("common/base.yml", base)]).unwrap();
-    let patch = patch(&project, &wishes(&[("web", "KILL", false)])).unwrap();
+    let patch = patch(&project, &targets(&[("web", "KILL", false)])).unwrap();
     assert!(patch.files[0].after.ends_with(
         "    image: x\n    privileged: false\n    cap_drop:\n      - ALL\n    cap_add:\n      - KILL\n"
     ), "{}", patch.files[0].after);
@@ -300,7 +300,11 @@ fn what_is_extended_is_told_where_it_cannot_be_overcome() {
 #[test]
 fn services_are_told_that_were_not_audited_or_are_not_here() {
     let project = project(&[("c.yaml", "services:\n  web:\n  db:\n")], &[]).unwrap();
-    let patch = patch(&project, &wishes(&[("web", "", false), ("job", "", false)])).unwrap();
+    let patch = patch(
+        &project,
+        &targets(&[("web", "", false), ("job", "", false)]),
+    )
+    .unwrap();
     assert_eq!(patch.not_audited, ["db"]);
     assert_eq!(patch.not_here, ["job"]);
 }
@@ -476,21 +480,21 @@ proptest! {
         which in prop::sample::subsequence(vec!["web", "db", "c a", "é"], 0..=4),
     ) {
         let set = CapSet::from_bits(bits) & CapSet::known();
-        let wish = Wish { capabilities: set, no_new_privileges: safe };
+        let target = TargetGrant { capabilities: set, no_new_privileges: safe };
         let project = project(&[("c.yaml", &text)], &[]).map_err(|error| TestCaseError::fail(error.to_string()))?;
-        let wishes: BTreeMap<String, Wish> = which.iter().map(|name| ((*name).to_owned(), wish)).collect();
-        let patch = patch(&project, &wishes).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
+        let targets: BTreeMap<String, TargetGrant> = which.iter().map(|name| ((*name).to_owned(), target)).collect();
+        let patch = patch(&project, &targets).map_err(|error| TestCaseError::fail(format!("{error}\n{text}")))?;
         let after = &patch.files[0].after;
         prop_assert_eq!(others(&text), others(after), "{}", after);
         if text.contains("\r\n") {
             prop_assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
         }
         prop_assert_eq!(text.ends_with('\n'), after.ends_with('\n'));
-        let again = project_of(after, &wishes)?;
+        let again = project_of(after, &targets)?;
         prop_assert_eq!(&again, after);
         let patched = self::project(&[("c.yaml", after)], &[]).map_err(|error| TestCaseError::fail(error.to_string()))?;
         for workload in patched.workloads().map_err(|error| TestCaseError::fail(error.to_string()))? {
-            if wishes.contains_key(&workload.name) {
+            if targets.contains_key(&workload.name) {
                 prop_assert_eq!(workload.granted, set);
             }
         }
@@ -510,9 +514,12 @@ proptest! {
     }
 }
 
-fn project_of(text: &str, wishes: &BTreeMap<String, Wish>) -> Result<String, TestCaseError> {
+fn project_of(
+    text: &str,
+    targets: &BTreeMap<String, TargetGrant>,
+) -> Result<String, TestCaseError> {
     project(&[("c.yaml", text)], &[])
-        .and_then(|project| patch(&project, wishes))
+        .and_then(|project| patch(&project, targets))
         .map(|patch| patch.files[0].after.clone())
         .map_err(|error| TestCaseError::fail(error.to_string()))
 }
