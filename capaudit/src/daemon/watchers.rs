@@ -38,9 +38,9 @@ const AT_A_TIME: usize = 1 << 16;
 /// How often it is told what is missing.
 const MISSING_EVERY: Duration = Duration::from_secs(1);
 
-/// What all of them are told.
+/// What the daemon sends to everyone who watches.
 #[derive(Clone, Debug)]
-enum Told {
+enum Broadcast {
     /// A check; they are numbered.
     Check(u64, Arc<str>),
     /// What was missing by then, since the daemon began.
@@ -49,7 +49,7 @@ enum Told {
 
 /// All who watch.
 pub struct Watchers {
-    told: broadcast::Sender<Told>,
+    sender: broadcast::Sender<Broadcast>,
     /// Number of the next check.
     next: u64,
     /// Whether checks come one by one.
@@ -61,7 +61,7 @@ impl Watchers {
     /// Nobody yet.
     pub fn new() -> Self {
         Self {
-            told: broadcast::Sender::new(WAITING),
+            sender: broadcast::Sender::new(WAITING),
             next: 0,
             is_on: false,
             next_missing: Instant::now(),
@@ -77,11 +77,11 @@ impl Watchers {
         &mut self,
         observation: &mut Observation,
     ) -> Result<Option<Subscription>, ProbeError> {
-        if self.told.receiver_count() >= MOST {
+        if self.sender.receiver_count() >= MOST {
             return Ok(None);
         }
         let subscription = Subscription {
-            told: self.told.subscribe(),
+            receiver: self.sender.subscribe(),
             hook: observation.hook(),
             next: self.next,
             base: Missing::of(observation)?,
@@ -104,26 +104,29 @@ impl Watchers {
         let events = observation.check_events(&[], BATCH, false);
         if !events.is_empty() {
             for check in judged(events, &observation.session_so_far()) {
-                self.send(Told::Check(self.next, Line::check(&check).text().into()));
+                self.send(Broadcast::Check(
+                    self.next,
+                    Line::check(&check).text().into(),
+                ));
                 self.next += 1;
             }
         }
         let now = Instant::now();
         if now >= self.next_missing {
             self.next_missing = now + MISSING_EVERY;
-            self.send(Told::Missing(Missing::of(observation)?));
+            self.send(Broadcast::Missing(Missing::of(observation)?));
         }
         Ok(())
     }
 
-    fn send(&self, told: Told) {
+    fn send(&self, broadcast: Broadcast) {
         // The last may have gone just now.
-        let _ = self.told.send(told);
+        let _ = self.sender.send(broadcast);
     }
 
     /// Has the kernel send single checks only while somebody wants them.
     fn switch(&mut self, observation: &mut Observation) -> Result<(), ProbeError> {
-        let wanted = self.told.receiver_count() > 0;
+        let wanted = self.sender.receiver_count() > 0;
         if wanted != self.is_on {
             observation.keep_check_events(wanted)?;
             self.is_on = wanted;
@@ -135,7 +138,7 @@ impl Watchers {
 /// A watcher's.
 #[derive(Debug)]
 pub struct Subscription {
-    told: broadcast::Receiver<Told>,
+    receiver: broadcast::Receiver<Broadcast>,
     hook: Hook,
     next: u64,
     base: Missing,
@@ -155,7 +158,7 @@ impl Subscription {
         ask: &mpsc::Sender<Question>,
     ) -> std::io::Result<()> {
         let Self {
-            mut told,
+            mut receiver,
             hook,
             next,
             base,
@@ -172,19 +175,19 @@ impl Subscription {
                     0 => break,
                     _ => continue,
                 },
-                first = told.recv() => match first {
+                first = receiver.recv() => match first {
                     Ok(first) => page.take(first),
                     // The numbers tell how many.
                     Err(RecvError::Lagged(_)) => continue,
                     Err(RecvError::Closed) => break,
                 },
             }
-            page.fill(&mut told);
+            page.fill(&mut receiver);
             out.write_all(page.text.as_bytes()).await?;
         }
         page.text.clear();
         if let Some(last) = missing(ask).await {
-            while page.fill(&mut told) {
+            while page.fill(&mut receiver) {
                 out.write_all(page.text.as_bytes()).await?;
                 page.text.clear();
             }
@@ -222,24 +225,24 @@ impl Page {
         }
     }
 
-    fn take(&mut self, told: Told) {
-        match told {
-            Told::Check(number, line) => {
+    fn take(&mut self, broadcast: Broadcast) {
+        match broadcast {
+            Broadcast::Check(number, line) => {
                 self.missed += number.saturating_sub(self.next);
                 self.next = number + 1;
                 self.sent += 1;
                 self.text.push_str(&line);
                 self.text.push('\n');
             }
-            Told::Missing(missing) => self.note(&missing),
+            Broadcast::Missing(missing) => self.note(&missing),
         }
     }
 
     /// Takes what waits, about as much as is written at a time; false if nothing was there.
-    fn fill(&mut self, told: &mut broadcast::Receiver<Told>) -> bool {
+    fn fill(&mut self, receiver: &mut broadcast::Receiver<Broadcast>) -> bool {
         let before = self.text.len();
         while self.text.len() < AT_A_TIME {
-            match told.try_recv() {
+            match receiver.try_recv() {
                 Ok(more) => self.take(more),
                 Err(TryRecvError::Lagged(_)) => {}
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
@@ -282,8 +285,8 @@ impl Page {
 mod tests {
     use super::*;
 
-    fn told(number: u64) -> Told {
-        Told::Check(number, format!("check {number}").into())
+    fn check(number: u64) -> Broadcast {
+        Broadcast::Check(number, format!("check {number}").into())
     }
 
     fn missing(unsent: u64) -> Missing {
@@ -301,9 +304,9 @@ mod tests {
         let mut page = Page::new(&begin, 100, missing(7));
         page.text.clear();
         for number in 100..120 {
-            assert!(sender.send(told(number)).is_ok());
+            assert!(sender.send(check(number)).is_ok());
         }
-        assert!(sender.send(Told::Missing(missing(9))).is_ok());
+        assert!(sender.send(Broadcast::Missing(missing(9))).is_ok());
         assert!(page.fill(&mut receiver));
         // Of 21 messages the last 4 are there, and 2 checks the kernel had not sent.
         let lines: Vec<&str> = page.text.lines().collect();
