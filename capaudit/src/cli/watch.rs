@@ -23,7 +23,7 @@ use crate::{
     watch::{
         Plan, Scope,
         lines::{Choice, Form, Lines},
-        message::{Ending, Finished, Telling, WatchError},
+        message::{Delivery, Ending, Finished, WatchError},
         source::watch,
     },
 };
@@ -250,7 +250,7 @@ impl From<WatchError> for Failure {
 
 fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, WatchError>> {
     let mut lines = Lines::new(form, choice, plan.scope.to_string(), io::stdout());
-    let telling = Telling {
+    let delivery = Delivery {
         states: false,
         linger: false,
         streams: Streams::OutputAside,
@@ -258,7 +258,9 @@ fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finish
     // Nobody asks for anything, but the channel stays open.
     let (_requests, asked) = tokio::sync::mpsc::unbounded_channel();
     let watched = with_signals(|signals| {
-        watch(plan, telling, signals, asked, |message| lines.take(message))
+        watch(plan, delivery, signals, asked, |message| {
+            lines.take(message)
+        })
     })?;
     if let Ok(finished) = &watched {
         lines.end(&finished.summary)?;

@@ -26,7 +26,8 @@ use crate::{
     watch::{
         Daemon, Plan,
         message::{
-            Ending, Finished, Message, Request, STATE_EVERY, STATE_SHARE, TICK, Telling, WatchError,
+            Delivery, Ending, Finished, Message, Request, STATE_EVERY, STATE_SHARE, TICK,
+            WatchError,
         },
         state::State,
     },
@@ -41,7 +42,7 @@ const ID_DIGITS: usize = 12;
 pub(super) async fn watch(
     plan: &Plan,
     daemon: &Daemon,
-    telling: &Telling,
+    delivery: &Delivery,
     signals: Signals,
     mut requests: UnboundedReceiver<Request>,
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
@@ -75,7 +76,7 @@ pub(super) async fn watch(
             biased;
             arrived = signals.next() => match arrived.map_err(AuditError::from)? {
                 Arrived::Child => {}
-                Arrived::Sent(_) | Arrived::FromTerminal(_) if !telling.linger => break,
+                Arrived::Sent(_) | Arrived::FromTerminal(_) if !delivery.linger => break,
                 Arrived::Sent(signal) | Arrived::FromTerminal(signal) => {
                     flow = sink(Message::Signal(signal));
                 }
@@ -89,7 +90,7 @@ pub(super) async fn watch(
             () = timer.over() => break,
             _ = tick.tick() => {
                 flow = sink(Message::Tick);
-                if telling.states && ending.is_none() {
+                if delivery.states && ending.is_none() {
                     live.ask();
                 }
             }
@@ -102,7 +103,7 @@ pub(super) async fn watch(
                 if taken? == 0 {
                     ending = Some(Ending::Daemon);
                     flow = sink(Message::Ended(Ending::Daemon));
-                    if !telling.linger {
+                    if !delivery.linger {
                         break;
                     }
                 }

@@ -67,9 +67,9 @@ pub enum Request {
     Quit,
 }
 
-/// How it is told.
+/// How a watch hands on what it sees.
 #[derive(Debug)]
-pub struct Telling {
+pub struct Delivery {
     /// Tell the state of all totals, too.
     pub states: bool,
     /// Go on when what was watched has ended, until asked to end.

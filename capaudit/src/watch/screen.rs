@@ -33,7 +33,7 @@ use crate::{
     storage::write_whole,
     watch::{
         Plan, Scope,
-        message::{Finished, Message, Request, Telling, WatchError},
+        message::{Delivery, Finished, Message, Request, WatchError},
         model::{Effect, Model},
         source::watch,
         view::{Theme, draw},
@@ -75,7 +75,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
     } else {
         Streams::Shared
     };
-    let telling = Telling {
+    let delivery = Delivery {
         states: true,
         linger: true,
         streams,
@@ -86,7 +86,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
             .enable_all()
             .build()?;
         Ok(
-            runtime.block_on(watch(&owned, telling, signals, asked, |message| {
+            runtime.block_on(watch(&owned, delivery, signals, asked, |message| {
                 if matches!(message, Message::Signal(Signal::SIGHUP)) {
                     end_soon();
                 }

@@ -22,7 +22,8 @@ use crate::{
     watch::{
         Plan, Scope, live,
         message::{
-            Ending, Finished, Message, Request, STATE_EVERY, STATE_SHARE, TICK, Telling, WatchError,
+            Delivery, Ending, Finished, Message, Request, STATE_EVERY, STATE_SHARE, TICK,
+            WatchError,
         },
         state::State,
     },
@@ -35,20 +36,20 @@ use crate::{
 /// Tracing is not possible, a target is not there, the command cannot be executed, or no daemon answers.
 pub async fn watch(
     plan: &Plan,
-    telling: Telling,
+    delivery: Delivery,
     signals: Signals,
     mut requests: UnboundedReceiver<Request>,
     mut sink: impl FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, WatchError> {
     let aim = match &plan.scope {
         Scope::Daemon(daemon) => {
-            return live::watch(plan, daemon, &telling, signals, requests, sink).await;
+            return live::watch(plan, daemon, &delivery, signals, requests, sink).await;
         }
         Scope::Machine => Aim::Machine,
         Scope::Targets(targets) => Aim::Targets(targets.clone()),
         Scope::Command(words) => Aim::Command {
             words: words.clone(),
-            streams: telling.streams,
+            streams: delivery.streams,
             wait_children: false,
         },
     };
@@ -58,7 +59,7 @@ pub async fn watch(
         duration: plan.duration,
         reserve: plan.reserve,
         // Who shows on a terminal is told of signals.
-        on_signal: if telling.linger {
+        on_signal: if delivery.linger {
             OnSignal::HandOut
         } else {
             OnSignal::PassOn
@@ -94,7 +95,7 @@ pub async fn watch(
                 flow = sink(Message::Saved(saved));
             }
             Step::Other(Due::Request(Some(Request::Quit) | None)) => break,
-            Step::Other(Due::Tick) => flow = running.tell(&mut sink, telling.states).await?,
+            Step::Other(Due::Tick) => flow = running.tell(&mut sink, delivery.states).await?,
             Step::Ended(driver::Ending::Time | driver::Ending::Signal) => break,
             Step::Ended(driver::Ending::Command(status)) => {
                 flow = running.ended(Ending::Command(status), &mut sink);
@@ -103,7 +104,7 @@ pub async fn watch(
                 flow = running.ended(Ending::Targets, &mut sink);
             }
         }
-        if running.ending.is_some() && !telling.linger {
+        if running.ending.is_some() && !delivery.linger {
             break;
         }
         let checks = running.checks(false);

@@ -184,10 +184,10 @@ pub fn targets() -> Vec<Trial> {
             || {
                 corpus("compose")
                     .into_iter()
-                    .map(|seed| (seed, some_wishes()))
+                    .map(|seed| (seed, some_grants()))
                     .collect()
             },
-            || (mutated(corpus("compose"), YAML), Just(some_wishes())),
+            || (mutated(corpus("compose"), YAML), Just(some_grants())),
             |(bytes, targets)| patched(&String::from_utf8_lossy(&bytes), &targets),
         ),
         target(
@@ -302,7 +302,7 @@ fn audited() -> Ledger {
 
 type TargetGrants = BTreeMap<String, TargetGrant>;
 
-fn some_wishes() -> TargetGrants {
+fn some_grants() -> TargetGrants {
     let target = |capabilities: CapSet, no_new_privileges| TargetGrant {
         capabilities,
         no_new_privileges,
