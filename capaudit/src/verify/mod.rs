@@ -114,7 +114,7 @@ pub fn run(
     match verified {
         Err(VerifyError::Interrupted { signal, .. }) => Err(VerifyError::Interrupted {
             signal,
-            kept: runner.state.kept(),
+            kept: runner.state.saved(),
             file: runner.state.file().map(PathBuf::from),
         }),
         other => other,

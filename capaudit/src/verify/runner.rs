@@ -128,7 +128,7 @@ impl Runner<'_> {
             duration_ms: milliseconds(ended.duration),
         };
         self.usual = Some(ended.duration);
-        self.state.keep_audit(audited.clone())?;
+        self.state.save_audit(audited.clone())?;
         self.progress.ended(AUDIT, &how);
         Ok(audited)
     }
@@ -266,7 +266,7 @@ impl Trials for Runner<'_> {
         self.progress.begins(&what);
         let run = self.make(set)?;
         let (outcome, how) = (run.outcome, progress::result(step, &run));
-        let number = self.state.keep_run(run)?;
+        let number = self.state.save_run(run)?;
         self.progress.ended(&what, &how);
         Ok(Trial { number, outcome })
     }

@@ -1,4 +1,4 @@
-//! Runs that were made, kept in a file so that an interrupted verification goes on where it was.
+//! Runs that were made, saved in a file so that an interrupted verification goes on where it was.
 
 use std::{
     collections::BTreeMap,
@@ -57,9 +57,9 @@ pub struct Run {
     pub duration_ms: u64,
 }
 
-/// What is kept.
+/// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct SavedRuns {
     schema: String,
     #[serde(flatten)]
     key: Key,
@@ -67,7 +67,7 @@ struct Kept {
     runs: Vec<Run>,
 }
 
-/// Why a file of kept runs cannot be used.
+/// Why a file of saved runs cannot be used.
 #[derive(Debug, Error)]
 pub enum StateError {
     /// It cannot be read.
@@ -110,7 +110,7 @@ pub enum StateError {
 #[derive(Debug)]
 pub struct State {
     file: Option<PathBuf>,
-    kept: Kept,
+    saved: SavedRuns,
     /// Runs that have been made use of, of those that were loaded.
     used: Vec<bool>,
     audit_used: bool,
@@ -123,7 +123,7 @@ impl State {
     ///
     /// It cannot be read or written, or holds runs of something else.
     pub fn open(file: Option<&Path>, key: Key) -> Result<Self, StateError> {
-        let mut kept = Kept {
+        let mut saved = SavedRuns {
             schema: SCHEMA.to_owned(),
             key,
             audit: None,
@@ -131,9 +131,9 @@ impl State {
         };
         if let Some(path) = file {
             match std::fs::read_to_string(path) {
-                Ok(text) => kept = load(path, &text, &kept.key)?,
+                Ok(text) => saved = load(path, &text, &saved.key)?,
                 // Better known before the first run than after it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => write(path, &kept)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => write(path, &saved)?,
                 Err(error) => {
                     return Err(StateError::Read {
                         path: path.to_owned(),
@@ -144,15 +144,15 @@ impl State {
         }
         Ok(Self {
             file: file.map(Path::to_owned),
-            used: vec![false; kept.runs.len()],
+            used: vec![false; saved.runs.len()],
             audit_used: false,
-            kept,
+            saved,
         })
     }
 
     /// The audit, if it was made.
     pub fn audit(&mut self) -> Option<Audited> {
-        let audit = self.kept.audit.clone()?;
+        let audit = self.saved.audit.clone()?;
         self.audit_used = true;
         Some(audit)
     }
@@ -162,19 +162,19 @@ impl State {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn keep_audit(&mut self, audit: Audited) -> Result<(), StateError> {
+    pub fn save_audit(&mut self, audit: Audited) -> Result<(), StateError> {
         self.audit_used = true;
         let failed = audit.ledger.session.exit_status != Some(0);
-        self.kept.audit = Some(audit);
+        self.saved.audit = Some(audit);
         if failed { Ok(()) } else { self.write() }
     }
 
-    /// A kept run with this set that was not asked for yet.
+    /// A saved run with this set that was not asked for yet.
     pub fn next_run(&mut self, set: &BTreeMap<String, CapSet>) -> Option<(usize, Run)> {
         let place = (0..self.used.len())
-            .find(|place| !self.used[*place] && self.kept.runs[*place].set == *set)?;
+            .find(|place| !self.used[*place] && self.saved.runs[*place].set == *set)?;
         self.used[place] = true;
-        Some((place, self.kept.runs[place].clone()))
+        Some((place, self.saved.runs[place].clone()))
     }
 
     /// Keeps a run. Gives its number.
@@ -182,16 +182,16 @@ impl State {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn keep_run(&mut self, run: Run) -> Result<usize, StateError> {
-        self.kept.runs.push(run);
+    pub fn save_run(&mut self, run: Run) -> Result<usize, StateError> {
+        self.saved.runs.push(run);
         self.used.push(true);
         self.write()?;
-        Ok(self.kept.runs.len() - 1)
+        Ok(self.saved.runs.len() - 1)
     }
 
     /// A run, by its number.
     pub fn run(&self, number: usize) -> Option<&Run> {
-        self.kept.runs.get(number)
+        self.saved.runs.get(number)
     }
 
     /// Runs that were made use of, the audit included.
@@ -199,9 +199,9 @@ impl State {
         usize::from(self.audit_used) + self.used.iter().filter(|used| **used).count()
     }
 
-    /// Runs that are kept, the audit included.
-    pub fn kept(&self) -> usize {
-        usize::from(self.kept.audit.is_some()) + self.kept.runs.len()
+    /// Runs that are saved, the audit included.
+    pub fn saved(&self) -> usize {
+        usize::from(self.saved.audit.is_some()) + self.saved.runs.len()
     }
 
     /// The file, if there is one.
@@ -211,14 +211,14 @@ impl State {
 
     fn write(&self) -> Result<(), StateError> {
         match &self.file {
-            Some(path) => write(path, &self.kept),
+            Some(path) => write(path, &self.saved),
             None => Ok(()),
         }
     }
 }
 
-fn load(path: &Path, text: &str, key: &Key) -> Result<Kept, StateError> {
-    let kept: Kept = serde_json::from_str(text).map_err(|error| StateError::Format {
+fn load(path: &Path, text: &str, key: &Key) -> Result<SavedRuns, StateError> {
+    let saved: SavedRuns = serde_json::from_str(text).map_err(|error| StateError::Format {
         path: path.to_owned(),
         error,
     })?;
@@ -228,27 +228,27 @@ fn load(path: &Path, text: &str, key: &Key) -> Result<Kept, StateError> {
             what,
         })
     };
-    if kept.schema != SCHEMA {
+    if saved.schema != SCHEMA {
         return other("version of capaudit");
     }
-    if kept.key.command != key.command {
+    if saved.key.command != key.command {
         return other("command");
     }
-    if kept.key.via != key.via {
+    if saved.key.via != key.via {
         return other("kind of enforcement");
     }
-    if kept.key.directory != key.directory {
+    if saved.key.directory != key.directory {
         return other("working directory");
     }
-    Ok(kept)
+    Ok(saved)
 }
 
-fn write(path: &Path, kept: &Kept) -> Result<(), StateError> {
+fn write(path: &Path, saved: &SavedRuns) -> Result<(), StateError> {
     let failed = |error| StateError::Write {
         path: path.to_owned(),
         error,
     };
-    let text = json(kept).map_err(|error| failed(error.into()))?;
+    let text = json(saved).map_err(|error| failed(error.into()))?;
     storage::write_whole(path, text.as_bytes()).map_err(failed)
 }
 
@@ -287,17 +287,17 @@ mod tests {
         let second = run(Capability::CHOWN, Outcome::Passed);
         let mut state = State::open(Some(&file), key("a")).unwrap();
         assert_eq!(state.next_run(&first.set), None);
-        state.keep_run(first.clone()).unwrap();
-        state.keep_run(second.clone()).unwrap();
-        assert_eq!((state.used(), state.kept()), (2, 2));
+        state.save_run(first.clone()).unwrap();
+        state.save_run(second.clone()).unwrap();
+        assert_eq!((state.used(), state.saved()), (2, 2));
         drop(state);
 
         let mut state = State::open(Some(&file), key("a")).unwrap();
-        assert_eq!((state.used(), state.kept()), (0, 2));
+        assert_eq!((state.used(), state.saved()), (0, 2));
         assert_eq!(state.next_run(&first.set), Some((0, first.clone())));
         assert_eq!(state.next_run(&first.set), Some((1, second)));
         assert_eq!(state.next_run(&first.set), None);
-        assert_eq!(state.keep_run(first).unwrap(), 2);
+        assert_eq!(state.save_run(first).unwrap(), 2);
         let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(names.len(), 1);
     }
@@ -320,8 +320,8 @@ mod tests {
     fn without_a_file_all_is_in_memory() {
         let mut state = State::open(None, key("a")).unwrap();
         state
-            .keep_run(run(Capability::CHOWN, Outcome::Passed))
+            .save_run(run(Capability::CHOWN, Outcome::Passed))
             .unwrap();
-        assert_eq!(state.kept(), 1);
+        assert_eq!(state.saved(), 1);
     }
 }
