@@ -4,6 +4,7 @@ use crate::{
     advise::{Evidence, Rule, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::{Hook, Kind},
+    recommend::Recommendation,
     report::{CapabilityReport, Checks, Report, SCHEMA, Seconds, SessionReport, SubjectReport},
 };
 
@@ -25,6 +26,11 @@ pub fn report(subjects: Vec<SubjectReport>) -> Report {
         },
         subjects,
     }
+}
+
+/// What such a record recommends.
+pub fn recommendation(subjects: Vec<SubjectReport>) -> Recommendation {
+    Recommendation::of(&report(subjects))
 }
 
 /// A container of a compose service, or of none, that was started as root and needs these.

@@ -1,4 +1,4 @@
-//! What all formats share: the recommendation for each thing that can be configured.
+//! What is recommended for one thing that can be configured.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use crate::{
     advise::{Evidence, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::Kind,
-    report::{CapabilityReport, Report, SubjectReport},
+    report::{CapabilityReport, SubjectReport},
     text::sanitize,
 };
 
@@ -30,6 +30,8 @@ pub struct Workload {
     pub members: Vec<String>,
     /// The images of its containers, as far as they are known.
     pub images: BTreeSet<String>,
+    /// What any member was started with.
+    pub granted: CapSet,
     /// Each capability that is to be granted.
     pub needs: BTreeMap<Capability, Need>,
     /// Each capability that was asked for and is not to be granted.
@@ -66,10 +68,10 @@ pub struct Declined {
     pub reason: String,
 }
 
-/// The workloads of a report: commands, containers, processes, each by name.
-pub fn workloads(report: &Report) -> Vec<Workload> {
+/// The workloads of subjects: commands, containers, processes, each by name.
+pub(super) fn of_subjects(subjects: &[SubjectReport]) -> Vec<Workload> {
     let mut workloads: BTreeMap<(Kind, String), Workload> = BTreeMap::new();
-    for subject in &report.subjects {
+    for subject in subjects {
         let name = name_of(subject);
         workloads
             .entry((subject.kind, name.to_owned()))
@@ -77,23 +79,6 @@ pub fn workloads(report: &Report) -> Vec<Workload> {
             .take(subject);
     }
     workloads.into_values().collect()
-}
-
-/// Those that are worth a word: a command that only started others, and needs nothing itself, is not.
-pub fn of_interest(report: &Report) -> Vec<Workload> {
-    let mut workloads = workloads(report);
-    let are_several = workloads.len() > 1;
-    workloads.retain(|workload| {
-        workload.kind != Kind::Command || !workload.needs.is_empty() || !are_several
-    });
-    workloads
-}
-
-/// Those that an engine configures.
-pub fn containers(report: &Report) -> Vec<Workload> {
-    let mut workloads = workloads(report);
-    workloads.retain(|workload| workload.kind == Kind::Container);
-    workloads
 }
 
 /// What a subject is configured under: the compose service or the container of a Kubernetes pod that it is a
@@ -105,25 +90,6 @@ pub fn name_of(subject: &SubjectReport) -> &str {
         .unwrap_or(&subject.name)
 }
 
-/// What a reader of the recommendation has to know of the record it rests on, each a sentence in one safe line.
-pub fn caveats(report: &Report) -> Vec<String> {
-    let session = &report.session;
-    let mut caveats = Vec::new();
-    if session.lost_events > 0 {
-        caveats.push(format!(
-            "the record is incomplete ({} things were not seen): a needed capability may be missing",
-            session.lost_events
-        ));
-    }
-    if let Some(status) = session.exit_status.filter(|status| *status != 0) {
-        caveats.push(format!(
-            "the audited command failed with status {status}: what it would have needed later was not seen"
-        ));
-    }
-    caveats.extend(session.notes.iter().map(|note| sanitize(note)));
-    caveats
-}
-
 impl Workload {
     fn new(kind: Kind, name: &str) -> Self {
         Self {
@@ -131,6 +97,7 @@ impl Workload {
             name: name.to_owned(),
             members: Vec::new(),
             images: BTreeSet::new(),
+            granted: CapSet::EMPTY,
             needs: BTreeMap::new(),
             declined: BTreeMap::new(),
             no_new_privileges_is_safe: true,
@@ -144,6 +111,7 @@ impl Workload {
     fn take(&mut self, subject: &SubjectReport) {
         self.members.push(subject.name.clone());
         self.images.extend(subject.image.clone());
+        self.granted |= subject.granted;
         self.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
         self.start_unseen &= !subject.seen_from_start;
         self.notes.extend(subject.notes.iter().cloned());
@@ -234,11 +202,11 @@ pub fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recommend::sample::{command, container, report};
+    use crate::recommend::sample::container;
 
     #[test]
     fn replicas_get_what_any_of_them_needs() {
-        let web = workloads(&report(vec![
+        let web = of_subjects(&[
             container("shop-web-1", "web", &[("CHOWN", Evidence::Possible)]),
             container(
                 "shop-web-2",
@@ -248,7 +216,7 @@ mod tests {
                     ("CHOWN", Evidence::Decisive),
                 ],
             ),
-        ]));
+        ]);
         assert_eq!(web.len(), 1);
         assert_eq!(web[0].cap_add().to_string(), "CAP_CHOWN,CAP_SETUID");
         assert_eq!(web[0].possible().to_string(), "CAP_SETUID");
@@ -264,20 +232,30 @@ mod tests {
         other.cap_add = CapSet::EMPTY;
         let needing = container("shop-web-2", "web", &[("KILL", Evidence::Decisive)]);
         for order in [
-            vec![other.clone(), needing.clone()],
-            vec![needing, other.clone()],
+            [other.clone(), needing.clone()],
+            [needing.clone(), other.clone()],
         ] {
-            let workloads = workloads(&report(order));
+            let workloads = of_subjects(&order);
             assert_eq!(workloads[0].cap_add().to_string(), "CAP_KILL");
             assert!(workloads[0].declined.is_empty());
         }
     }
 
     #[test]
+    fn what_any_replica_was_started_with_was_granted() {
+        let mut one = container("shop-web-1", "web", &[]);
+        one.granted = Capability::CHOWN.into();
+        let mut other = container("shop-web-2", "web", &[]);
+        other.granted = Capability::KILL.into();
+        let workloads = of_subjects(&[one, other]);
+        assert_eq!(workloads[0].granted.to_string(), "CAP_CHOWN,CAP_KILL");
+    }
+
+    #[test]
     fn what_is_recommended_without_a_word_is_granted_all_the_same() {
         let mut subject = container("a", "", &[("KILL", Evidence::Decisive)]);
         subject.capabilities.clear();
-        let workloads = workloads(&report(vec![subject]));
+        let workloads = of_subjects(&[subject]);
         assert_eq!(workloads[0].possible().to_string(), "CAP_KILL");
     }
 
@@ -285,31 +263,14 @@ mod tests {
     fn a_command_and_a_container_of_the_same_name_are_two() {
         let mut command = container("web", "", &[("KILL", Evidence::Decisive)]);
         command.kind = Kind::Command;
-        assert_eq!(
-            workloads(&report(vec![command, container("web", "", &[])])).len(),
-            2
-        );
-    }
-
-    #[test]
-    fn a_command_that_only_starts_containers_is_of_no_interest() {
-        let names = |subjects| -> Vec<String> {
-            let workloads = of_interest(&report(subjects));
-            workloads.into_iter().map(|one| one.name).collect()
-        };
-        let docker = command("docker", &[]);
-        let make = command("make", &[("KILL", Evidence::Possible)]);
-        let web = || container("web", "", &[]);
-        assert_eq!(names(vec![docker.clone(), web()]), ["web"]);
-        assert_eq!(names(vec![make, web()]), ["make", "web"]);
-        assert_eq!(names(vec![docker]), ["docker"]);
+        assert_eq!(of_subjects(&[command, container("web", "", &[])]).len(), 2);
     }
 
     #[test]
     fn a_pod_s_container_is_called_as_in_its_manifest() {
         let mut subject = container("nginx-shop-web-5d4f8c-abcde", "", &[]);
         subject.pod_container = Some("nginx".to_owned());
-        assert_eq!(workloads(&report(vec![subject]))[0].name, "nginx");
+        assert_eq!(of_subjects(&[subject])[0].name, "nginx");
     }
 
     #[test]
@@ -317,31 +278,18 @@ mod tests {
         let seen = container("shop-web-1", "web", &[]);
         let mut unseen = container("shop-web-2", "web", &[]);
         unseen.seen_from_start = false;
-        assert!(workloads(&report(vec![unseen.clone()]))[0].start_unseen);
-        assert!(!workloads(&report(vec![unseen, seen]))[0].start_unseen);
+        assert!(of_subjects(&[unseen.clone()])[0].start_unseen);
+        assert!(!of_subjects(&[unseen, seen])[0].start_unseen);
     }
 
     #[test]
     fn a_title_is_one_line_that_no_shell_expands() {
         let mut subject = container("$(id)\n`id`", "", &[]);
         subject.image = Some("a;b".to_owned());
-        let workloads = workloads(&report(vec![subject]));
+        let workloads = of_subjects(&[subject]);
         assert_eq!(
             workloads[0].title(),
             r#"'$(id)'"\\u{a}"'`id`', image 'a;b'"#
         );
-    }
-
-    #[test]
-    fn what_was_not_seen_is_told() {
-        let mut report = report(vec![]);
-        report.session.lost_events = 3;
-        report.session.exit_status = Some(1);
-        report.session.notes.push("a\nb".to_owned());
-        let caveats = caveats(&report);
-        assert_eq!(caveats.len(), 3);
-        assert!(caveats[0].contains("3 things"));
-        assert!(caveats[1].contains("status 1"));
-        assert_eq!(caveats[2], "a\\u{a}b");
     }
 }

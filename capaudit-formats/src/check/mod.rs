@@ -1,6 +1,6 @@
 //! What is granted beside what was used: a pure function of both.
 //!
-//! [`crate::manifest`] tells what is granted, a [`Report`] what was used.
+//! [`crate::manifest`] tells what is granted, a [`Recommendation`] what was used.
 
 mod allowed;
 mod junit;
@@ -12,7 +12,11 @@ mod tests;
 mod text;
 mod used;
 
-use capaudit_core::{capability::CapSet, ledger::Kind, report::Report};
+use capaudit_core::{
+    capability::CapSet,
+    ledger::Kind,
+    recommend::{Caveat, Recommendation},
+};
 
 use crate::{
     manifest::{Platform, Workload},
@@ -82,15 +86,18 @@ impl Outcome {
     }
 }
 
-/// Compares what is granted with what a report says was used.
+/// Compares what is granted with what was used.
 ///
 /// # Errors
 ///
 /// No workload was audited: an empty list of findings would be taken for a good one.
-pub fn check(workloads: &[Workload], report: &Report) -> Result<Outcome, NothingInCommon> {
-    let used = used(report);
-    let sure = report.session.lost_events == 0 && report.session.exit_status.unwrap_or(0) == 0;
-    let mut findings = about_record(report);
+pub fn check(
+    workloads: &[Workload],
+    recommendation: &Recommendation,
+) -> Result<Outcome, NothingInCommon> {
+    let used = used(recommendation);
+    let sure = recommendation.rests_on_everything();
+    let mut findings: Vec<Finding> = recommendation.caveats.iter().map(about_record).collect();
     let mut subjects = Vec::new();
     for (number, workload) in workloads.iter().enumerate() {
         let match_ = used_by(workload, &used);
@@ -142,40 +149,38 @@ pub fn check(workloads: &[Workload], report: &Report) -> Result<Outcome, Nothing
 }
 
 /// What limits everything else that is said.
-fn about_record(report: &Report) -> Vec<Finding> {
-    let session = &report.session;
-    let finding = |message: String, mend: &str| Finding {
-        rule: Rule::IncompleteRecord,
-        level: Rule::IncompleteRecord.level(),
+fn about_record(caveat: &Caveat) -> Finding {
+    let rule = Rule::IncompleteRecord;
+    let (level, message, mend) = match caveat {
+        Caveat::Incomplete { count, losses } => (
+            rule.level(),
+            format!(
+                "the record is incomplete ({count} things were not seen): what seems not to be used may be"
+            ),
+            format!("audit again with {}", losses.remedy()),
+        ),
+        Caveat::Failed { status } => (
+            rule.level(),
+            format!(
+                "the audited command failed with status {status}: what it would have used later was not seen"
+            ),
+            "mend the test, and audit it again".to_owned(),
+        ),
+        Caveat::Note(note) => (
+            Level::Note,
+            note.clone(),
+            "audit again, if it could matter here".to_owned(),
+        ),
+    };
+    Finding {
+        rule,
+        level,
         subject: None,
         place: None,
         capabilities: CapSet::EMPTY,
         message,
-        mend: mend.to_owned(),
-    };
-    let mut findings = Vec::new();
-    if session.lost_events > 0 {
-        findings.push(finding(
-            format!(
-                "the record is incomplete ({} things were not seen): what seems not to be used may be",
-                session.lost_events
-            ),
-            &format!("audit again with {}", session.losses.remedy()),
-        ));
+        mend,
     }
-    if let Some(status) = session.exit_status.filter(|status| *status != 0) {
-        findings.push(finding(
-            format!(
-                "the audited command failed with status {status}: what it would have used later was not seen"
-            ),
-            "mend the test, and audit it again",
-        ));
-    }
-    findings.extend(session.notes.iter().map(|note| Finding {
-        level: Level::Note,
-        ..finding(note.clone(), "audit again, if it could matter here")
-    }));
-    findings
 }
 
 /// What the sessions saw of a workload, all of its replicas together.

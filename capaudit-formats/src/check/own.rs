@@ -1,56 +1,54 @@
 //! What the audited things were started with, as something to check.
 
 use capaudit_core::{
-    capability::CapSet, ledger::Kind, recommend::workload::name_of, report::Report,
+    capability::CapSet,
+    ledger::Kind,
+    recommend::{Recommendation, Workload as Audited},
 };
 
-use super::{Outcome, Used, check, used};
+use super::{Outcome, check};
 use crate::manifest::{Named, Platform, Workload};
 
 /// Compares what containers were started with (without any, what the command was) with what they used.
-pub fn own_grants(report: &Report) -> Outcome {
-    let used = used(report);
-    let has_containers = used.iter().any(|used| used.kind == Kind::Container);
-    let workloads: Vec<Workload> = used
+pub fn own_grants(recommendation: &Recommendation) -> Outcome {
+    let has_containers = recommendation.containers().next().is_some();
+    let workloads: Vec<Workload> = recommendation
+        .workloads
         .iter()
-        .filter(|used| !has_containers || used.kind == Kind::Container)
-        .map(|used| (used, started_with(report, used)))
-        .map(|(used, granted)| Workload {
-            platform: Platform::Start,
-            name: used.name.clone(),
-            image: String::new(),
-            title: match used.kind {
-                Kind::Container => format!("container {}", used.name),
-                Kind::Command => format!("command {}", used.name),
-                Kind::Process => format!("process {}", used.name),
-            },
-            place: None,
-            granted,
-            held: granted,
-            named: vec![Named {
-                capabilities: granted,
-                place: None,
-            }],
-            privileged: None,
-            adds_all: None,
-            drops_all: true,
-            no_new_privileges: None,
-            allowed: Vec::new(),
-            unclear: Vec::new(),
-        })
+        .filter(|audited| !has_containers || audited.kind == Kind::Container)
+        .map(started_with)
         .collect();
-    check(&workloads, report).unwrap_or(Outcome {
+    check(&workloads, recommendation).unwrap_or(Outcome {
         subjects: Vec::new(),
         findings: Vec::new(),
     })
 }
 
-/// What its replicas were started with, all of them together.
-fn started_with(report: &Report, used: &Used) -> CapSet {
-    let granted = report
-        .subjects
-        .iter()
-        .filter(|subject| subject.kind == used.kind && name_of(subject) == used.name)
-        .fold(CapSet::EMPTY, |all, subject| all | subject.granted);
-    granted & CapSet::known()
+/// What the members of a workload were started with, as if a file granted that.
+fn started_with(audited: &Audited) -> Workload {
+    let granted = audited.granted & CapSet::known();
+    let kind = match audited.kind {
+        Kind::Container => "container",
+        Kind::Command => "command",
+        Kind::Process => "process",
+    };
+    Workload {
+        platform: Platform::Start,
+        name: audited.name.clone(),
+        image: String::new(),
+        title: format!("{kind} {}", audited.name),
+        place: None,
+        granted,
+        held: granted,
+        named: vec![Named {
+            capabilities: granted,
+            place: None,
+        }],
+        privileged: None,
+        adds_all: None,
+        drops_all: true,
+        no_new_privileges: None,
+        allowed: Vec::new(),
+        unclear: Vec::new(),
+    }
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use capaudit_core::{
     advise::Evidence,
     capability::Capability,
-    recommend::sample::{self, report},
+    recommend::sample::{self, recommendation, report},
     report::SubjectReport,
 };
 use proptest::prelude::*;
@@ -42,8 +42,8 @@ fn compose(body: &str) -> Vec<Workload> {
 }
 
 /// Level, rule, line and capabilities of each finding.
-fn found(workloads: &[Workload], report: &Report) -> Vec<String> {
-    check(workloads, report)
+fn found(workloads: &[Workload], used: &Recommendation) -> Vec<String> {
+    check(workloads, used)
         .unwrap()
         .findings
         .iter()
@@ -65,7 +65,7 @@ fn found(workloads: &[Workload], report: &Report) -> Vec<String> {
 fn against(body: &str, needs: &[&str]) -> Vec<String> {
     found(
         &compose(body),
-        &report(vec![container("shop-web-1", "web", needs)]),
+        &recommendation(vec![container("shop-web-1", "web", needs)]),
     )
 }
 
@@ -153,7 +153,7 @@ fn comments_vouch_for_capabilities_with_a_reason() {
         .unwrap()
         .workloads()
         .unwrap();
-    let used = report(vec![container("a", "web", &[]), container("b", "db", &[])]);
+    let used = recommendation(vec![container("a", "web", &[]), container("b", "db", &[])]);
     assert_eq!(found(&workloads, &used), ["error over-granted 7 KILL"]);
 }
 
@@ -165,7 +165,7 @@ fn an_incomplete_record_makes_it_uncertain() {
     assert_eq!(
         found(
             &compose(&format!("{DROP}    cap_add: [KILL]\n")),
-            &incomplete
+            &Recommendation::of(&incomplete)
         ),
         [
             "warning incomplete-record 0",
@@ -175,11 +175,14 @@ fn an_incomplete_record_makes_it_uncertain() {
     );
     let mut noted = report(vec![container("a", "web", &[])]);
     noted.session.notes.push("it still ran".to_owned());
-    assert_eq!(found(&compose(DROP), &noted), ["note incomplete-record 0"]);
+    assert_eq!(
+        found(&compose(DROP), &Recommendation::of(&noted)),
+        ["note incomplete-record 0"]
+    );
     let mut failed = report(vec![container("a", "web", &[])]);
     failed.session.exit_status = Some(1);
     assert_eq!(
-        found(&compose(DROP), &failed),
+        found(&compose(DROP), &Recommendation::of(&failed)),
         ["warning incomplete-record 0"]
     );
 }
@@ -191,7 +194,7 @@ fn a_start_that_was_not_seen_makes_it_uncertain() {
     assert_eq!(
         found(
             &compose(&format!("{DROP}    cap_add: [KILL]\n")),
-            &report(vec![attached])
+            &recommendation(vec![attached])
         ),
         ["warning incomplete-record 2", "warning over-granted 5 KILL"]
     );
@@ -209,7 +212,7 @@ fn words_that_are_no_capability_are_told() {
 fn no_new_privileges_is_proposed_where_it_is_safe() {
     let mut safe = container("a", "web", &[]);
     safe.no_new_privileges_is_safe = true;
-    let used = report(vec![safe]);
+    let used = recommendation(vec![safe]);
     assert_eq!(found(&compose(DROP), &used), ["note new-privileges 2"]);
     let set = format!("{DROP}    security_opt: [no-new-privileges:true]\n");
     assert!(found(&compose(&set), &used).is_empty());
@@ -218,9 +221,13 @@ fn no_new_privileges_is_proposed_where_it_is_safe() {
 #[test]
 fn what_was_not_audited_is_a_note_unless_nothing_was() {
     let workloads = compose("    cap_drop: [ALL]\n  db: {privileged: true}\n");
-    let used = report(vec![container("a", "web", &[])]);
+    let used = recommendation(vec![container("a", "web", &[])]);
     assert_eq!(found(&workloads, &used), ["note not-audited 5"]);
-    let error = check(&workloads, &report(vec![container("a", "api", &[])])).unwrap_err();
+    let error = check(
+        &workloads,
+        &recommendation(vec![container("a", "api", &[])]),
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("the sessions know api"),
         "{error}"
@@ -229,7 +236,7 @@ fn what_was_not_audited_is_a_note_unless_nothing_was() {
 
 #[test]
 fn replicas_count_together() {
-    let used = report(vec![
+    let used = recommendation(vec![
         container("w1", "web", &["CHOWN"]),
         container("w2", "web", &["KILL"]),
     ]);
@@ -275,7 +282,10 @@ fn kubernetes_containers_are_found_by_name_or_image() {
     let workloads = kubernetes(POD);
     for name in ["app", "started-by-hand"] {
         assert_eq!(
-            found(&workloads, &report(vec![container(name, "", &["KILL"])])),
+            found(
+                &workloads,
+                &recommendation(vec![container(name, "", &["KILL"])])
+            ),
             [
                 "note not-audited 13",
                 "error missing-capability 17 KILL",
@@ -288,7 +298,7 @@ fn kubernetes_containers_are_found_by_name_or_image() {
     assert_eq!(
         found(
             &kubernetes(dropped),
-            &report(vec![container("app", "", &["KILL"])])
+            &recommendation(vec![container("app", "", &["KILL"])])
         ),
         ["error missing-capability 1 KILL"]
     );
@@ -314,7 +324,7 @@ fn units_are_read_with_their_drop_ins() {
     let workloads = manifest::load(&["web.service".to_owned()], &files).unwrap();
     let mut process = container("web", "", &["CHOWN", "KILL"]);
     process.kind = Kind::Command;
-    let outcome = check(&workloads, &report(vec![process])).unwrap();
+    let outcome = check(&workloads, &recommendation(vec![process])).unwrap();
     let told: Vec<String> = outcome
         .findings
         .iter()
@@ -332,7 +342,7 @@ fn units_are_read_with_their_drop_ins() {
 #[test]
 fn a_set_is_for_whatever_was_audited() {
     let workloads = manifest::load(&["CHOWN,cap_kill".to_owned()], &Memory::default()).unwrap();
-    let used = report(vec![
+    let used = recommendation(vec![
         container("a", "", &["CHOWN"]),
         container("b", "", &["SETUID"]),
     ]);
@@ -347,7 +357,11 @@ fn a_set_is_for_whatever_was_audited() {
 
 #[test]
 fn a_session_is_checked_against_what_it_was_started_with() {
-    let outcome = own_grants(&report(vec![container("a", "web", &["CHOWN", "SETUID"])]));
+    let outcome = own_grants(&recommendation(vec![container(
+        "a",
+        "web",
+        &["CHOWN", "SETUID"],
+    )]));
     let rules: Vec<&str> = outcome
         .findings
         .iter()
@@ -497,7 +511,7 @@ proptest! {
         let names: Vec<&str> = needed.names().collect();
         let list: Vec<&str> = granted.names().collect();
         let body = format!("{DROP}    cap_add: [{}]\n", list.join(", "));
-        let outcome = check(&compose(&body), &report(vec![container("a", "web", &names)])).unwrap();
+        let outcome = check(&compose(&body), &recommendation(vec![container("a", "web", &names)])).unwrap();
         let of = |rule| outcome.findings.iter().filter(|finding| finding.rule == rule)
             .fold(CapSet::EMPTY, |set, finding| set | finding.capabilities);
         prop_assert_eq!(of(Rule::OverGranted), granted - needed);

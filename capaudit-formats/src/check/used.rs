@@ -1,12 +1,11 @@
-//! What a report says was used, by what it is configured under.
+//! What was used, by what it is configured under.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::Kind,
-    recommend::workload::{Workload, workloads},
-    report::Report,
+    recommend::{Recommendation, Workload},
 };
 
 /// What all replicas of one thing used.
@@ -28,17 +27,17 @@ pub struct Used {
     pub start_unseen: bool,
 }
 
-impl From<Workload> for Used {
-    fn from(workload: Workload) -> Self {
+impl From<&Workload> for Used {
+    fn from(workload: &Workload) -> Self {
         Self {
             needed: workload.cap_add(),
             kind: workload.kind,
-            name: workload.name,
-            images: workload.images,
+            name: workload.name.clone(),
+            images: workload.images.clone(),
             reasons: workload
                 .needs
-                .into_iter()
-                .map(|(capability, need)| (capability, need.reason))
+                .iter()
+                .map(|(capability, need)| (*capability, need.reason.clone()))
                 .collect(),
             no_new_privileges_is_safe: workload.no_new_privileges_is_safe,
             start_unseen: workload.start_unseen,
@@ -62,7 +61,7 @@ impl Used {
     }
 }
 
-/// What a report says was used.
-pub fn used(report: &Report) -> Vec<Used> {
-    workloads(report).into_iter().map(Used::from).collect()
+/// What a recommendation says was used.
+pub fn used(recommendation: &Recommendation) -> Vec<Used> {
+    recommendation.workloads.iter().map(Used::from).collect()
 }

@@ -1,8 +1,7 @@
 //! Comments of formats in which `#` begins one.
 
 use capaudit_core::{
-    recommend::workload::{START_UNSEEN, Workload, caveats},
-    report::Report,
+    recommend::{Recommendation, START_UNSEEN, Workload},
     text::sanitize,
 };
 
@@ -10,8 +9,9 @@ use capaudit_core::{
 pub const PRIVILEGED_EXECS: &str = "setuid or file-capability programs were run";
 
 /// What has to be known before anything that follows is used: a line for each, and an empty one behind them.
-pub fn warnings(report: &Report) -> String {
-    let mut text: String = caveats(report)
+pub fn warnings(recommendation: &Recommendation) -> String {
+    let mut text: String = recommendation
+        .caveats
         .iter()
         .map(|caveat| format!("# Warning: {caveat}\n"))
         .collect();

@@ -3,22 +3,21 @@
 use std::fmt::Write as _;
 
 use capaudit_core::{
-    recommend::workload::{POSSIBLY, START_UNSEEN, Workload, containers},
-    report::Report,
+    recommend::{POSSIBLY, Recommendation, START_UNSEEN, Workload},
     text::sanitize,
 };
 
 use super::yaml::scalar;
 
 /// Services with `cap_drop: [ALL]` and the recommended `cap_add`, one for each compose service or container
-/// of the report. Replicas of a service are one.
-pub fn snippet(report: &Report) -> String {
-    let services = containers(report);
-    if services.is_empty() {
+/// that was audited. Replicas of a service are one.
+pub fn snippet(recommendation: &Recommendation) -> String {
+    let mut services = recommendation.containers().peekable();
+    if services.peek().is_none() {
         return "services: {}\n".to_owned();
     }
     let mut text = "services:\n".to_owned();
-    for service in &services {
+    for service in services {
         service_text(&mut text, service);
     }
     text

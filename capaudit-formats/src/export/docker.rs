@@ -1,21 +1,17 @@
 //! Options for `docker run`, `docker create` and `podman run`.
 
-use capaudit_core::{
-    recommend::workload::{Workload, containers},
-    report::Report,
-};
+use capaudit_core::recommend::{Recommendation, Workload};
 
 use super::comment::{self, NO_CONTAINER, PRIVILEGED_EXECS, Possible};
 
 /// One line of options for each container, behind comments that say for which.
-pub fn options(report: &Report) -> String {
-    let containers = containers(report);
-    let mut text = comment::warnings(report);
-    if containers.is_empty() {
+pub fn options(recommendation: &Recommendation) -> String {
+    let lines: Vec<String> = recommendation.containers().map(container).collect();
+    let mut text = comment::warnings(recommendation);
+    if lines.is_empty() {
         text.push_str(NO_CONTAINER);
     }
-    let blocks: Vec<String> = containers.iter().map(container).collect();
-    text.push_str(&blocks.join("\n"));
+    text.push_str(&lines.join("\n"));
     text
 }
 
@@ -44,7 +40,7 @@ fn container(workload: &Workload) -> String {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::sample::{command, container, report},
+        recommend::sample::{command, container, recommendation},
     };
 
     use super::*;
@@ -59,7 +55,7 @@ mod tests {
             &[("CHOWN", Evidence::Decisive), ("KILL", Evidence::Possible)],
         );
         assert_eq!(
-            options(&report(vec![web, db])),
+            options(&recommendation(vec![web, db])),
             "# db, image nginx:1
 # Without --security-opt=no-new-privileges:true, which would take effect: setuid or file-capability programs were run
 --cap-drop=ALL
@@ -73,7 +69,7 @@ mod tests {
 
     #[test]
     fn no_container_no_line() {
-        let text = options(&report(vec![command(
+        let text = options(&recommendation(vec![command(
             "sh",
             &[("KILL", Evidence::Decisive)],
         )]));

@@ -7,8 +7,7 @@ use std::fmt::Write as _;
 
 use capaudit_core::{
     capability::Capability,
-    recommend::workload::{POSSIBLY, Workload, containers},
-    report::Report,
+    recommend::{POSSIBLY, Recommendation, Workload},
 };
 use thiserror::Error;
 
@@ -36,19 +35,18 @@ pub enum PatchError {
 }
 
 /// A document with a `securityContext` for each container.
-pub fn snippets(report: &Report) -> String {
-    let containers = containers(report);
-    let mut text = comment::warnings(report);
-    if containers.is_empty() {
-        text.push_str(NO_CONTAINER);
-    }
-    let documents: Vec<String> = containers
-        .iter()
+pub fn snippets(recommendation: &Recommendation) -> String {
+    let documents: Vec<String> = recommendation
+        .containers()
         .map(|workload| {
             comment::heading(workload, Possible::AtEach)
                 + &security_context(workload, Lists::Fresh, 0)
         })
         .collect();
+    let mut text = comment::warnings(recommendation);
+    if documents.is_empty() {
+        text.push_str(NO_CONTAINER);
+    }
     text.push_str(&documents.join("---\n"));
     text
 }
@@ -60,11 +58,11 @@ pub fn snippets(report: &Report) -> String {
 ///
 /// There are no containers, or they are called what no container of a pod can be called.
 pub fn strategic_merge(
-    report: &Report,
+    recommendation: &Recommendation,
     owner: &Owner,
     container: Option<&str>,
 ) -> Result<String, PatchError> {
-    Ok(comment::warnings(report) + &patch(report, owner, container)?)
+    Ok(comment::warnings(recommendation) + &patch(recommendation, owner, container)?)
 }
 
 /// A kustomization that applies [`strategic_merge`]'s patch.
@@ -73,22 +71,26 @@ pub fn strategic_merge(
 ///
 /// As [`strategic_merge`].
 pub fn kustomization(
-    report: &Report,
+    recommendation: &Recommendation,
     owner: &Owner,
     container: Option<&str>,
 ) -> Result<String, PatchError> {
-    let mut text = comment::warnings(report);
+    let mut text = comment::warnings(recommendation);
     text.push_str(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n# resources: the files that have the object\npatches:\n  - patch: |-\n",
     );
-    for line in patch(report, owner, container)?.lines() {
+    for line in patch(recommendation, owner, container)?.lines() {
         let _ = writeln!(text, "      {line}");
     }
     Ok(text)
 }
 
-fn patch(report: &Report, owner: &Owner, container: Option<&str>) -> Result<String, PatchError> {
-    let workloads = containers(report);
+fn patch(
+    recommendation: &Recommendation,
+    owner: &Owner,
+    container: Option<&str>,
+) -> Result<String, PatchError> {
+    let workloads: Vec<&Workload> = recommendation.containers().collect();
     match (workloads.len(), container) {
         (0, _) => return Err(PatchError::NoContainer),
         (1, _) | (_, None) => {}

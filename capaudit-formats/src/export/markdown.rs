@@ -8,8 +8,7 @@ use capaudit_core::{
     advise::{Evidence, Use, Verdict},
     capability::Capability,
     ledger::Kind,
-    recommend::workload::{Declined, Need, START_UNSEEN, Workload, caveats, of_interest},
-    report::Report,
+    recommend::{Declined, Need, Recommendation, START_UNSEEN, Workload},
 };
 use escape::{code, fence, prose};
 
@@ -24,14 +23,14 @@ Proven: it was run without, and failed.
 ";
 
 /// A section with a table for each workload, and what to put into which file.
-pub fn page(report: &Report) -> String {
-    let workloads = of_interest(report);
+pub fn page(recommendation: &Recommendation) -> String {
+    let workloads: Vec<&Workload> = recommendation.of_interest().collect();
     let has_containers = workloads
         .iter()
         .any(|workload| workload.kind == Kind::Container);
     let mut text = "## Linux capabilities\n".to_owned();
-    for caveat in caveats(report) {
-        text.push_str(&format!("\n**Warning:** {}\n", prose(&caveat)));
+    for caveat in &recommendation.caveats {
+        text.push_str(&format!("\n**Warning:** {}\n", prose(&caveat.to_string())));
     }
     for workload in &workloads {
         section(&mut text, workload);
@@ -44,14 +43,14 @@ pub fn page(report: &Report) -> String {
             &mut text,
             "For compose.yaml",
             "yaml",
-            &compose::snippet(report),
+            &compose::snippet(recommendation),
         );
     } else if !workloads.is_empty() {
         snippet(
             &mut text,
             "For a systemd unit",
             "ini",
-            &systemd::drop_ins(report),
+            &systemd::drop_ins(recommendation),
         );
     }
     text

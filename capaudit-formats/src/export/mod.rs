@@ -1,4 +1,4 @@
-//! Recommendations in the formats of those who apply them: one file a format. All are pure functions of a report.
+//! Recommendations in the formats of those who apply them: one file a format. All are pure functions of the recommendation.
 
 mod comment;
 pub mod compose;
@@ -13,7 +13,7 @@ pub mod systemd;
 mod yaml;
 
 use capaudit_core::{
-    ledger::Kind,
+    recommend::Recommendation,
     report::{Report, text},
     text::{Style, json},
 };
@@ -51,38 +51,43 @@ pub enum Format {
 }
 
 impl Format {
-    /// Writes a report out; `style` and `all` (show also what made no difference) matter to people only.
+    /// Writes a report or its recommendation out; `style` and `all` (show also what made no difference) matter to people only.
     ///
     /// # Errors
     ///
     /// A report that JSON or XML cannot hold, which there is none of.
-    pub fn render(self, report: &Report, style: Style, all: bool) -> serde_json::Result<String> {
+    pub fn render(
+        self,
+        report: &Report,
+        recommendation: &Recommendation,
+        style: Style,
+        all: bool,
+    ) -> serde_json::Result<String> {
         Ok(match self {
-            Self::Text => text(report, style, all) + &compose_text(report, style),
+            Self::Text => text(report, style, all) + &compose_text(recommendation, style),
             Self::Json => json(report)?,
-            Self::Markdown => markdown::page(report),
-            Self::Compose => comment::warnings(report) + &compose::snippet(report),
-            Self::Docker => docker::options(report),
-            Self::Podman => podman::units(report),
-            Self::Kubernetes => kubernetes::snippets(report),
-            Self::Systemd => systemd::drop_ins(report),
-            Self::Setcap => setcap::dockerfile(report),
-            Self::Oci => oci::fragments(report)?,
-            Self::Sarif => json(&check::sarif(&check::own_grants(report)))?,
-            Self::Junit => check::junit(&check::own_grants(report), check::Level::Warning)
+            Self::Markdown => markdown::page(recommendation),
+            Self::Compose => comment::warnings(recommendation) + &compose::snippet(recommendation),
+            Self::Docker => docker::options(recommendation),
+            Self::Podman => podman::units(recommendation),
+            Self::Kubernetes => kubernetes::snippets(recommendation),
+            Self::Systemd => systemd::drop_ins(recommendation),
+            Self::Setcap => setcap::dockerfile(recommendation),
+            Self::Oci => oci::fragments(recommendation)?,
+            Self::Sarif => json(&check::sarif(&check::own_grants(recommendation)))?,
+            Self::Junit => check::junit(&check::own_grants(recommendation), check::Level::Warning)
                 .map_err(serde::ser::Error::custom)?,
         })
     }
 }
 
 /// The compose snippet, as it ends the text of a report about containers; empty if there are none.
-pub fn compose_text(report: &Report, style: Style) -> String {
-    let mut subjects = report.subjects.iter();
-    if !subjects.any(|subject| subject.kind == Kind::Container) {
+pub fn compose_text(recommendation: &Recommendation, style: Style) -> String {
+    if recommendation.containers().next().is_none() {
         return String::new();
     }
     let mut out = format!("\n{}\n", style.bold("For compose.yaml:"));
-    for line in compose::snippet(report).lines() {
+    for line in compose::snippet(recommendation).lines() {
         out.push_str("  ");
         out.push_str(line);
         out.push('\n');

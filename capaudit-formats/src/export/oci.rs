@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 
 use capaudit_core::{
     capability::Capability,
-    recommend::workload::{Workload, containers},
-    report::Report,
+    recommend::{Recommendation, Workload},
     text::json,
 };
 use indexmap::IndexMap;
@@ -62,7 +61,7 @@ impl Capabilities {
 /// # Errors
 ///
 /// None that a report could cause.
-pub fn fragments(report: &Report) -> serde_json::Result<String> {
+pub fn fragments(recommendation: &Recommendation) -> serde_json::Result<String> {
     #[derive(Serialize)]
     struct Fragment {
         process: Process,
@@ -73,14 +72,14 @@ pub fn fragments(report: &Report) -> serde_json::Result<String> {
         capabilities: Capabilities,
         no_new_privileges: bool,
     }
-    let fragments: BTreeMap<String, Fragment> = containers(report)
-        .into_iter()
+    let fragments: BTreeMap<&str, Fragment> = recommendation
+        .containers()
         .map(|workload| {
             let process = Process {
-                capabilities: Capabilities::of(&workload),
+                capabilities: Capabilities::of(workload),
                 no_new_privileges: workload.no_new_privileges_is_safe,
             };
-            (workload.name, Fragment { process })
+            (workload.name.as_str(), Fragment { process })
         })
         .collect();
     json(&fragments)
@@ -152,7 +151,7 @@ fn indentation(json: &str) -> &str {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::sample::{container, report},
+        recommend::sample::{container, recommendation},
     };
     use serde_json::{Value, json};
 
@@ -178,7 +177,9 @@ mod tests {
 }";
 
     fn workload(needs: &[(&str, Evidence)]) -> Workload {
-        containers(&report(vec![container("web", "", needs)])).remove(0)
+        recommendation(vec![container("web", "", needs)])
+            .workloads
+            .remove(0)
     }
 
     #[test]
@@ -235,7 +236,7 @@ mod tests {
     #[test]
     fn fragments_are_what_the_specification_s_own_types_take() {
         let fragments: Value = serde_json::from_str(
-            &fragments(&report(vec![
+            &fragments(&recommendation(vec![
                 container("web", "", &[("NET_RAW", Evidence::Possible)]),
                 container("a\"\n", "", &[]),
             ]))

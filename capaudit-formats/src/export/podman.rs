@@ -4,21 +4,17 @@
 //!
 //! [man]: https://docs.podman.io/en/latest/markdown/podman-container.unit.5.html
 
-use capaudit_core::{
-    recommend::workload::{Workload, containers},
-    report::Report,
-};
+use capaudit_core::recommend::{Recommendation, Workload};
 
 use super::comment::{self, NO_CONTAINER, PRIVILEGED_EXECS, Possible};
 
 /// A `[Container]` section for each container, to be merged into its `.container` file.
-pub fn units(report: &Report) -> String {
-    let containers = containers(report);
-    let mut text = comment::warnings(report);
-    if containers.is_empty() {
+pub fn units(recommendation: &Recommendation) -> String {
+    let sections: Vec<String> = recommendation.containers().map(section).collect();
+    let mut text = comment::warnings(recommendation);
+    if sections.is_empty() {
         text.push_str(NO_CONTAINER);
     }
-    let sections: Vec<String> = containers.iter().map(section).collect();
     text.push_str(&sections.join("\n"));
     text
 }
@@ -43,7 +39,7 @@ fn section(workload: &Workload) -> String {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::sample::{container, report},
+        recommend::sample::{container, recommendation},
     };
 
     use super::*;
@@ -54,7 +50,7 @@ mod tests {
         db.no_new_privileges_is_safe = false;
         let web = container("web", "", &[("NET_RAW", Evidence::Possible)]);
         assert_eq!(
-            units(&report(vec![web, db])),
+            units(&recommendation(vec![web, db])),
             "# db, image nginx:1
 [Container]
 DropCapability=all

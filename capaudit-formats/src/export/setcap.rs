@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 
 use capaudit_core::{
     capability::{CapSet, Capability},
-    recommend::workload::{Workload, of_interest, quoted},
-    report::Report,
+    recommend::{Recommendation, Workload, quoted},
     text::sanitize,
 };
 
@@ -29,10 +28,10 @@ const HEADING: &str = "\
 ";
 
 /// Lines for each container's Dockerfile. A command or process gets the same, as it may be on its way into an image.
-pub fn dockerfile(report: &Report) -> String {
-    let mut text = comment::warnings(report);
+pub fn dockerfile(recommendation: &Recommendation) -> String {
+    let mut text = comment::warnings(recommendation);
     text.push_str(HEADING);
-    for workload in &of_interest(report) {
+    for workload in recommendation.of_interest() {
         text.push('\n');
         text.push_str(&comment::heading(workload, Possible::Here));
         lines(&mut text, workload);
@@ -174,7 +173,7 @@ fn interpreter(executable: &str) -> Option<&str> {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::sample::{container, report, used_by},
+        recommend::sample::{container, recommendation, used_by},
         report::SubjectReport,
     };
 
@@ -194,7 +193,7 @@ mod tests {
     }
 
     fn lines_of(subject: SubjectReport) -> String {
-        let text = dockerfile(&report(vec![subject]));
+        let text = dockerfile(&recommendation(vec![subject]));
         text.strip_prefix(HEADING)
             .unwrap_or("no heading")
             .to_owned()

@@ -5,16 +5,15 @@
 use capaudit_core::{
     capability::CapSet,
     ledger::Kind,
-    recommend::workload::{Workload, of_interest},
-    report::Report,
+    recommend::{Recommendation, Workload},
 };
 
 use super::comment::{self, PRIVILEGED_EXECS, Possible};
 
 /// A `[Service]` section for the command and for each process. Containers are their engine's.
-pub fn drop_ins(report: &Report) -> String {
-    let workloads = of_interest(report);
-    let mut text = comment::warnings(report);
+pub fn drop_ins(recommendation: &Recommendation) -> String {
+    let workloads: Vec<&Workload> = recommendation.of_interest().collect();
+    let mut text = comment::warnings(recommendation);
     if workloads.is_empty() {
         text.push_str("# Nothing was audited.\n");
     }
@@ -29,7 +28,7 @@ pub fn drop_ins(report: &Report) -> String {
     let services: Vec<String> = workloads
         .iter()
         .filter(|workload| workload.kind != Kind::Container)
-        .map(service)
+        .map(|workload| service(workload))
         .collect();
     text.push_str(&services.join("\n"));
     text
@@ -82,7 +81,7 @@ fn words(set: CapSet) -> String {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::sample::{command, container, report},
+        recommend::sample::{command, container, recommendation},
         report::SubjectReport,
     };
 
@@ -92,7 +91,7 @@ mod tests {
     fn for_root_ambient_capabilities_are_a_comment() {
         let needs = [("CHOWN", Evidence::Decisive), ("KILL", Evidence::Possible)];
         assert_eq!(
-            drop_ins(&report(vec![command("my daemon", &needs)])),
+            drop_ins(&recommendation(vec![command("my daemon", &needs)])),
             "# 'my daemon'
 # Possibly needed, capaudit verify settles it: KILL
 # For SERVICE.service.d/capabilities.conf
@@ -115,7 +114,7 @@ NoNewPrivileges=true
             no_new_privileges_is_safe: false,
             ..command("nginx", &[("NET_BIND_SERVICE", Evidence::Decisive)])
         };
-        let text = drop_ins(&report(vec![process]));
+        let text = drop_ins(&recommendation(vec![process]));
         assert!(
             text.contains(
                 "\nAmbientCapabilities=\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n# NoNewPrivileges"
@@ -126,7 +125,7 @@ NoNewPrivileges=true
 
     #[test]
     fn nothing_needed_nothing_kept() {
-        let text = drop_ins(&report(vec![command("true", &[])]));
+        let text = drop_ins(&recommendation(vec![command("true", &[])]));
         assert!(
             text.ends_with("CapabilityBoundingSet=\nAmbientCapabilities=\nNoNewPrivileges=true\n"),
             "{text}"
@@ -135,7 +134,7 @@ NoNewPrivileges=true
 
     #[test]
     fn containers_are_left_to_their_engine() {
-        let text = drop_ins(&report(vec![container("web", "", &[])]));
+        let text = drop_ins(&recommendation(vec![container("web", "", &[])]));
         assert!(!text.contains("[Service]"), "{text}");
         assert!(text.contains("capaudit export podman"), "{text}");
     }

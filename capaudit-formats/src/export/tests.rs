@@ -29,7 +29,10 @@ fn hostile(name: &str) -> Report {
 }
 
 fn rendered(format: Format, report: &Report) -> String {
-    format.render(report, Style::PLAIN, false).unwrap()
+    let recommendation = Recommendation::of(report);
+    format
+        .render(report, &recommendation, Style::PLAIN, false)
+        .unwrap()
 }
 
 #[test]

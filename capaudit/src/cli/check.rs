@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use capaudit_core::{
+    recommend::Recommendation,
     report::Report,
     text::{self, Style},
 };
@@ -64,7 +65,8 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let ledger = arguments.sessions.merged()?;
     let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
-    let outcome = check::check(&workloads, &Report::of(&ledger)).map_err(Failure::usage)?;
+    let outcome = check::check(&workloads, &Recommendation::of(&Report::of(&ledger)))
+        .map_err(Failure::usage)?;
     show(arguments, &outcome).map_err(Failure::usage)?;
     Ok(if outcome.reaches(arguments.level) {
         Exit::Finding

@@ -6,7 +6,7 @@ use std::{
 };
 
 use capaudit_core::{
-    recommend::workload::{START_UNSEEN, caveats, containers, name_of, workloads},
+    recommend::{Recommendation, START_UNSEEN, Workload, name_of},
     report::Report,
     text::Style,
 };
@@ -103,11 +103,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(wanted) = &arguments.service {
         choose(&mut report, wanted).map_err(Failure::usage)?;
     }
-    warn(&report);
+    let recommendation = Recommendation::of(&report);
+    warn(&recommendation);
     let output = arguments.output.as_deref();
     let (text, output) = match product {
         Product::Plain(format) => {
-            let text = format.render(&report, Style::PLAIN, false);
+            let text = format.render(&report, &recommendation, Style::PLAIN, false);
             (text.map_err(Failure::usage)?, output)
         }
         Product::Kubernetes(shape, owner, container) => {
@@ -115,14 +116,14 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 Shape::Kustomization => kubernetes::kustomization,
                 Shape::Snippet | Shape::StrategicMerge => kubernetes::strategic_merge,
             };
-            let text = patch(&report, owner, container);
+            let text = patch(&recommendation, owner, container);
             (text.map_err(Failure::usage)?, output)
         }
         Product::Patched(file) => {
-            let text = patched(&report, file).map_err(Failure::usage)?;
+            let text = patched(&recommendation, file).map_err(Failure::usage)?;
             (text, Some(output.unwrap_or(file)))
         }
-        Product::Compose(job) => return job.run(&report),
+        Product::Compose(job) => return job.run(&recommendation),
     };
     deliver(&text, output, io::stdout()).map_err(Failure::usage)?;
     Ok(Exit::Success)
@@ -179,11 +180,11 @@ impl Arguments {
 }
 
 /// Tells what the recommendation lacks: not every format has comments, and what is redirected is not read at once.
-fn warn(report: &Report) {
-    for caveat in caveats(report) {
+fn warn(recommendation: &Recommendation) {
+    for caveat in &recommendation.caveats {
         note(&format!("warning: {caveat}"));
     }
-    for workload in workloads(report) {
+    for workload in &recommendation.workloads {
         if workload.start_unseen {
             note(&format!("warning: {}: {START_UNSEEN}", workload.name));
         }
@@ -210,8 +211,8 @@ fn choose(report: &mut Report, wanted: &str) -> Result<(), String> {
 }
 
 /// An OCI runtime's configuration with the recommendation for the only container in it.
-fn patched(report: &Report, file: &Path) -> Result<String, String> {
-    let containers = containers(report);
+fn patched(recommendation: &Recommendation, file: &Path) -> Result<String, String> {
+    let containers: Vec<&Workload> = recommendation.containers().collect();
     let [workload] = containers.as_slice() else {
         let names: Vec<&str> = containers.iter().map(|one| one.name.as_str()).collect();
         return Err(match names.as_slice() {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capaudit_core::{recommend::workload::containers, report::Report, text::sanitize};
+use capaudit_core::{recommend::Recommendation, text::sanitize};
 use capaudit_formats::{
     export::patch::{self, Patch, Patched, TargetGrant},
     manifest,
@@ -48,13 +48,13 @@ impl Job<'_> {
         }
     }
 
-    /// Patches the files with what a report's containers need. It is a finding if that does not suffice.
+    /// Patches the files with what containers need. It is a finding if that does not suffice.
     ///
     /// # Errors
     ///
     /// Nothing was written.
-    pub fn run(&self, report: &Report) -> Result<Exit, Failure> {
-        let targets = targets(report);
+    pub fn run(&self, recommendation: &Recommendation) -> Result<Exit, Failure> {
+        let targets = targets(recommendation);
         let project = manifest::project(self.files, &storage::Disk).map_err(Failure::usage)?;
         let patch = patch::patch(&project, &targets).map_err(Failure::usage)?;
         if patch.not_here.len() == targets.len() {
@@ -123,15 +123,15 @@ impl Job<'_> {
     }
 }
 
-fn targets(report: &Report) -> BTreeMap<String, TargetGrant> {
-    containers(report)
-        .into_iter()
+fn targets(recommendation: &Recommendation) -> BTreeMap<String, TargetGrant> {
+    recommendation
+        .containers()
         .map(|workload| {
             let target = TargetGrant {
                 capabilities: workload.cap_add(),
                 no_new_privileges: workload.no_new_privileges_is_safe,
             };
-            (workload.name, target)
+            (workload.name.clone(), target)
         })
         .collect()
 }

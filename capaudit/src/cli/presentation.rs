@@ -9,6 +9,7 @@ use std::{
 use capaudit_core::{
     capability::CapSet,
     ledger::Ledger,
+    recommend::Recommendation,
     report::{Report, hint},
     text::Style,
 };
@@ -62,7 +63,9 @@ impl Presentation {
             None => terminal::style_of(otherwise),
         };
         let report = Report::of(ledger);
-        let mut rendered = self.format.render(&report, style, self.all)?;
+        let recommendation = Recommendation::of(&report);
+        let format = self.format;
+        let mut rendered = format.render(&report, &recommendation, style, self.all)?;
         if self.format == Format::Text && self.output.is_none() && otherwise.is_terminal() {
             rendered.push_str(&hint(&report, style));
         }

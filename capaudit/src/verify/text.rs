@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use capaudit_core::{
+    recommend::Recommendation,
     report::text as report_text,
     text::{Style, sanitize},
 };
@@ -15,7 +16,7 @@ pub fn text(verified: &Verified, style: Style, all: bool) -> String {
     let mut out = String::new();
     if let Some(report) = &verified.report {
         out.push_str(&report_text(report, style, all));
-        out.push_str(&compose_text(report, style));
+        out.push_str(&compose_text(&Recommendation::of(report), style));
         out.push('\n');
     }
     verification_text(&mut out, &verified.verification, style);

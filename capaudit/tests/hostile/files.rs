@@ -11,7 +11,7 @@ use capaudit::storage::Disk;
 use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::{self, Hook, Kind, Ledger, SCHEMA, Session, SubjectRecord},
-    recommend::workload,
+    recommend::{Recommendation, Workload as Audited},
     report::Report,
     text::{Style, sanitize},
 };
@@ -227,14 +227,18 @@ fn session(bytes: &[u8]) -> Verdict {
         let report = Report::of(ledger);
         // All formats are outputs' business; these two go through everything that a report holds.
         for format in [Format::Text, Format::Json] {
-            let shown = format.render(&report, Style::PLAIN, true).map_err(failed)?;
+            let shown = format
+                .render(&report, &Recommendation::of(&report), Style::PLAIN, true)
+                .map_err(failed)?;
             is_shown_safely(&format!("{format:?}"), &shown)?;
         }
     }
     // The same twice shows nothing new. (Subjects of one name have become one in both: together they may need less than one
     // by one, where one's need serves the other, too.)
     let needs = |ledger: &Ledger| -> CapSet {
-        workload::workloads(&Report::of(ledger))
+        let recommendation = Recommendation::of(&Report::of(ledger));
+        recommendation
+            .workloads
             .iter()
             .fold(CapSet::EMPTY, |all, it| all | it.cap_add())
     };
@@ -265,9 +269,9 @@ fn refused(error: &Unusable) -> Verdict {
 /// What is checked against a session of web, db and app, in every format.
 fn checked(workloads: &[Workload]) -> Verdict {
     thread_local! {
-        static REPORT: Report = Report::of(&audited());
+        static USED: Recommendation = Recommendation::of(&Report::of(&audited()));
     }
-    let outcome = REPORT.with(|report| check::check(workloads, report));
+    let outcome = USED.with(|used| check::check(workloads, used));
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -476,7 +480,7 @@ fn file_target(
 /// recommendation is.
 fn oci_config(bytes: &[u8]) -> Verdict {
     thread_local! {
-        static WORKLOAD: workload::Workload = workload::containers(&Report::of(&audited())).remove(0);
+        static WORKLOAD: Audited = Recommendation::of(&Report::of(&audited())).workloads.remove(0);
     }
     let Ok(text) = std::str::from_utf8(bytes) else {
         return Ok("no text");

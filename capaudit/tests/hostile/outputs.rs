@@ -20,7 +20,7 @@ use capaudit::{
 use capaudit_core::{
     capability::CapSet,
     ledger::{Kind, Ledger},
-    recommend::workload,
+    recommend::Recommendation,
     report::Report,
     text::{Style, sanitize},
 };
@@ -62,8 +62,11 @@ fn failed(error: impl std::fmt::Display) -> TestCaseError {
 
 fn outputs(ledger: &Ledger) -> Verdict {
     let report = Report::of(ledger);
+    let recommendation = Recommendation::of(&report);
     for format in Format::value_variants() {
-        let shown = format.render(&report, Style::PLAIN, true).map_err(failed)?;
+        let shown = format
+            .render(&report, &recommendation, Style::PLAIN, true)
+            .map_err(failed)?;
         is_shown_safely(&format!("{format:?}"), &shown)?;
         prop_assert!(shown.ends_with('\n'), "{format:?}: {shown:?}");
         match format {
@@ -73,9 +76,9 @@ fn outputs(ledger: &Ledger) -> Verdict {
                 let read: Report = serde_json::from_str(&shown).map_err(failed)?;
                 prop_assert_eq!(read, without_rules(report.clone()));
             }
-            Format::Markdown => markdown(&shown, &report)?,
-            Format::Compose => compose(&shown, &report)?,
-            Format::Docker => docker(&shown, &report)?,
+            Format::Markdown => markdown(&shown, &recommendation)?,
+            Format::Compose => compose(&shown, &recommendation)?,
+            Format::Docker => docker(&shown, &recommendation)?,
             Format::Podman => unit(
                 &shown,
                 "Container",
@@ -90,14 +93,14 @@ fn outputs(ledger: &Ledger) -> Verdict {
                     "NoNewPrivileges",
                 ],
             )?,
-            Format::Kubernetes => kubernetes(&shown, &report)?,
+            Format::Kubernetes => kubernetes(&shown, &recommendation)?,
             Format::Setcap => dockerfile(&shown)?,
-            Format::Oci => oci(&shown, &report)?,
+            Format::Oci => oci(&shown, &recommendation)?,
             Format::Sarif => sarif(&shown)?,
             Format::Junit => junit(&shown)?,
         }
     }
-    let findings = check::own_grants(&report);
+    let findings = check::own_grants(&recommendation);
     is_shown_safely("check", &check::text(&findings, Style::PLAIN))?;
     let needs_nothing = report.subjects.iter().all(|it| it.cap_add.is_empty());
     Ok(if needs_nothing {
@@ -117,15 +120,15 @@ fn without_rules(mut report: Report) -> Report {
     report
 }
 
-fn names(report: &Report) -> BTreeSet<String> {
-    workload::containers(report)
-        .into_iter()
-        .map(|it| it.name)
+fn names(recommendation: &Recommendation) -> BTreeSet<String> {
+    recommendation
+        .containers()
+        .map(|it| it.name.clone())
         .collect()
 }
 
 /// Only the elements, links (none) and headings that the page itself makes; every name as it is, or escaped.
-fn markdown(page: &str, report: &Report) -> Holds {
+fn markdown(page: &str, recommendation: &Recommendation) -> Holds {
     use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
     const HTML: [&str; 9] = [
         "<details>",
@@ -163,8 +166,8 @@ fn markdown(page: &str, report: &Report) -> Holds {
             _ => {}
         }
     }
-    let mut expected: BTreeSet<String> = workload::of_interest(report)
-        .into_iter()
+    let mut expected: BTreeSet<String> = recommendation
+        .of_interest()
         .map(|it| {
             let kind = match it.kind {
                 Kind::Command => "command",
@@ -179,14 +182,14 @@ fn markdown(page: &str, report: &Report) -> Holds {
     Ok(())
 }
 
-fn compose(snippet: &str, report: &Report) -> Holds {
+fn compose(snippet: &str, recommendation: &Recommendation) -> Holds {
     let read: Value = serde_saphyr::from_str(snippet).map_err(failed)?;
     let services = read["services"]
         .as_object()
         .ok_or_else(|| failed("no services"))?;
     let found: BTreeSet<String> = services.keys().cloned().collect();
-    prop_assert_eq!(found, names(report), "{}", snippet);
-    for workload in workload::containers(report) {
+    prop_assert_eq!(found, names(recommendation), "{}", snippet);
+    for workload in recommendation.containers() {
         let service = &services[&workload.name];
         prop_assert_eq!(&service["cap_drop"], &serde_json::json!(["ALL"]));
         let wanted: Vec<&str> = workload.cap_add().names().collect();
@@ -203,7 +206,7 @@ fn compose(snippet: &str, report: &Report) -> Holds {
 
 /// Comments, and lines of options: to a library's parser of shell words, and now and then to a real shell, which is told to
 /// print the words.
-fn docker(options: &str, report: &Report) -> Holds {
+fn docker(options: &str, recommendation: &Recommendation) -> Holds {
     static INPUTS: AtomicU32 = AtomicU32::new(0);
     let mut words = Vec::new();
     for line in options.lines().filter(|line| !line.starts_with('#')) {
@@ -222,7 +225,7 @@ fn docker(options: &str, report: &Report) -> Holds {
         .iter()
         .filter(|word| *word == "--cap-drop=ALL")
         .count();
-    prop_assert_eq!(blocks, names(report).len());
+    prop_assert_eq!(blocks, names(recommendation).len());
     if INPUTS
         .fetch_add(1, Ordering::Relaxed)
         .is_multiple_of(SHELL_EVERY)
@@ -270,12 +273,16 @@ fn unit(text: &str, section: &str, keys: &[&str]) -> Holds {
     Ok(())
 }
 
-fn kubernetes(text: &str, report: &Report) -> Holds {
+fn kubernetes(text: &str, recommendation: &Recommendation) -> Holds {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).map_err(failed)?;
-    let workloads = workload::containers(report);
     let documents: Vec<&Value> = documents.iter().filter(|it| !it.is_null()).collect();
-    prop_assert_eq!(documents.len(), workloads.len(), "{}", text);
-    for (document, workload) in documents.iter().zip(workloads) {
+    prop_assert_eq!(
+        documents.len(),
+        recommendation.containers().count(),
+        "{}",
+        text
+    );
+    for (document, workload) in documents.iter().zip(recommendation.containers()) {
         let context = &document["securityContext"]["capabilities"];
         prop_assert_eq!(&context["drop"], &serde_json::json!(["ALL"]), "{}", text);
         let added = context["add"].as_array().map_or(0, Vec::len);
@@ -312,14 +319,14 @@ fn dockerfile(text: &str) -> Holds {
     Ok(())
 }
 
-fn oci(text: &str, report: &Report) -> Holds {
+fn oci(text: &str, recommendation: &Recommendation) -> Holds {
     let read: Value = serde_json::from_str(text).map_err(failed)?;
     let fragments = read.as_object().ok_or_else(|| failed(text))?;
     prop_assert_eq!(
         &fragments.keys().cloned().collect::<BTreeSet<_>>(),
-        &names(report)
+        &names(recommendation)
     );
-    for workload in workload::containers(report) {
+    for workload in recommendation.containers() {
         // The specification's crate knows the names up to Linux 5.9, and no numbers.
         if !workload.cap_add().is_subset(CapSet::known()) {
             continue;

@@ -2,7 +2,7 @@
 
 use capaudit_core::{
     advise::Evidence,
-    recommend::sample::{container, report},
+    recommend::sample::{container, recommendation},
 };
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use super::*;
 
 #[test]
 fn replicas_of_a_service_are_one() {
-    let report = report(vec![
+    let recommendation = recommendation(vec![
         container("shop-web-1", "web", &[("CHOWN", Evidence::Decisive)]),
         container(
             "shop-web-2",
@@ -22,23 +22,23 @@ fn replicas_of_a_service_are_one() {
         ),
     ]);
     assert_eq!(
-        snippet(&report),
+        snippet(&recommendation),
         "services:\n  web:\n    # audited: shop-web-1, shop-web-2\n    cap_drop:\n      - ALL\n    cap_add:\n      - CHOWN\n      - SETUID # possibly; `capaudit verify` settles it\n    security_opt:\n      - no-new-privileges:true\n"
     );
 }
 
 #[test]
 fn a_container_without_needs_drops_everything() {
-    let report = report(vec![container("idle", "", &[])]);
-    assert!(!snippet(&report).contains("cap_add"));
-    assert!(snippet(&report).contains("cap_drop:\n      - ALL\n"));
+    let recommendation = recommendation(vec![container("idle", "", &[])]);
+    assert!(!snippet(&recommendation).contains("cap_add"));
+    assert!(snippet(&recommendation).contains("cap_drop:\n      - ALL\n"));
 }
 
 proptest! {
     #[test]
     fn hostile_names_stay_within_their_line(name in any::<String>()) {
-        let plain = snippet(&report(vec![container("x", "x", &[])])).lines().count();
-        let hostile = snippet(&report(vec![container(&name, &name, &[])]));
+        let plain = snippet(&recommendation(vec![container("x", "x", &[])])).lines().count();
+        let hostile = snippet(&recommendation(vec![container(&name, &name, &[])]));
         prop_assert_eq!(hostile.lines().count(), plain);
         prop_assert!(hostile.chars().all(|c| c == '\n' || !c.is_control()));
     }

@@ -53,10 +53,7 @@ pub fn level(workload: &Workload) -> String {
 mod tests {
     use capaudit_core::{
         advise::Evidence,
-        recommend::{
-            sample::{container, report},
-            workload::containers,
-        },
+        recommend::sample::{container, recommendation},
     };
 
     use super::*;
@@ -68,7 +65,7 @@ mod tests {
             .collect();
         let mut container = container("web", "", &needs);
         container.no_new_privileges_is_safe = no_new_privileges_is_safe;
-        level(&containers(&report(vec![container]))[0])
+        level(&recommendation(vec![container]).workloads[0])
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use capaudit_core::{
     advise::Evidence,
-    recommend::sample::{container, report},
+    recommend::sample::{container, recommendation},
 };
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
@@ -43,8 +43,8 @@ fn patched<T: DeserializeOwned + Serialize>(mut patch: Value, selector: bool) ->
     typed(&patch)
 }
 
-fn web() -> Report {
-    report(vec![container(
+fn web() -> Recommendation {
+    recommendation(vec![container(
         "shop-web-1",
         "web",
         &[
@@ -81,7 +81,7 @@ securityContext:
 
 #[test]
 fn several_containers_are_several_documents() {
-    let text = snippets(&report(vec![
+    let text = snippets(&recommendation(vec![
         container("a", "", &[]),
         container("b", "", &[]),
     ]));
@@ -97,7 +97,7 @@ fn several_containers_are_several_documents() {
 fn sys_admin_allows_escalation_anyhow() {
     let subject = container("a", "", &[("SYS_ADMIN", Evidence::Decisive)]);
     let context: SecurityContext =
-        typed(&yaml(&snippets(&report(vec![subject])))["securityContext"]);
+        typed(&yaml(&snippets(&recommendation(vec![subject])))["securityContext"]);
     assert_eq!(context.allow_privilege_escalation, None);
 }
 
@@ -136,8 +136,8 @@ fn patches_are_what_the_api_takes() {
 
 #[test]
 fn a_patch_takes_away_what_was_added_before() {
-    let report = report(vec![container("a", "", &[])]);
-    let patch = yaml(&strategic_merge(&report, &owner("po/a"), None).unwrap());
+    let recommendation = recommendation(vec![container("a", "", &[])]);
+    let patch = yaml(&strategic_merge(&recommendation, &owner("po/a"), None).unwrap());
     let context = &patch["spec"]["containers"][0]["securityContext"];
     assert_eq!(context["capabilities"]["add"], json!([]));
 }
@@ -154,11 +154,11 @@ fn a_kustomization_holds_the_same_patch() {
 
 #[test]
 fn names_that_no_pod_can_have_are_refused_until_the_right_one_is_given() {
-    let report = report(vec![container("my_web", "", &[])]);
+    let recommendation = recommendation(vec![container("my_web", "", &[])]);
     let owner = owner("deploy/shop");
-    let error = strategic_merge(&report, &owner, None).unwrap_err();
+    let error = strategic_merge(&recommendation, &owner, None).unwrap_err();
     assert_eq!(error, PatchError::Name("my_web".to_owned()));
-    let patch = yaml(&strategic_merge(&report, &owner, Some("true")).unwrap());
+    let patch = yaml(&strategic_merge(&recommendation, &owner, Some("true")).unwrap());
     assert_eq!(
         patch["spec"]["template"]["spec"]["containers"][0]["name"],
         "true"
@@ -167,14 +167,14 @@ fn names_that_no_pod_can_have_are_refused_until_the_right_one_is_given() {
 
 #[test]
 fn one_name_does_not_fit_two_containers_nor_none() {
-    let two = report(vec![container("a", "", &[]), container("b", "", &[])]);
+    let two = recommendation(vec![container("a", "", &[]), container("b", "", &[])]);
     let owner = owner("deploy/shop");
     assert_eq!(
         strategic_merge(&two, &owner, Some("a")),
         Err(PatchError::Several)
     );
     assert_eq!(
-        kustomization(&report(vec![]), &owner, None),
+        kustomization(&recommendation(vec![]), &owner, None),
         Err(PatchError::NoContainer)
     );
 }
@@ -184,8 +184,8 @@ proptest! {
     fn a_hostile_name_changes_nothing(name in any::<String>(), image in any::<String>()) {
         let plain = web();
         let mut hostile = plain.clone();
-        hostile.subjects[0].name.clone_from(&name);
-        hostile.subjects[0].image = Some(image);
+        hostile.workloads[0].members = vec![name];
+        hostile.workloads[0].images = [image].into();
         prop_assert_eq!(yaml(&snippets(&hostile)), yaml(&snippets(&plain)));
         let owner = owner("deploy/shop");
         prop_assert_eq!(

@@ -1,7 +1,7 @@
 //! The page as a parser of GitHub Flavored Markdown sees it.
 
 use capaudit_core::{
-    recommend::sample::{command, container, report, used_by},
+    recommend::sample::{command, container, recommendation, report, used_by},
     report::{CapabilityReport, SubjectReport},
     text::sanitize,
 };
@@ -44,7 +44,7 @@ fn parsed(markdown: &str) -> (Vec<String>, String) {
 
 #[test]
 fn a_page_has_a_table_for_each_workload_and_a_snippet() {
-    let text = page(&report(vec![command("docker", &[]), web("web")]));
+    let text = page(&recommendation(vec![command("docker", &[]), web("web")]));
     assert_eq!(
         text,
         "## Linux capabilities
@@ -91,7 +91,10 @@ services:
 
 #[test]
 fn a_command_gets_a_unit_s_drop_in() {
-    let text = page(&report(vec![command("sh", &[("KILL", Evidence::Proven)])]));
+    let text = page(&recommendation(vec![command(
+        "sh",
+        &[("KILL", Evidence::Proven)],
+    )]));
     assert!(text.contains("```ini\n# sh\n"), "{text}");
     assert!(text.contains("| <code>KILL</code> | proven |"), "{text}");
 }
@@ -100,10 +103,9 @@ fn a_command_gets_a_unit_s_drop_in() {
 fn what_was_not_seen_stands_on_top() {
     let mut report = report(vec![]);
     report.session.lost_events = 1;
-    assert!(
-        page(&report).starts_with("## Linux capabilities\n\n**Warning:** the record is incomplete")
-    );
-    assert!(page(&report).ends_with("\nNothing was audited.\n"));
+    let page = page(&Recommendation::of(&report));
+    assert!(page.starts_with("## Linux capabilities\n\n**Warning:** the record is incomplete"));
+    assert!(page.ends_with("\nNothing was audited.\n"));
 }
 
 #[test]
@@ -112,7 +114,7 @@ fn more_uses_than_are_shown_are_counted() {
     let capability: &mut CapabilityReport = &mut subject.capabilities[0];
     capability.seen_in = (0..5).map(|n| used_by(&format!("/bin/{n}"))).collect();
     assert!(
-        page(&report(vec![subject]))
+        page(&recommendation(vec![subject]))
             .contains("<code>/bin/2 bind 0.0.0.0:80</code><br>and 2 more |")
     );
 }
@@ -123,8 +125,8 @@ proptest! {
         name in prop_oneof![".{1,20}", "\\PC{1,20}", "[|`<>&@#*_\\[\\]!~\\\\ :/.wht$^{}()=+\"'-]{1,20}", "( {0,3}[`~#>|*+=-]{1,9} ?\n?){1,4}"],
     ) {
         // The snippet is in a fence, and its names are quoted in YAML's way: only its being one is of interest.
-        let plain = page(&report(vec![web("web")]));
-        let hostile = page(&report(vec![web(&name)]));
+        let plain = page(&recommendation(vec![web("web")]));
+        let hostile = page(&recommendation(vec![web(&name)]));
         let (structure, text) = parsed(&hostile);
         prop_assert_eq!(structure.len(), parsed(&plain).0.len(), "{}", hostile);
         prop_assert_eq!(structure, parsed(&plain).0, "{}", hostile);

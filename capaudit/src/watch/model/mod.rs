@@ -15,6 +15,7 @@ use std::{
 
 use capaudit_core::{
     ledger::{Hook, Kind},
+    recommend::Recommendation,
     report::{Report, SubjectReport},
     text::sanitize,
 };
@@ -330,10 +331,11 @@ impl Model {
         let subject = self.subject()?;
         if subject.kind == Kind::Container {
             let report = &self.state.as_ref()?.report;
-            return Some(export::compose::snippet(&Report {
+            let only = Recommendation::of(&Report {
                 subjects: vec![subject.clone()],
                 ..report.clone()
-            }));
+            });
+            return Some(export::compose::snippet(&only));
         }
         Some(format!(
             "{}\n",

@@ -1,0 +1,81 @@
+//! What limits a recommendation.
+
+use std::fmt;
+
+use crate::{ledger::Losses, report::SessionReport, text::sanitize};
+
+/// What a reader of the recommendation has to know of the record it rests on. Shown as a sentence in one safe line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Caveat {
+    /// Something was not seen.
+    Incomplete {
+        /// How many things, among them checks of processes that were lost track of.
+        count: u64,
+        /// What was lost, by cause.
+        losses: Losses,
+    },
+    /// The audited command failed.
+    Failed {
+        /// Its exit status, 128 + signal if a signal ended it.
+        status: i32,
+    },
+    /// What else there is to know, in the record's own words.
+    Note(String),
+}
+
+pub(super) fn of_session(session: &SessionReport) -> Vec<Caveat> {
+    let incomplete = (session.lost_events > 0).then(|| Caveat::Incomplete {
+        count: session.lost_events,
+        losses: session.losses.clone(),
+    });
+    let failed = session
+        .exit_status
+        .filter(|status| *status != 0)
+        .map(|status| Caveat::Failed { status });
+    let notes = session.notes.iter().cloned().map(Caveat::Note);
+    incomplete.into_iter().chain(failed).chain(notes).collect()
+}
+
+impl fmt::Display for Caveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete { count, .. } => write!(
+                f,
+                "the record is incomplete ({count} things were not seen): a needed capability may be missing"
+            ),
+            Self::Failed { status } => write!(
+                f,
+                "the audited command failed with status {status}: what it would have needed later was not seen"
+            ),
+            Self::Note(note) => f.write_str(&sanitize(note)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::recommend::{Recommendation, sample::report};
+
+    #[test]
+    fn what_was_not_seen_is_told() {
+        let mut report = report(vec![]);
+        report.session.notes.push("a\nb".to_owned());
+        let recommendation = Recommendation::of(&report);
+        assert!(recommendation.rests_on_everything());
+        assert_eq!(recommendation.caveats.len(), 1);
+
+        report.session.lost_events = 3;
+        report.session.exit_status = Some(1);
+        let recommendation = Recommendation::of(&report);
+        assert!(!recommendation.rests_on_everything());
+        let caveats: Vec<String> = recommendation
+            .caveats
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(caveats.len(), 3);
+        assert!(caveats[0].contains("3 things"));
+        assert!(caveats[1].contains("status 1"));
+        assert_eq!(caveats[2], "a\\u{a}b");
+    }
+}
