@@ -3,7 +3,9 @@
 //! [`judge`] says of each single fact whether it is a need, and which capabilities would satisfy it;
 //! `cover` finds the least powerful set that satisfies all of them; `subject` tells it per capability.
 
+pub(crate) mod absent;
 mod cover;
+mod finding;
 mod judge;
 mod judgement;
 mod need_less;
@@ -11,13 +13,12 @@ mod object;
 mod rules;
 pub mod seccomp;
 mod subject;
-mod usage;
 
+pub use finding::{Checks, Finding, Use};
 pub use judge::{Fact, judge};
 pub use judgement::{AnyOf, Assessment, Judgement, Meaning, Rule};
 pub use object::described as acted_upon;
-pub use subject::{Advice, Finding, advise};
-pub use usage::Use;
+pub use subject::{Advice, advise};
 
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     advise::{
-        AnyOf, Evidence, Fact, Judgement, Rule, Use, Verdict, cover,
+        AnyOf, Checks, Fact, Finding, Judgement, Use, Verdict, cover,
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
@@ -25,34 +25,6 @@ pub struct Advice {
     pub notes: Vec<String>,
     /// No setuid or file-capability program was executed: `no-new-privileges` would change nothing.
     pub no_new_privileges_is_safe: bool,
-}
-
-/// What there is to say of one capability.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Which.
-    pub capability: Capability,
-    /// What it turned out to be.
-    pub verdict: Verdict,
-    /// How sure that is.
-    pub evidence: Evidence,
-    /// The rule that decided.
-    pub rule: Rule,
-    /// Why, in one sentence.
-    pub reason: String,
-    /// Sets that would serve instead of this capability.
-    pub alternatives: Vec<CapSet>,
-    /// Checks that were granted.
-    pub granted: u64,
-    /// Checks that were refused.
-    pub denied: u64,
-    /// Whether it is needed for something that the kernel makes no check for: an execve, a capset, a call that a
-    /// seccomp profile allows only with it.
-    pub unchecked: bool,
-    /// Where it was asked, the deciding checks first.
-    pub seen_in: Vec<Use>,
-    /// How to get rid of the need.
-    pub need_less: Option<String>,
 }
 
 /// Uses that are listed for one capability; beyond, one for each further executable.
@@ -185,14 +157,16 @@ fn finding(
         capability,
         verdict,
         evidence: judgement.evidence(),
-        rule: judgement.rule,
+        rule: Some(judgement.rule),
         reason: reason(verdict, capability, deciding, recommended),
         alternatives: (serves - CapSet::from(capability))
             .iter()
             .map(CapSet::from)
             .collect(),
-        granted: count(capability, facts, Outcome::Granted),
-        denied: count(capability, facts, Outcome::Denied),
+        checks: Checks::new(
+            count(capability, facts, Outcome::Granted),
+            count(capability, facts, Outcome::Denied),
+        ),
         unchecked: facts
             .iter()
             .any(|fact| fact.check.is_none() && fact.satisfied_by().is_some()),

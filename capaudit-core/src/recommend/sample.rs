@@ -1,11 +1,11 @@
 //! Reports to export in tests.
 
 use crate::{
-    advise::{Evidence, Rule, Use, Verdict},
+    advise::{Checks, Evidence, Finding, Rule, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::{Hook, Kind},
     recommend::Recommendation,
-    report::{CapabilityReport, Checks, Report, SCHEMA, Seconds, SessionReport, SubjectReport},
+    report::{Report, SCHEMA, Seconds, SessionReport, SubjectReport},
 };
 
 /// A complete record of a command that succeeded.
@@ -53,18 +53,15 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         notes: Vec::new(),
         capabilities: needs
             .iter()
-            .map(|(name, evidence)| CapabilityReport {
+            .map(|(name, evidence)| Finding {
                 capability: capability(name),
                 verdict: Verdict::Needed,
                 evidence: *evidence,
                 rule: Some(Rule::AnyCheck),
                 reason: String::new(),
                 alternatives: Vec::new(),
-                checks: Checks {
-                    total: 1,
-                    granted: 1,
-                    denied: 0,
-                },
+                checks: Checks::new(1, 0),
+                unchecked: false,
                 seen_in: Vec::new(),
                 need_less: None,
             })

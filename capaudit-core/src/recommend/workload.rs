@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    advise::{Evidence, Use, Verdict},
+    advise::{Evidence, Finding, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::Kind,
-    report::{CapabilityReport, SubjectReport},
+    report::SubjectReport,
     text::sanitize,
 };
 
@@ -176,7 +176,7 @@ impl Need {
         }
     }
 
-    fn take(&mut self, finding: &CapabilityReport) {
+    fn take(&mut self, finding: &Finding) {
         if finding.evidence > self.evidence || self.reason.is_empty() {
             self.evidence = self.evidence.max(finding.evidence);
             self.reason.clone_from(&finding.reason);

@@ -1,16 +1,17 @@
 //! What an audit tells people and programs: the report of contract `capaudit.report/1`.
 
-mod absent;
+mod settle;
 mod text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use settle::Settlement;
 pub use text::{hint, text};
 
 use crate::{
-    advise::{self, Evidence, Rule, Use, Verdict},
-    capability::{CapSet, Capability},
+    advise::{self, Finding, absent},
+    capability::CapSet,
     ledger::{Hook, Kind, Ledger, Losses, Session, SubjectRecord},
 };
 
@@ -144,47 +145,7 @@ pub struct SubjectReport {
     /// What one run cannot tell, each a sentence.
     pub notes: Vec<String>,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
-    pub capabilities: Vec<CapabilityReport>,
-}
-
-/// What there is to say of one capability.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct CapabilityReport {
-    /// Its name without `CAP_`.
-    #[serde(rename = "name")]
-    #[schemars(with = "String")]
-    pub capability: Capability,
-    /// What it turned out to be.
-    pub verdict: Verdict,
-    /// How sure that is.
-    pub evidence: Evidence,
-    /// The rule that decided. The contract does not have it: `None` in a report that was read from JSON.
-    #[serde(skip)]
-    pub rule: Option<Rule>,
-    /// Why, in one sentence.
-    pub reason: String,
-    /// Sets that would serve instead.
-    #[schemars(with = "Vec<Vec<String>>")]
-    pub alternatives: Vec<CapSet>,
-    /// How often it was asked for.
-    pub checks: Checks,
-    /// Where, the first of them.
-    pub seen_in: Vec<Use>,
-    /// How to get rid of the need; empty where no way is known.
-    #[serde(with = "absent")]
-    #[schemars(with = "String")]
-    pub need_less: Option<String>,
-}
-
-/// How often a capability was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Checks {
-    /// In all.
-    pub total: u64,
-    /// With the answer yes.
-    pub granted: u64,
-    /// With the answer no.
-    pub denied: u64,
+    pub capabilities: Vec<Finding>,
 }
 
 impl Report {
@@ -257,31 +218,7 @@ impl SubjectReport {
             seen_from_start: subject.seen_from_start,
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
             notes: advice.notes,
-            capabilities: advice
-                .findings
-                .into_iter()
-                .map(CapabilityReport::of)
-                .collect(),
-        }
-    }
-}
-
-impl CapabilityReport {
-    fn of(finding: advise::Finding) -> Self {
-        Self {
-            capability: finding.capability,
-            verdict: finding.verdict,
-            evidence: finding.evidence,
-            rule: Some(finding.rule),
-            reason: finding.reason,
-            alternatives: finding.alternatives,
-            checks: Checks {
-                total: finding.granted.saturating_add(finding.denied),
-                granted: finding.granted,
-                denied: finding.denied,
-            },
-            seen_in: finding.seen_in,
-            need_less: finding.need_less,
+            capabilities: advice.findings,
         }
     }
 }
@@ -289,7 +226,7 @@ impl CapabilityReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recommend::sample;
+    use crate::{advise::Evidence, recommend::sample};
 
     #[test]
     fn what_is_absent_is_an_empty_text_for_programs() -> serde_json::Result<()> {

@@ -1,9 +1,9 @@
 //! The report for people.
 
-use super::{CapabilityReport, Report, SubjectReport};
+use super::{Report, SubjectReport};
 use crate::text::{Style, paragraph, sanitize};
 use crate::{
-    advise::{Evidence, Rule, Verdict},
+    advise::{Evidence, Finding, Rule, Verdict},
     capability::CapSet,
     ledger::Kind,
 };
@@ -134,7 +134,7 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
         line(out, "");
         paragraph(out, "  Note: ", "    ", &sanitize(note), style);
     }
-    let others: Vec<&CapabilityReport> = subject
+    let others: Vec<&Finding> = subject
         .capabilities
         .iter()
         .filter(|capability| capability.verdict != Verdict::Needed)
@@ -157,11 +157,11 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
 }
 
 /// Every program's every mapping asks for SYS_ADMIN: not worth a line.
-fn is_background(capability: &CapabilityReport) -> bool {
+fn is_background(capability: &Finding) -> bool {
     capability.rule == Some(Rule::MemoryReserve)
 }
 
-fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
+fn needed(out: &mut String, capability: &Finding, style: Style) {
     let mark = match capability.evidence {
         Evidence::Possible => style.warning(" (possibly)"),
         Evidence::Decisive => String::new(),
@@ -206,7 +206,7 @@ fn needed(out: &mut String, capability: &CapabilityReport, style: Style) {
     }
 }
 
-fn counts(capability: &CapabilityReport) -> String {
+fn counts(capability: &Finding) -> String {
     let checks = capability.checks;
     match (checks.granted, checks.denied) {
         (0, 0) => "never asked".to_owned(),

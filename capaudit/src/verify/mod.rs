@@ -167,7 +167,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
             let (subjects, candidates) = given(runner.enforcement, sets)?;
             runner.subjects = subjects;
             Start {
-                ledger: None,
+                report: None,
                 targets: Vec::new(),
                 candidates,
                 granted: None,
@@ -177,7 +177,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
             }
         }
     };
-    if start.ledger.is_some() {
+    if start.report.is_some() {
         runner.subjects = start
             .targets
             .iter()
@@ -194,7 +194,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
         if !beyond.is_empty() && !plan.minimize {
             start.notes.push(format!(
                 "recommended, but not granted to the command when it was audited, and so left out: {}",
-                proof::names(beyond.all()).join(" ")
+                beyond.all().names().collect::<Vec<_>>().join(" ")
             ));
         }
         set = set.intersection(granted);
@@ -242,7 +242,7 @@ fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
             .collect(),
         passed: false,
         enforced: true,
-        set: Vec::new(),
+        set: CapSet::EMPTY,
         services: std::collections::BTreeMap::new(),
         runs: runner.state.used(),
         exit_status: 0,
@@ -257,12 +257,12 @@ fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
 }
 
 fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Verified {
-    let mut report = start.ledger.as_ref().map(Report::of);
+    let mut report = start.report;
     let mut verification = empty(plan, runner);
     verification.notes = start.notes;
     verification.passed = minimum.passed;
     verification.flaky = minimum.flaky;
-    verification.set = proof::names(minimum.set.all());
+    verification.set = minimum.set.all();
     verification.services = proof::services(&minimum.set, &runner.subjects);
     let last = minimum
         .last_trial

@@ -104,7 +104,7 @@ fn told(grants: &[Grant], subjects: &[String]) -> String {
             text.push(':');
             service = member.service;
         }
-        text.push_str(&member.capability);
+        text.push_str(member.capability.name());
     }
     text
 }

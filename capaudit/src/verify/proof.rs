@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use capaudit_core::{
-    advise::{Evidence, Rule, Verdict},
     capability::{CapSet, Capability},
-    report::{CapabilityReport, Checks, Report},
+    report::{Report, Settlement},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,10 +38,12 @@ pub struct Verification {
     /// Whether it was run with the set; if not, it failed as it is, with what it grants itself.
     pub enforced: bool,
     /// The set, in the kernel's order; of several services, what any of them has.
-    pub set: Vec<String>,
+    #[schemars(with = "Vec<String>")]
+    pub set: CapSet,
     /// The set of each compose service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub services: BTreeMap<String, Vec<String>>,
+    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    pub services: BTreeMap<String, CapSet>,
     /// Runs that were made, the audit included.
     pub runs: usize,
     /// The command's exit status in the run that decided, 128 + signal if a signal ended it.
@@ -68,7 +69,8 @@ pub struct Verification {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Member {
     /// Name of the capability.
-    pub capability: String,
+    #[schemars(with = "String")]
+    pub capability: Capability,
     /// The compose service.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub service: String,
@@ -92,167 +94,113 @@ pub struct Proof {
 }
 
 impl Member {
-    /// A grant by its names.
+    /// A grant, by the name of its subject.
     pub fn of(grant: Grant, subjects: &[String]) -> Self {
         Self {
-            capability: grant.capability.name().to_owned(),
+            capability: grant.capability,
             service: subjects.get(grant.subject).cloned().unwrap_or_default(),
         }
     }
 }
 
-/// The set in the form of the report.
-pub fn names(set: CapSet) -> Vec<String> {
-    set.names().map(str::to_owned).collect()
-}
-
 /// Sets by service; empty unless subjects have names.
-pub fn services(set: &Grants, subjects: &[String]) -> BTreeMap<String, Vec<String>> {
+pub fn services(set: &Grants, subjects: &[String]) -> BTreeMap<String, CapSet> {
     subjects
         .iter()
         .enumerate()
         .filter(|(_subject, name)| !name.is_empty())
-        .map(|(subject, name)| (name.clone(), names(set.of(subject))))
+        .map(|(subject, name)| (name.clone(), set.of(subject)))
         .collect()
 }
 
 /// Writes into a report what became of the candidates.
 pub fn settle(report: &mut Report, targets: &[Target], minimum: &Minimum) {
     for (place, target) in targets.iter().enumerate() {
+        let settled: Vec<(Capability, Settlement)> = minimum
+            .fates
+            .iter()
+            .filter(|(grant, _)| grant.subject == place)
+            .map(|(grant, fate)| {
+                (
+                    grant.capability,
+                    settlement(*fate, minimum.missed.contains(*grant)),
+                )
+            })
+            .collect();
         for subject in &target.subjects {
-            let Some(subject) = report.subjects.get_mut(*subject) else {
-                continue;
-            };
-            subject.cap_add = minimum.set.of(place);
-            for (grant, fate) in &minimum.fates {
-                if grant.subject == place {
-                    let finding = finding_of(&mut subject.capabilities, grant.capability);
-                    settle_one(finding, *fate, minimum.missed.contains(*grant));
-                }
+            if let Some(subject) = report.subjects.get_mut(*subject) {
+                subject.settle(minimum.set.of(place), settled.iter().copied());
             }
         }
     }
 }
 
-fn finding_of(
-    findings: &mut Vec<CapabilityReport>,
-    capability: Capability,
-) -> &mut CapabilityReport {
-    let place = findings
-        .iter()
-        .position(|finding| finding.capability >= capability)
-        .unwrap_or(findings.len());
-    if findings
-        .get(place)
-        .is_none_or(|finding| finding.capability != capability)
-    {
-        findings.insert(place, unseen(capability));
-    }
-    &mut findings[place]
-}
-
-/// Of what no check told.
-fn unseen(capability: Capability) -> CapabilityReport {
-    CapabilityReport {
-        capability,
-        verdict: Verdict::Needed,
-        evidence: Evidence::Possible,
-        rule: Some(Rule::Verified),
-        reason: String::new(),
-        alternatives: Vec::new(),
-        checks: Checks {
-            total: 0,
-            granted: 0,
-            denied: 0,
-        },
-        seen_in: Vec::new(),
-        need_less: None,
-    }
-}
-
-fn settle_one(finding: &mut CapabilityReport, fate: Fate, missed: bool) {
+fn settlement(fate: Fate, missed: bool) -> Settlement {
     match fate {
-        Fate::Proven { .. } => {
-            finding.verdict = Verdict::Needed;
-            finding.evidence = Evidence::Proven;
-            if missed {
-                finding.rule = Some(Rule::Verified);
-                "the command was run without it, and failed, although the audit had not told of the need"
-                    .clone_into(&mut finding.reason);
-            }
-        }
-        Fate::Removed => {
-            finding.verdict = Verdict::Tolerated;
-            finding.evidence = Evidence::Proven;
-            finding.rule = Some(Rule::Verified);
-            "the command was run without it, and succeeded".clone_into(&mut finding.reason);
-            finding.alternatives.clear();
-            finding.need_less = None;
-        }
-        // What the audit said of it stands.
-        Fate::Kept => {}
-        Fate::Unsettled => {
-            finding.verdict = Verdict::Needed;
-            finding.evidence = Evidence::Possible;
-            finding.rule = Some(Rule::Verified);
-            "the command was run without it more than once, and the runs disagreed"
-                .clone_into(&mut finding.reason);
-        }
+        Fate::Proven { .. } if missed => Settlement::Missed,
+        Fate::Proven { .. } => Settlement::Proven,
+        Fate::Removed => Settlement::Removed,
+        Fate::Unsettled => Settlement::Unsettled,
+        Fate::Kept => Settlement::Kept,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use capaudit_core::{
+        advise::{Evidence, Verdict},
+        recommend::sample,
+    };
+
     use super::*;
 
-    fn findings() -> Vec<CapabilityReport> {
-        vec![unseen(Capability::CHOWN), unseen(Capability::SETUID)]
-    }
-
     #[test]
-    fn a_new_finding_takes_its_place_in_the_kernels_order() {
-        let mut all = findings();
-        for capability in [Capability::KILL, Capability::CHOWN, Capability::SYSLOG] {
-            assert_eq!(finding_of(&mut all, capability).capability, capability);
+    fn every_replica_of_a_target_is_settled_and_nothing_else() {
+        let needs = [("CHOWN", Evidence::Decisive), ("KILL", Evidence::Possible)];
+        let subject = |name| sample::container(name, name, &needs);
+        let mut report = sample::report(vec![subject("db"), subject("web"), subject("web")]);
+        let untouched = report.subjects[0].clone();
+        let grant = |subject, capability| Grant {
+            subject,
+            capability,
+        };
+        let target = |name: &str, subjects: Vec<usize>| Target {
+            name: name.to_owned(),
+            subjects,
+        };
+        let (chown, kill) = (Capability::CHOWN, Capability::KILL);
+        let minimum = Minimum {
+            set: Grants::new(vec![CapSet::of(&[chown, kill]), chown.into()]),
+            fates: vec![
+                (grant(0, kill), Fate::Kept),
+                (grant(1, chown), Fate::Proven { trial: 0 }),
+                (grant(1, kill), Fate::Removed),
+            ],
+            missed: Grants::new(vec![CapSet::EMPTY, chown.into()]),
+            passed: true,
+            flaky: false,
+            last_trial: None,
+        };
+        // A place that the report does not have is passed over.
+        let targets = [target("db", vec![0]), target("web", vec![1, 2, 7])];
+        settle(&mut report, &targets, &minimum);
+        assert_eq!(report.subjects[0], untouched);
+        for web in &report.subjects[1..] {
+            assert_eq!(web.cap_add, chown.into());
+            let found: Vec<_> = web
+                .capabilities
+                .iter()
+                .map(|finding| (finding.verdict, finding.evidence))
+                .collect();
+            assert_eq!(
+                found,
+                [
+                    (Verdict::Needed, Evidence::Proven),
+                    (Verdict::Tolerated, Evidence::Proven)
+                ]
+            );
+            assert!(web.capabilities[0].reason.contains("had not told"));
         }
-        let names: Vec<&str> = all
-            .iter()
-            .map(|finding| finding.capability.name())
-            .collect();
-        assert_eq!(names, ["CHOWN", "KILL", "SETUID", "SYSLOG"]);
-    }
-
-    #[test]
-    fn each_fate_tells_itself() {
-        let mut finding = unseen(Capability::CHOWN);
-        finding.need_less = Some("chown it".to_owned());
-        settle_one(&mut finding, Fate::Proven { trial: 0 }, false);
-        assert_eq!(
-            (
-                finding.verdict,
-                finding.evidence,
-                finding.need_less.is_none()
-            ),
-            (Verdict::Needed, Evidence::Proven, false)
-        );
-        settle_one(&mut finding, Fate::Removed, false);
-        assert_eq!(
-            (
-                finding.verdict,
-                finding.reason.as_str(),
-                finding.need_less.is_none()
-            ),
-            (
-                Verdict::Tolerated,
-                "the command was run without it, and succeeded",
-                true
-            )
-        );
-        settle_one(&mut finding, Fate::Unsettled, false);
-        assert_eq!(
-            (finding.verdict, finding.evidence),
-            (Verdict::Needed, Evidence::Possible)
-        );
     }
 
     #[test]
@@ -274,7 +222,7 @@ mod tests {
                 command: vec!["true".to_owned()],
                 passed: true,
                 enforced: true,
-                set: Vec::new(),
+                set: CapSet::EMPTY,
                 services: BTreeMap::new(),
                 runs: 1,
                 exit_status: 0,

@@ -4,6 +4,7 @@ use capaudit_core::{
     advise::Evidence,
     capability::CapSet,
     ledger::{Kind, Ledger, SubjectRecord},
+    report::Report,
 };
 
 use super::{
@@ -16,8 +17,8 @@ use super::{
 
 /// What is to be tried.
 pub(super) struct Start {
-    /// The facts, if there was an audit.
-    pub(super) ledger: Option<Ledger>,
+    /// What the audit says, if there was one.
+    pub(super) report: Option<Report>,
     /// Where in it the targets are.
     pub(super) targets: Vec<Target>,
     pub(super) candidates: Vec<Candidate>,
@@ -63,7 +64,8 @@ pub(super) fn of_ledger(
     started: Option<&str>,
 ) -> Result<Start, VerifyError> {
     let targets = target::find(enforcement, &ledger, started)?;
-    let findings = target::findings(&ledger, &targets);
+    let report = Report::of(&ledger);
+    let findings = target::findings(&report, &targets);
     let mut notes = Vec::new();
     if !ledger.session.is_complete() {
         notes.push("records of the audit were lost, so that a candidate may be missing".to_owned());
@@ -96,7 +98,7 @@ pub(super) fn of_ledger(
         _ => Vec::new(),
     };
     Ok(Start {
-        ledger: Some(ledger),
+        report: Some(report),
         targets,
         candidates: findings.candidates,
         granted: Some(findings.granted),

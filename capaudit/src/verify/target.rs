@@ -1,9 +1,10 @@
 //! Which of an audit's subjects are those that sets are enforced on.
 
 use capaudit_core::{
-    advise::{self, Evidence},
+    advise::Evidence,
     capability::CapSet,
     ledger::{Kind, Ledger, SubjectRecord},
+    report::Report,
     text::sanitize,
 };
 
@@ -183,7 +184,7 @@ pub struct Findings {
 }
 
 /// What an audit says of the targets.
-pub fn findings(ledger: &Ledger, targets: &[Target]) -> Findings {
+pub fn findings(report: &Report, targets: &[Target]) -> Findings {
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut granted = Vec::new();
     let mut suspects = Vec::new();
@@ -193,18 +194,17 @@ pub fn findings(ledger: &Ledger, targets: &[Target]) -> Findings {
         for subject in target
             .subjects
             .iter()
-            .filter_map(|it| ledger.subjects.get(*it))
+            .filter_map(|it| report.subjects.get(*it))
         {
             of_target = of_target.union(subject.granted);
-            let advice = advise::advise(ledger, subject);
-            asked.extend(advice.findings.iter().map(|finding| finding.capability));
-            for capability in advice.recommended {
+            let findings = &subject.capabilities;
+            asked.extend(findings.iter().map(|finding| finding.capability));
+            for capability in subject.cap_add {
                 let grant = Grant {
                     subject: place,
                     capability,
                 };
-                let finding = advice
-                    .findings
+                let finding = findings
                     .iter()
                     .find(|finding| finding.capability == capability);
                 if finding.is_some_and(|finding| finding.unchecked) && !unchecked.contains(&grant) {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 
 use capaudit_core::{
+    capability::CapSet,
     recommend::Recommendation,
     report::text as report_text,
     text::{Style, sanitize},
@@ -119,20 +120,20 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
 }
 
 fn set_text(verification: &Verification) -> String {
-    let list = |names: &[String]| {
-        if names.is_empty() {
+    let list = |set: CapSet| {
+        if set.is_empty() {
             "no capability".to_owned()
         } else {
-            names.join(" ")
+            set.names().collect::<Vec<_>>().join(" ")
         }
     };
     if verification.services.is_empty() {
-        return list(&verification.set);
+        return list(verification.set);
     }
     let services: Vec<String> = verification
         .services
         .iter()
-        .map(|(service, names)| format!("{} ({})", sanitize(service), list(names)))
+        .map(|(service, set)| format!("{} ({})", sanitize(service), list(*set)))
         .collect();
     services.join(", ")
 }
@@ -143,10 +144,11 @@ fn members(members: &[Member]) -> String {
 }
 
 fn member(member: &Member) -> String {
+    let name = member.capability.name();
     if member.service.is_empty() {
-        member.capability.clone()
+        name.to_owned()
     } else {
-        format!("{} of {}", member.capability, sanitize(&member.service))
+        format!("{name} of {}", sanitize(&member.service))
     }
 }
 

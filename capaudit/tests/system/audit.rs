@@ -7,9 +7,9 @@ use std::{
 
 use capaudit::storage;
 use capaudit_core::{
-    advise::Verdict,
+    advise::{Finding, Verdict},
     ledger::Ledger,
-    report::{CapabilityReport, Report, SubjectReport},
+    report::{Report, SubjectReport},
 };
 use libtest_mimic::Failed;
 
@@ -118,10 +118,7 @@ impl Audited {
 }
 
 /// What is said of a capability.
-pub fn capability<'a>(
-    subject: &'a SubjectReport,
-    name: &str,
-) -> Result<&'a CapabilityReport, Failed> {
+pub fn capability<'a>(subject: &'a SubjectReport, name: &str) -> Result<&'a Finding, Failed> {
     subject
         .capabilities
         .iter()
@@ -134,7 +131,7 @@ pub fn needs(subject: &SubjectReport, expected: &[&str]) -> Verdicts {
     if subject.cap_add.names().eq(expected.iter().copied()) {
         return Ok(());
     }
-    let needed: Vec<&CapabilityReport> = subject
+    let needed: Vec<&Finding> = subject
         .capabilities
         .iter()
         .filter(|capability| capability.verdict == Verdict::Needed)

@@ -2,7 +2,7 @@
 
 use capaudit_core::{
     recommend::sample::{command, container, recommendation, report, used_by},
-    report::{CapabilityReport, SubjectReport},
+    report::SubjectReport,
     text::sanitize,
 };
 use proptest::prelude::*;
@@ -111,7 +111,7 @@ fn what_was_not_seen_stands_on_top() {
 #[test]
 fn more_uses_than_are_shown_are_counted() {
     let mut subject = web("web");
-    let capability: &mut CapabilityReport = &mut subject.capabilities[0];
+    let capability = &mut subject.capabilities[0];
     capability.seen_in = (0..5).map(|n| used_by(&format!("/bin/{n}"))).collect();
     assert!(
         page(&recommendation(vec![subject]))

@@ -163,7 +163,7 @@ fn what_was_granted_is_told_for_each_target() {
         name: name.to_owned(),
         subjects: vec![subject],
     };
-    let findings = findings(&ledger, &[target("db", 0), target("web", 1)]);
+    let findings = findings(&Report::of(&ledger), &[target("db", 0), target("web", 1)]);
     assert!(findings.candidates.is_empty());
     assert_eq!(
         findings.granted,

@@ -1,8 +1,8 @@
 //! The recommendation so far, for the subject that is pointed at.
 
 use capaudit_core::{
-    advise::{Evidence, Verdict},
-    report::{CapabilityReport, SubjectReport},
+    advise::{Evidence, Finding, Verdict},
+    report::SubjectReport,
     text::sanitize,
 };
 use ratatui::{
@@ -76,7 +76,7 @@ fn text<'a>(subject: &SubjectReport, model: &Model, theme: Theme, width: usize) 
         say("needs no capability so far", 0, theme.good());
     }
     let of = |verdict: Verdict| {
-        let of_verdict = move |known: &&CapabilityReport| known.verdict == verdict;
+        let of_verdict = move |known: &&Finding| known.verdict == verdict;
         subject.capabilities.iter().filter(of_verdict)
     };
     for needed in of(Verdict::Needed) {

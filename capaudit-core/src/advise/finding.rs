@@ -1,0 +1,90 @@
+//! What is said of one capability of a subject, as the report's contract has it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Evidence, Rule, Verdict, absent};
+use crate::capability::{CapSet, Capability};
+
+/// What there is to say of one capability.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CapabilityReport")]
+pub struct Finding {
+    /// Its name without `CAP_`.
+    #[serde(rename = "name")]
+    #[schemars(with = "String")]
+    pub capability: Capability,
+    /// What it turned out to be.
+    pub verdict: Verdict,
+    /// How sure that is.
+    pub evidence: Evidence,
+    /// The rule that decided. The contract does not have it: `None` in a report that was read from JSON.
+    #[serde(skip)]
+    pub rule: Option<Rule>,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// Sets that would serve instead.
+    #[schemars(with = "Vec<Vec<String>>")]
+    pub alternatives: Vec<CapSet>,
+    /// How often it was asked for.
+    pub checks: Checks,
+    /// Whether it is needed for something that the kernel makes no check for: an execve, a capset, a call that a
+    /// seccomp profile allows only with it. The contract does not have it.
+    #[serde(skip)]
+    pub unchecked: bool,
+    /// Where, the first of them.
+    pub seen_in: Vec<Use>,
+    /// How to get rid of the need; empty where no way is known.
+    #[serde(with = "absent")]
+    #[schemars(with = "String")]
+    pub need_less: Option<String>,
+}
+
+/// How often a capability was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Checks {
+    /// In all.
+    pub total: u64,
+    /// With the answer yes.
+    pub granted: u64,
+    /// With the answer no.
+    pub denied: u64,
+}
+
+impl Checks {
+    /// So many of each answer.
+    pub fn new(granted: u64, denied: u64) -> Self {
+        Self {
+            total: granted.saturating_add(denied),
+            granted,
+            denied,
+        }
+    }
+}
+
+/// Where a capability was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Place")]
+pub struct Use {
+    /// Path of the executable as it was given to execve.
+    pub exe: String,
+    /// Command name of the thread.
+    pub comm: String,
+    /// System call; empty outside one.
+    pub syscall: String,
+    /// What the call acted upon; empty if unknown.
+    pub object: String,
+    /// The kernel function that asked; empty if unknown.
+    pub caller: String,
+}
+
+impl Use {
+    /// Who asked: the executable, or the command name where that is not known.
+    pub fn program(&self) -> &str {
+        if self.exe.is_empty() {
+            &self.comm
+        } else {
+            &self.exe
+        }
+    }
+}
