@@ -77,7 +77,8 @@ pub struct CheckLine {
     /// It was made by what set the subject up (a container runtime), not by the program.
     pub setup: bool,
     /// The capability, without `CAP_`.
-    pub capability: String,
+    #[schemars(with = "String")]
+    pub capability: Capability,
     /// The kernel's answer.
     pub outcome: Outcome,
     /// System call, by name or number; null outside one.
@@ -155,9 +156,8 @@ impl CheckLine {
         for (argument, text) in arguments.iter_mut().zip(&self.arguments) {
             *argument = u64::from_str_radix(text.strip_prefix("0x")?, 16).ok()?;
         }
-        let capability: Capability = self.capability.parse().ok()?;
         let mut record = CheckRecord::new(CheckIdentity {
-            capability,
+            capability: self.capability,
             outcome: self.outcome,
             asker: Asker {
                 exe: self.exe,
@@ -233,7 +233,7 @@ impl Line {
             exe: identity.asker.exe.clone(),
             comm: identity.asker.comm.clone(),
             setup: identity.asker.setup,
-            capability: identity.capability.name().to_owned(),
+            capability: identity.capability,
             outcome: identity.outcome,
             syscall: identity.syscall.clone(),
             object: check.object.clone(),
@@ -292,6 +292,7 @@ mod tests {
     use capaudit_core::text::is_unsafe;
 
     use super::*;
+    use crate::watch::samples;
 
     #[test]
     fn what_could_move_a_terminal_or_a_reader_is_escaped_and_read_back() {
@@ -299,5 +300,15 @@ mod tests {
         let text = line.text();
         assert!(!text.chars().any(is_unsafe), "{text}");
         assert_eq!(serde_json::from_str::<Line>(&text).ok(), Some(line));
+    }
+
+    #[test]
+    fn a_line_about_no_capability_is_none() {
+        let single = samples::singles().remove(0);
+        let text = Line::check(&single).text();
+        assert!(serde_json::from_str::<Line>(&text).is_ok());
+        let wrong = text.replace(r#""capability":"CHOWN""#, r#""capability":"CHOWM""#);
+        assert_ne!(wrong, text);
+        assert!(serde_json::from_str::<Line>(&wrong).is_err());
     }
 }

@@ -234,10 +234,7 @@ impl Wanted<'_> {
             compose_service,
             ..
         } = &check.subject;
-        check
-            .capability
-            .parse()
-            .is_ok_and(|capability| self.settings.capabilities.contains(capability))
+        self.settings.capabilities.contains(check.capability)
             && (!self.settings.denied_only || check.outcome == Outcome::Denied)
             && self.subject(name, id, compose_service)
     }

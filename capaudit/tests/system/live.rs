@@ -13,6 +13,7 @@ use capaudit::{
     live::line::{CheckLine, Line},
     storage,
 };
+use capaudit_core::capability::Capability;
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{self, Signal},
@@ -150,7 +151,7 @@ fn group() -> Verdicts {
         ensure(took.unsigned_abs() < SOON, took)?;
         ensure(check.subject.image == IMAGE, &check.subject)?;
         ensure(
-            check.capability == "CHOWN" && check.result == Some(0),
+            check.capability == Capability::CHOWN && check.result == Some(0),
             &check,
         )?;
     }
@@ -207,12 +208,14 @@ fn filters() -> Verdicts {
         })
         .collect();
     ensure(
-        checks.iter().any(|check| check.capability == "CHOWN"),
+        checks
+            .iter()
+            .any(|check| check.capability == Capability::CHOWN),
         &lines,
     )?;
     ensure(
         checks.iter().all(|check| {
-            check.subject.name == wanted && ["CHOWN", "KILL"].contains(&check.capability.as_str())
+            check.subject.name == wanted && ["CHOWN", "KILL"].contains(&check.capability.name())
         }),
         &lines,
     )?;
@@ -251,7 +254,7 @@ fn stalled() -> Verdicts {
         while !last && let Some(line) = watching.next()? {
             if let Line::Check(check) = line {
                 seen += 1;
-                last = check.capability == "CHOWN" && check.object == "/live-last";
+                last = check.capability == Capability::CHOWN && check.object == "/live-last";
             }
         }
         ensure(last, "the last check never came").map(|()| seen)

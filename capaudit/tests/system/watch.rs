@@ -170,7 +170,7 @@ fn json() -> Verdicts {
         (all, shown, unsent),
     )?;
     let chown = checks(&lines)
-        .find(|check| check.capability == "CHOWN")
+        .find(|check| check.capability == Capability::CHOWN)
         .ok_or("no CHOWN")?;
     ensure(
         chown.outcome == Outcome::Granted
@@ -192,11 +192,12 @@ fn json() -> Verdicts {
 fn machine() -> Verdicts {
     let mut watching = Watching::start(&["--json"])?;
     let container = Container::running("new", "chown 1 /opt; sleep 0.2; chroot / true")?;
-    let found = watching
-        .until(|check| check.subject.name == container.0 && check.capability == "SYS_CHROOT")?;
+    let found = watching.until(|check| {
+        check.subject.name == container.0 && check.capability == Capability::SYS_CHROOT
+    })?;
     let chown = found
         .iter()
-        .find(|check| check.subject.name == container.0 && check.capability == "CHOWN")
+        .find(|check| check.subject.name == container.0 && check.capability == Capability::CHOWN)
         .ok_or("no CHOWN of the container's")?;
     ensure(chown.subject.kind == Kind::Container, chown)?;
     ensure(chown.subject.image == IMAGE, chown)?;
@@ -204,7 +205,7 @@ fn machine() -> Verdicts {
     let others: BTreeSet<&str> = found
         .iter()
         .filter(|check| check.subject.name == container.0 && check.verdict != Verdict::Noise)
-        .map(|check| check.capability.as_str())
+        .map(|check| check.capability.name())
         .collect();
     ensure(others == BTreeSet::from(["CHOWN", "SYS_CHROOT"]), others)?;
     ensure(
@@ -226,9 +227,11 @@ fn one_container() -> Verdicts {
     // By then it has asked for CHOWN a few times.
     std::thread::sleep(Duration::from_secs(1));
     docker(&["exec", &wanted.0, "chroot", "/", "true"])?;
-    let found = watching.until(|check| check.capability == "SYS_CHROOT")?;
+    let found = watching.until(|check| check.capability == Capability::SYS_CHROOT)?;
     ensure(
-        found.iter().any(|check| check.capability == "CHOWN"),
+        found
+            .iter()
+            .any(|check| check.capability == Capability::CHOWN),
         &found,
     )?;
     let others: Vec<&CheckLine> = found
@@ -252,9 +255,7 @@ fn filters() -> Verdicts {
     let chown = of(&["--capability", "chown"])?;
     ensure(end(&chown)?.0 == 2, &chown)?;
     let both = of(&["--capability", "chown", "--capability", "CAP_SETUID,kill"])?;
-    let names: BTreeSet<&str> = checks(&both)
-        .map(|check| check.capability.as_str())
-        .collect();
+    let names: BTreeSet<&str> = checks(&both).map(|check| check.capability.name()).collect();
     ensure(names == BTreeSet::from(["CHOWN", "SETUID"]), names)?;
     ensure(end(&both)?.0 == 3, &both)?;
     let denied = of(&["--denied", "--capability", "chown"])?;
@@ -275,7 +276,7 @@ fn unique() -> Verdicts {
     let lines_of_it = lines(&output)?;
     let of_chown = |lines: &[Line]| {
         checks(lines)
-            .filter(|check| check.capability == "CHOWN")
+            .filter(|check| check.capability == Capability::CHOWN)
             .count()
     };
     ensure(of_chown(&lines_of_it) == 1, &lines_of_it)?;
