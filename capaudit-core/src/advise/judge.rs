@@ -1,21 +1,10 @@
 //! One fact, judged.
 
 use crate::{
-    advise::{Judgement, Meaning, Rule, rules, seccomp},
+    advise::{Fact, Judgement, Meaning, Rule, rules, seccomp},
     capability::Capability,
-    ledger::{CheckRecord, ExecRecord, Session, SubjectRecord},
+    ledger::{ExecRecord, SubjectRecord},
 };
-
-/// A fact, in the company of those that it may depend on.
-#[derive(Clone, Copy, Debug)]
-pub struct Fact<'a> {
-    /// The check.
-    pub check: &'a CheckRecord,
-    /// Whose it is.
-    pub subject: &'a SubjectRecord,
-    /// How it was recorded.
-    pub session: &'a Session,
-}
 
 /// Judges a check: the first rule that applies decides; where none does, the check is a need.
 pub fn judge(fact: &Fact<'_>) -> Judgement {

@@ -5,6 +5,7 @@
 
 pub(crate) mod absent;
 mod cover;
+mod fact;
 mod finding;
 mod judge;
 mod judgement;
@@ -14,8 +15,9 @@ mod rules;
 pub mod seccomp;
 mod subject;
 
+pub use fact::Fact;
 pub use finding::{Checks, Finding, Use};
-pub use judge::{Fact, judge};
+pub use judge::judge;
 pub use judgement::{AnyOf, Assessment, Judgement, Meaning, Rule};
 pub use object::described as acted_upon;
 pub use subject::{Advice, advise};
