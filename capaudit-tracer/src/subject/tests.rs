@@ -1,10 +1,16 @@
 //! The tracker, fed with records as the kernel writes them.
 
-use capaudit_common::event::{
-    CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Header, Ids, OBJECT_LEN, Sets, kind,
+use capaudit_common::{
+    event::{
+        CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, Ids, Namespaces, OBJECT_LEN,
+        Sets, kind,
+    },
+    scope::image,
 };
+use capaudit_core::capability::CapSet;
 
 use super::*;
+use crate::proc::{ContainerId, Existing};
 
 const HOST_PID_NS: u32 = 1;
 const ID: &str = "39bf4a995c6cb1e532f912c87300949dcff77a405c644395cc2cd3095c6a8914";
@@ -99,7 +105,8 @@ fn the_command_and_its_descendants_are_one_subject() {
         .collect();
     assert_eq!(setup, [true, false, false, false]);
     assert_eq!(tracker.image(3).map(|image| &*image.exe), Some("/bin/sh"));
-    assert_eq!(tracker.subjects[0].granted, CapSet::from_bits(0b101));
+    let granted = tracker.subjects().map(|(_id, subject)| subject.granted);
+    assert!(granted.eq([CapSet::from_bits(0b101)]));
 }
 
 #[test]

@@ -1,0 +1,168 @@
+//! The subjects that were met, and who of theirs lives.
+
+use std::collections::HashMap;
+
+use capaudit_common::event::Namespaces;
+use capaudit_core::{capability::CapSet, ledger::Engine};
+
+use super::{
+    attached::Running,
+    identity::{Identity, OTHER_PROGRAMS, SubjectId, UserNamespace},
+};
+
+/// Subjects from which on further programs are not told apart.
+const MAX_PROGRAMS: usize = 4096;
+
+/// What the kernel told of a subject.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// What it is.
+    pub identity: Identity,
+    /// The user namespace it was started in: the one its capabilities count in.
+    pub user_namespace: UserNamespace,
+    /// Bounding set it was started with.
+    pub granted: CapSet,
+    /// Real user id it was started with, in the initial user namespace.
+    pub uid: u32,
+    /// Whether it was observed from its very start, or from that of a later run.
+    pub seen_from_start: bool,
+    /// Whether it ran already and was attached to.
+    pub(super) attached: bool,
+    /// What runs it, if it is a container and that can be told.
+    pub engine: Option<Engine>,
+    /// Command name of the first of its processes, if it ran already.
+    pub comm: String,
+    /// Its processes that live.
+    live: usize,
+}
+
+impl Subject {
+    /// Whether any of its processes lives.
+    pub fn is_live(&self) -> bool {
+        self.live > 0
+    }
+}
+
+/// What a process that begins a subject was started with.
+#[derive(Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// Its namespaces.
+    pub(super) namespaces: &'a Namespaces,
+    /// Its bounding set.
+    pub(super) bounding: u64,
+    /// Its real user.
+    pub(super) uid: u32,
+}
+
+/// All subjects, in the order in which they appeared. None is ever removed but all at once.
+#[derive(Debug, Default)]
+pub(super) struct Subjects {
+    all: Vec<Subject>,
+    by_identity: HashMap<Identity, SubjectId>,
+}
+
+impl Subjects {
+    /// A subject.
+    pub(super) fn get(&self, id: SubjectId) -> &Subject {
+        &self.all[id.0]
+    }
+
+    /// A subject.
+    pub(super) fn get_mut(&mut self, id: SubjectId) -> &mut Subject {
+        &mut self.all[id.0]
+    }
+
+    /// The subject that is this, or was last.
+    pub(super) fn of(&self, identity: &Identity) -> Option<&Subject> {
+        self.by_identity.get(identity).map(|id| self.get(*id))
+    }
+
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SubjectId, &Subject)> {
+        self.all
+            .iter()
+            .enumerate()
+            .map(|(index, subject)| (SubjectId(index), subject))
+    }
+
+    /// Another process of a subject lives.
+    pub(super) fn begin(&mut self, id: SubjectId) {
+        self.get_mut(id).live += 1;
+    }
+
+    /// A process of a subject has ended.
+    pub(super) fn end(&mut self, id: SubjectId) {
+        let live = &mut self.get_mut(id).live;
+        *live = live.saturating_sub(1);
+    }
+
+    /// The subject that a process belongs to which runs already.
+    pub(super) fn attach(&mut self, running: &Running) -> SubjectId {
+        match self.by_identity.get(&running.identity) {
+            Some(id) => *id,
+            None => self.add(Subject {
+                identity: running.identity.clone(),
+                user_namespace: running.user_namespace,
+                granted: running.bounding,
+                uid: running.uid,
+                seen_from_start: false,
+                attached: true,
+                engine: running.engine,
+                comm: running.comm.clone(),
+                live: 0,
+            }),
+        }
+    }
+
+    /// The subject that is this; if it is new, it begins with such a process.
+    pub(super) fn find_or_begin(&mut self, identity: Identity, start: Start<'_>) -> SubjectId {
+        if let Some(id) = self.by_identity.get(&identity).copied() {
+            // Inode numbers of namespaces are reused, container ids are not.
+            let subject = self.get_mut(id);
+            let has_ended = !subject.is_live();
+            subject.seen_from_start |= has_ended;
+            if !(has_ended && matches!(identity, Identity::Namespace(_))) {
+                return id;
+            }
+        }
+        self.add(Subject {
+            identity,
+            user_namespace: UserNamespace {
+                inode: start.namespaces.user,
+                level: start.namespaces.user_level,
+            },
+            granted: CapSet::from_bits(start.bounding),
+            uid: start.uid,
+            seen_from_start: true,
+            attached: false,
+            engine: None,
+            comm: String::new(),
+            live: 0,
+        })
+    }
+
+    /// As [`Self::find_or_begin`], where the whole machine is observed. Services and programs may have run before, unseen.
+    pub(super) fn find_or_begin_on_machine(
+        &mut self,
+        identity: Identity,
+        start: Start<'_>,
+    ) -> SubjectId {
+        let is_one_too_many =
+            self.all.len() >= MAX_PROGRAMS && !self.by_identity.contains_key(&identity);
+        let identity = match identity {
+            Identity::Program(_) if is_one_too_many => Identity::Program(OTHER_PROGRAMS.into()),
+            identity => identity,
+        };
+        let is_container = matches!(identity, Identity::Container(_));
+        let id = self.find_or_begin(identity, start);
+        self.get_mut(id).seen_from_start &= is_container;
+        id
+    }
+
+    fn add(&mut self, subject: Subject) -> SubjectId {
+        let id = SubjectId(self.all.len());
+        self.by_identity.insert(subject.identity.clone(), id);
+        self.all.push(subject);
+        id
+    }
+}

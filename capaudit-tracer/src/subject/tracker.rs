@@ -1,0 +1,377 @@
+//! Which image belongs to which subject.
+
+use std::{collections::HashMap, sync::Arc};
+
+use capaudit_common::{
+    event::{Exec, Exit, Fork},
+    scope::image,
+};
+use capaudit_core::capability::CapSet;
+
+use super::{
+    attached::{Attached, Running},
+    execution::{Image, Unrelated},
+    identity::{Identity, SubjectId},
+    owner::{Interest, Owner},
+    subjects::{Start, Subject, Subjects},
+};
+use crate::proc::{ContainerId, Existing, until_nul};
+
+/// Follows images and subjects through the kernel's records.
+#[derive(Debug)]
+pub struct Tracker {
+    images: HashMap<u64, Image>,
+    subjects: Subjects,
+    existing: Existing,
+    interest: Interest,
+    ended: Vec<u64>,
+    unrelated: Vec<Unrelated>,
+}
+
+impl Tracker {
+    /// A tracker that takes containers in `existing` for none of ours.
+    pub fn new(existing: Existing) -> Self {
+        Self {
+            images: HashMap::new(),
+            subjects: Subjects::default(),
+            existing,
+            interest: Interest::New,
+            ended: Vec::new(),
+            unrelated: Vec::new(),
+        }
+    }
+
+    /// Makes whatever was met so far, and what is in `existing`, none of ours.
+    pub fn disown(&mut self, existing: Existing) {
+        for image in self.images.values_mut() {
+            image.owner = Owner::Unrelated;
+        }
+        self.subjects = Subjects::default();
+        self.existing = existing;
+    }
+
+    /// A process that runs already is followed as `image` from now on.
+    pub fn attach(&mut self, image: u64, running: &Running) {
+        let id = self.subjects.attach(running);
+        self.subjects.begin(id);
+        self.images.insert(
+            image,
+            Image {
+                owner: Owner::Subject(id),
+                setup: false,
+                exe: running.exe.as_str().into(),
+                comm: running.comm.as_str().into(),
+                tgid: running.pid,
+                mount_namespace: running.mount_namespace,
+                from: 0,
+                over: false,
+                became: None,
+            },
+        );
+    }
+
+    /// From now on only what was attached to is ours.
+    pub fn expect(&mut self, attached: &Attached) {
+        self.interest.attach(attached);
+    }
+
+    /// A process was forked; `parent` 0 means by capaudit itself: the command.
+    pub fn fork(&mut self, fork: &Fork) {
+        let (owner, exe) = if fork.parent == 0 {
+            let owner = self
+                .subjects
+                .find_or_begin(Identity::Command, start_of_fork(fork));
+            (Owner::Subject(owner), "".into())
+        } else {
+            self.images
+                .get(&fork.parent)
+                // A parent's records come before its children's.
+                .map_or((Owner::Lost, "".into()), |parent| {
+                    (parent.owner, Arc::clone(&parent.exe))
+                })
+        };
+        self.enter(fork, owner, exe, fork.parent);
+    }
+
+    /// A process was met in a namespace of its own.
+    pub fn adopt(&mut self, fork: &Fork) {
+        self.enter(fork, Owner::Undecided, "".into(), 0);
+    }
+
+    /// Whether everything on the machine is ours.
+    pub fn wants_all(&self) -> bool {
+        self.interest == Interest::All
+    }
+
+    /// A process was met that is `place`'s, if everything is ours.
+    pub fn adopt_into(&mut self, fork: &Fork, place: Identity) {
+        let owner = self
+            .subjects
+            .find_or_begin_on_machine(place, start_of_fork(fork));
+        self.enter(fork, Owner::Subject(owner), "".into(), 0);
+    }
+
+    /// A process of `place` runs another executable, if everything is ours.
+    pub fn exec_in(&mut self, exec: &Exec, place: Identity, program: Arc<str>) {
+        let is_container = matches!(place, Identity::Container(_));
+        let id = self
+            .subjects
+            .find_or_begin_on_machine(place, start_of_exec(exec));
+        if let Some(previous) = self.images.get_mut(&exec.previous)
+            && is_container
+            && previous.owner != Owner::Subject(id)
+        {
+            previous.became = Some(id);
+        }
+        self.executed(exec, Owner::Subject(id));
+        if let Some(image) = self.images.get_mut(&exec.header.image) {
+            image.exe = program;
+        }
+    }
+
+    /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it.
+    pub fn exec(&mut self, exec: &Exec) {
+        let known = match self.images.get(&exec.previous) {
+            Some(previous) => previous.owner,
+            None if exec.previous == 0 => Owner::Undecided,
+            None => Owner::Lost,
+        };
+        let owner = self.decide(exec, known);
+        if owner == Owner::Unrelated {
+            self.unrelated.push(Unrelated {
+                image: exec.header.image,
+                process: exec.header.tgid,
+                mount_namespace: exec.namespaces.mnt,
+            });
+        }
+        if known == Owner::Undecided {
+            self.settle(exec.previous, owner);
+        }
+        self.executed(exec, owner);
+    }
+
+    /// A process of `owner` runs another executable.
+    fn executed(&mut self, exec: &Exec, owner: Owner) {
+        let setting_up = self
+            .images
+            .get(&exec.previous)
+            .is_some_and(|previous| previous.setup);
+        if let Owner::Subject(id) = owner {
+            let subject = self.subjects.get_mut(id);
+            if setting_up && subject.identity == Identity::Command {
+                // Our own child: what it was forked with is ours, what counts is what the command got.
+                subject.granted = CapSet::from_bits(exec.sets.bounding);
+                subject.uid = exec.ids.uid;
+            }
+            self.subjects.begin(id);
+        }
+        self.end(exec.previous);
+        self.images.insert(
+            exec.header.image,
+            Image {
+                owner,
+                setup: false,
+                exe: text(&exec.path),
+                comm: text(&exec.comm),
+                tgid: exec.header.tgid,
+                mount_namespace: exec.namespaces.mnt,
+                from: exec.previous,
+                over: false,
+                became: None,
+            },
+        );
+    }
+
+    /// A process ended.
+    pub fn exit(&mut self, exit: &Exit) {
+        self.end(exit.header.image);
+    }
+
+    fn enter(&mut self, fork: &Fork, owner: Owner, exe: Arc<str>, from: u64) {
+        if let Owner::Subject(id) = owner {
+            self.subjects.begin(id);
+        }
+        self.images.insert(
+            fork.header.image,
+            Image {
+                owner,
+                setup: fork.header.flags & image::SETUP != 0,
+                exe,
+                comm: text(&fork.comm),
+                tgid: fork.header.tgid,
+                mount_namespace: fork.namespaces.mnt,
+                from,
+                over: false,
+                became: None,
+            },
+        );
+    }
+
+    /// Whose an image is that was just executed, by its cgroup, by what it came from, or by its pid namespace.
+    fn decide(&mut self, exec: &Exec, known: Owner) -> Owner {
+        let names = exec.cgroups.each_ref().map(|name| until_nul(name));
+        if let Some(container) = ContainerId::from_cgroups(&names) {
+            let identity = Identity::Container(container);
+            if !self.is_wanted(&identity, exec.namespaces.pid) {
+                return Owner::Unrelated;
+            }
+            let id = self.subjects.find_or_begin(identity, start_of_exec(exec));
+            self.subjects.get_mut(id).engine = ContainerId::engine(&names);
+            return Owner::Subject(id);
+        }
+        match known {
+            Owner::Undecided
+                if self.interest != Interest::New
+                    || self.existing.is_pid_namespace(exec.namespaces.pid) =>
+            {
+                Owner::Unrelated
+            }
+            Owner::Undecided => Owner::Subject(self.subjects.find_or_begin(
+                Identity::Namespace(exec.namespaces.pid),
+                start_of_exec(exec),
+            )),
+            decided => decided,
+        }
+    }
+
+    fn is_wanted(&self, identity: &Identity, pid_namespace: u32) -> bool {
+        let attached = self
+            .subjects
+            .of(identity)
+            .is_some_and(|subject| subject.attached);
+        let is_new = match identity {
+            Identity::Container(container) => !self.existing.holds(container, pid_namespace),
+            _ => true,
+        };
+        attached || (is_new && self.interest.is_new_of_interest())
+    }
+
+    /// Gives `image`, and the undecided ones it came from, to `owner`.
+    fn settle(&mut self, image: u64, owner: Owner) {
+        let mut next = image;
+        while let Some(image) = self.images.get_mut(&next) {
+            if image.owner != Owner::Undecided {
+                break;
+            }
+            image.owner = owner;
+            if let (Owner::Subject(id), false) = (owner, image.over) {
+                self.subjects.begin(id);
+            }
+            next = image.from;
+        }
+    }
+
+    fn end(&mut self, image: u64) {
+        if let Some(known) = self.images.get_mut(&image)
+            && !known.over
+        {
+            known.over = true;
+            if let Owner::Subject(id) = known.owner {
+                self.subjects.end(id);
+            }
+            self.ended.push(image);
+        }
+    }
+
+    /// An image, if its record was not lost.
+    pub fn image(&self, image: u64) -> Option<&Image> {
+        self.images.get(&image)
+    }
+
+    /// A subject.
+    pub fn get(&self, id: SubjectId) -> &Subject {
+        self.subjects.get(id)
+    }
+
+    /// All subjects, in the order in which they appeared.
+    pub fn subjects(&self) -> impl Iterator<Item = (SubjectId, &Subject)> {
+        self.subjects.iter()
+    }
+
+    /// Inode number of the mount namespace that an image was met in.
+    pub fn mount_namespace_of(&self, image: u64) -> Option<u32> {
+        self.images.get(&image).map(|image| image.mount_namespace)
+    }
+
+    /// Whether a followed process lives in this mount namespace.
+    pub fn lives_in(&self, mount_namespace: u32) -> bool {
+        self.images
+            .values()
+            .any(|image| !image.over && image.mount_namespace == mount_namespace)
+    }
+
+    /// Images that have not ended, as far as is known.
+    pub fn live_images(&self) -> impl Iterator<Item = u64> {
+        self.images
+            .iter()
+            .filter(|(_image, known)| !known.over)
+            .map(|(image, _known)| *image)
+    }
+
+    /// An image has ended, though there is no record of that; or it was never known.
+    pub fn missed_end(&mut self, image: u64) {
+        if self.images.contains_key(&image) {
+            self.end(image);
+        } else {
+            self.ended.push(image);
+        }
+    }
+
+    /// Number of ended images whose totals can be taken over.
+    pub fn ended(&self) -> usize {
+        self.ended.len()
+    }
+
+    /// Takes the list of ended images. They stay known until [`Self::forget`].
+    pub fn take_ended(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Takes the processes that turned out to be none of ours: the kernel need not follow them any further.
+    pub fn take_unrelated(&mut self) -> Vec<Unrelated> {
+        std::mem::take(&mut self.unrelated)
+    }
+
+    /// Whether an image of this subject is not forgotten yet.
+    pub fn has_images(&self, id: SubjectId) -> bool {
+        self.images
+            .values()
+            .any(|image| image.owner == Owner::Subject(id))
+    }
+
+    /// Whether anything that is observed lives.
+    pub fn is_any_live(&self) -> bool {
+        self.subjects.iter().any(|(_id, subject)| subject.is_live())
+    }
+
+    /// Forgets an image whose totals were taken over.
+    pub fn forget(&mut self, image: u64) {
+        self.images.remove(&image);
+    }
+
+    /// Whether a subject has living processes.
+    pub fn is_live(&self, identity: &Identity) -> bool {
+        self.subjects.of(identity).is_some_and(Subject::is_live)
+    }
+}
+
+fn start_of_fork(fork: &Fork) -> Start<'_> {
+    Start {
+        namespaces: &fork.namespaces,
+        bounding: fork.sets.bounding,
+        uid: fork.ids.uid,
+    }
+}
+
+fn start_of_exec(exec: &Exec) -> Start<'_> {
+    Start {
+        namespaces: &exec.namespaces,
+        bounding: exec.sets.bounding,
+        uid: exec.ids.uid,
+    }
+}
+
+/// Text out of a NUL-terminated field. Not for terminals: it may hold anything.
+fn text(bytes: &[u8]) -> Arc<str> {
+    String::from_utf8_lossy(until_nul(bytes)).into()
+}
