@@ -31,7 +31,7 @@ impl Counts {
         })
     }
 
-    /// Totals of all checks not yet removed. Those of images that ended, and all once recording has stopped, are exact; of
+    /// Totals of all checks not yet removed. Those of executions that ended, and all once recording has stopped, are exact; of
     /// what is being asked at this very moment, a processor's latest checks may be missing.
     pub(super) fn totals(&self) -> Result<HashMap<CheckKey, CheckCount>, ProbeError> {
         let mut before = self.tables()?;

@@ -62,10 +62,10 @@ impl Processes {
         }
     }
 
-    /// Follows a process, under an image number.
-    pub(super) fn follow(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
+    /// Follows a process, as an execution of this number.
+    pub(super) fn follow(&mut self, pid: u32, execution: u64) -> Result<(), ProbeError> {
         let process = Process {
-            image,
+            image: execution,
             flags: 0,
             mount_namespace: 0,
         };
@@ -94,17 +94,17 @@ impl Processes {
         }
     }
 
-    /// The images of all that live. `None` if so many come and go meanwhile that they cannot be listed: the kernel begins
+    /// The executions of all that live. `None` if so many come and go meanwhile that they cannot be listed: the kernel begins
     /// anew when the entry that it is asked for the next of is gone (`htab_map_get_next_key`).
-    pub(super) fn live_images(&self, most: usize) -> Result<Option<HashSet<u64>>, ProbeError> {
-        let mut images = HashSet::new();
+    pub(super) fn live_executions(&self, most: usize) -> Result<Option<HashSet<u64>>, ProbeError> {
+        let mut executions = HashSet::new();
         for (steps, entry) in self.processes.iter().enumerate() {
             if steps == most {
                 return Ok(None);
             }
-            images.insert(entry?.1.image);
+            executions.insert(entry?.1.image);
         }
-        Ok(Some(images))
+        Ok(Some(executions))
     }
 
     /// Has the BPF programs look processes up again.

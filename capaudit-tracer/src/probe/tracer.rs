@@ -127,13 +127,13 @@ impl Tracer {
         let _ = self.processes.ignore_known(pid, mount_namespace);
     }
 
-    /// Follows a running process from now on; `image` is its number, of this side's choice, from 1 below 1 << 40.
+    /// Follows a running process from now on; `execution` is its number, of this side's choice, from 1 below 1 << 40.
     ///
     /// # Errors
     ///
     /// The map of processes is full.
-    pub fn follow_process(&mut self, pid: u32, image: u64) -> Result<(), ProbeError> {
-        self.processes.follow(pid, image)
+    pub fn follow_process(&mut self, pid: u32, execution: u64) -> Result<(), ProbeError> {
+        self.processes.follow(pid, execution)
     }
 
     /// Takes back [`Self::follow_process`].
@@ -155,14 +155,15 @@ impl Tracer {
         taken
     }
 
-    /// The images of all followed processes that live. `None` if so many come and go meanwhile that they cannot be listed:
+    /// The executions of all followed processes that live. `None` if so many come and go meanwhile that they cannot be listed:
     /// the kernel begins anew when the entry that it is asked for the next of is gone (`htab_map_get_next_key`).
     ///
     /// # Errors
     ///
     /// The map cannot be read.
-    pub fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
-        self.processes.live_images(4 * self.max_processes as usize)
+    pub fn live_executions(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+        self.processes
+            .live_executions(4 * self.max_processes as usize)
     }
 
     /// Records that were lost so far.
@@ -206,7 +207,7 @@ impl Tracer {
         Ok(self.calls.iter().collect::<Result<_, _>>()?)
     }
 
-    /// Makes room: forgets a check whose total was taken over. Only for images that ended.
+    /// Makes room: forgets a check whose total was taken over. Only for executions that ended.
     pub fn remove_check(&mut self, key: &CheckKey) {
         self.counts.remove(key);
     }

@@ -17,7 +17,7 @@ use crate::{
         facts::Facts,
         join::{Joined, Sightings},
     },
-    subject::{Image, Owner, Subject, Tracker},
+    subject::{Execution, Owner, Subject, Tracker},
 };
 
 /// The kernel side's totals, and what it follows.
@@ -37,7 +37,7 @@ pub(super) trait Totals {
     /// Records that were lost so far.
     fn lost_records(&self) -> Result<u64, ProbeError>;
     /// Executions of all followed processes that live; `None` if they cannot be listed.
-    fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError>;
+    fn live_executions(&self) -> Result<Option<HashSet<u64>>, ProbeError>;
     /// Distinct checks that there is room for.
     fn max_checks(&self) -> u32;
     /// Stops following a process while it stays in this mount namespace.
@@ -71,8 +71,8 @@ impl Totals for Tracer {
         Tracer::lost_records(self)
     }
 
-    fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
-        Tracer::live_images(self)
+    fn live_executions(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+        Tracer::live_executions(self)
     }
 
     fn max_checks(&self) -> u32 {
@@ -201,7 +201,7 @@ impl Accountant<'_> {
         let Some(capability) = Capability::from_number(key.capability) else {
             return;
         };
-        let image = match self.tracker.image(key.image) {
+        let image = match self.tracker.execution(key.image) {
             Some(image) => image.clone(),
             None => {
                 facts.add_unattributed(capability, count.count);
@@ -244,7 +244,7 @@ impl Accountant<'_> {
         &self,
         key: &CheckKey,
         capability: Capability,
-        image: &Image,
+        image: &Execution,
         subject: &Subject,
         sightings: Option<&Sightings>,
     ) -> CheckIdentity {
@@ -298,7 +298,7 @@ impl Accountant<'_> {
 
     fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
         let first = self.joined.sampled_call(key);
-        let Some(image) = self.tracker.image(key.image) else {
+        let Some(image) = self.tracker.execution(key.image) else {
             return;
         };
         let Owner::Subject(subject) = image.owner else {

@@ -12,7 +12,7 @@ use std::{
 use capaudit_common::event::{Check, Result as CallResult};
 use capaudit_core::ledger::{CheckRecord, Sample, SubjectRecord};
 
-use crate::{session::clock::time_of, subject::Image};
+use crate::{session::clock::time_of, subject::Execution};
 
 /// How long a check waits for its call to return: one that blocks may take for ever.
 const CALL_PATIENCE: Duration = Duration::from_millis(100);
@@ -79,14 +79,14 @@ pub struct PendingCheck {
     /// The same in words.
     pub(super) sample: Sample,
     /// Who asked, as it was known then: it may be forgotten soon.
-    pub(super) image: Option<Image>,
+    pub(super) image: Option<Execution>,
     since: Instant,
     returned: bool,
 }
 
 impl PendingChecks {
     /// Takes a check, made by `image` as far as that is known.
-    pub(super) fn check(&mut self, check: &Check, sample: Sample, image: Option<Image>) {
+    pub(super) fn check(&mut self, check: &Check, sample: Sample, image: Option<Execution>) {
         // 0: not made by a system call whose end is seen.
         let returned = check.call == 0;
         if !returned {

@@ -29,7 +29,7 @@ use crate::{
         naming::{self, Naming},
     },
     subject::{
-        Identity, Image, Owner, Subject, SubjectId, Tracker,
+        Execution, Identity, Owner, Subject, SubjectId, Tracker,
         attached::{Attached, Running},
         engine::Description,
     },
@@ -143,7 +143,7 @@ impl Collector {
         } else {
             self.tracker.exec(exec);
         }
-        let owner = self.tracker.image(exec.header.image);
+        let owner = self.tracker.execution(exec.header.image);
         let Some(Owner::Subject(subject)) = owner.map(|image| image.owner) else {
             return;
         };
@@ -164,7 +164,7 @@ impl Collector {
         }
         self.enrich
             .executable(exec.header.tgid)
-            .or_else(|| Some(self.tracker.image(exec.previous)?.exe.to_string()))
+            .or_else(|| Some(self.tracker.execution(exec.previous)?.exe.to_string()))
             .filter(|program| !program.is_empty())
             .unwrap_or(path)
     }
@@ -179,7 +179,10 @@ impl Collector {
         self.enrich
             .place(exec.header.tgid, program)
             .unwrap_or_else(|| {
-                let before = self.tracker.image(exec.previous).map(|image| image.owner);
+                let before = self
+                    .tracker
+                    .execution(exec.previous)
+                    .map(|image| image.owner);
                 match before {
                     Some(Owner::Subject(id))
                         if !matches!(self.tracker.get(id).identity, Identity::Program(_)) =>
@@ -204,7 +207,7 @@ impl Collector {
             sample.owner = self.enrich.file_owner(check.header.tgid, path);
         }
         if let Some(pending_checks) = &mut self.pending_checks {
-            let image = self.tracker.image(check.header.image).cloned();
+            let image = self.tracker.execution(check.header.image).cloned();
             pending_checks.check(check, sample.clone(), image);
         }
         self.joined.check(check, sample);
@@ -298,7 +301,7 @@ impl Collector {
     pub(super) fn sweep(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
         for unrelated in self.tracker.take_unrelated() {
             totals.stop_following(unrelated.process, unrelated.mount_namespace);
-            self.let_go.push(unrelated.image);
+            self.let_go.push(unrelated.execution);
         }
         if self.tracker.ended() < SWEEP_AT.min(totals.max_checks() as usize / ROOM_OF_IMAGE) {
             return Ok(());
@@ -327,7 +330,7 @@ impl Collector {
         let ended = self
             .tracker
             .subjects()
-            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_images(*id));
+            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_executions(*id));
         for (id, subject) in ended {
             if self.facts.of_subject(id).is_some() || !self.retired.contains(&id) {
                 self.facts.hand_over(id, subject, &mut facts);
@@ -433,9 +436,9 @@ fn is_about_owner(capability: u8) -> bool {
         .is_some_and(|capability| CapSet::OF_FILE_OWNERS.contains(capability))
 }
 
-fn image_of<'a>(tracker: &'a Tracker, waiting: &'a PendingCheck) -> Option<&'a Image> {
+fn image_of<'a>(tracker: &'a Tracker, waiting: &'a PendingCheck) -> Option<&'a Execution> {
     tracker
-        .image(waiting.check.key.image)
+        .execution(waiting.check.key.image)
         .or(waiting.image.as_ref())
 }
 

@@ -46,10 +46,10 @@ impl Missed {
             return Ok(());
         }
         // First what there is, then what lives of it: what begins meanwhile must not seem to be gone.
-        let mut images: HashSet<u64> = tracker.live_images().collect();
+        let mut images: HashSet<u64> = tracker.live_executions().collect();
         let counted = totals.checks()?.into_keys().map(|key| key.image);
-        images.extend(counted.filter(|image| tracker.image(*image).is_none()));
-        if let Some(live) = totals.live_images()? {
+        images.extend(counted.filter(|image| tracker.execution(*image).is_none()));
+        if let Some(live) = totals.live_executions()? {
             self.gone = images.difference(&live).copied().collect();
             self.lost = lost;
         }

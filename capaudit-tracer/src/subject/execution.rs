@@ -6,7 +6,7 @@ use super::{identity::SubjectId, owner::Owner};
 
 /// One run of one executable.
 #[derive(Clone, Debug)]
-pub struct Image {
+pub struct Execution {
     /// Whose it is.
     pub owner: Owner,
     /// Sets the audited program up, but is not it.
@@ -19,7 +19,7 @@ pub struct Image {
     pub tgid: u32,
     /// Inode number of its mount namespace.
     pub(super) mount_namespace: u32,
-    /// The image it came from, 0 if unknown.
+    /// The execution it came from, 0 if unknown.
     pub(super) from: u64,
     /// It is over: the process has ended, or executes something else.
     pub(super) over: bool,
@@ -27,7 +27,7 @@ pub struct Image {
     pub(super) became: Option<SubjectId>,
 }
 
-impl Image {
+impl Execution {
     /// Whose a check is: what is asked in an execve may be another's than the rest.
     pub fn owner_of_check(&self, in_execve: bool) -> Owner {
         match self.became {
@@ -41,7 +41,7 @@ impl Image {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unrelated {
     /// What it runs.
-    pub image: u64,
+    pub execution: u64,
     /// Process id in the initial pid namespace.
     pub process: u32,
     /// Inode number of its mount namespace.

@@ -1,4 +1,4 @@
-//! Who did it: which program image belongs to which subject of the audit.
+//! Who did it: which execution belongs to which subject of the audit.
 //!
 //! A subject is the command that capaudit runs, with all its descendants, or a container that starts
 //! meanwhile. [`Tracker`] learns it from the kernel's fork, exec and exit records alone; what people call a
@@ -13,7 +13,7 @@ mod subjects;
 mod tracker;
 
 pub use self::{
-    execution::{Image, Unrelated},
+    execution::{Execution, Unrelated},
     identity::{Identity, OTHER_PROGRAMS, SubjectId, UserNamespace},
     owner::Owner,
     subjects::Subject,

@@ -1,8 +1,8 @@
-//! Whose an image is, and whose are of interest.
+//! Whose an execution is, and whose are of interest.
 
 use super::{attached::Attached, identity::SubjectId};
 
-/// Whose an image is.
+/// Whose an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// This subject's.

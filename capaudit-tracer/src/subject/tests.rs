@@ -79,7 +79,7 @@ fn exit(image: u64) -> Exit {
 }
 
 fn identity(tracker: &Tracker, image: u64) -> Option<&Identity> {
-    match tracker.image(image)?.owner {
+    match tracker.execution(image)?.owner {
         Owner::Subject(id) => Some(&tracker.get(id).identity),
         _ => None,
     }
@@ -101,10 +101,13 @@ fn the_command_and_its_descendants_are_one_subject() {
         assert_eq!(identity(&tracker, image), Some(&Identity::Command));
     }
     let setup: Vec<bool> = (1..=4)
-        .filter_map(|image| Some(tracker.image(image)?.setup))
+        .filter_map(|image| Some(tracker.execution(image)?.setup))
         .collect();
     assert_eq!(setup, [true, false, false, false]);
-    assert_eq!(tracker.image(3).map(|image| &*image.exe), Some("/bin/sh"));
+    assert_eq!(
+        tracker.execution(3).map(|image| &*image.exe),
+        Some("/bin/sh")
+    );
     let granted = tracker.subjects().map(|(_id, subject)| subject.granted);
     assert!(granted.eq([CapSet::from_bits(0b101)]));
 }
@@ -120,8 +123,8 @@ fn a_runtime_belongs_to_its_container_as_setup() {
     for image in 1..=3 {
         assert_eq!(identity(&tracker, image), expected.as_ref());
     }
-    assert_eq!(tracker.image(2).map(|image| image.setup), Some(true));
-    assert_eq!(tracker.image(3).map(|image| image.setup), Some(false));
+    assert_eq!(tracker.execution(2).map(|image| image.setup), Some(true));
+    assert_eq!(tracker.execution(3).map(|image| image.setup), Some(false));
 }
 
 #[test]
@@ -185,13 +188,13 @@ fn what_was_there_before_is_none_of_ours() {
     tracker.exec(&exec(2, 0, HOST_PID_NS, "/usr/sbin/cups", "cups.service"));
     for image in 1..=2 {
         assert_eq!(
-            tracker.image(image).map(|image| image.owner),
+            tracker.execution(image).map(|image| image.owner),
             Some(Owner::Unrelated)
         );
     }
-    let expected = [(1, 570), (2, 501)].map(|(image, mount_namespace)| Unrelated {
-        image,
-        process: image as u32 + 1000,
+    let expected = [(1, 570), (2, 501)].map(|(execution, mount_namespace)| Unrelated {
+        execution,
+        process: execution as u32 + 1000,
         mount_namespace,
     });
     assert_eq!(tracker.take_unrelated(), expected);
@@ -213,13 +216,13 @@ fn a_reused_namespace_of_an_unknown_engine_is_a_new_subject() {
 fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
-    // Image 2 was never heard of.
+    // Execution 2 was never heard of.
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""));
     tracker.exec(&exec(6, 5, HOST_PID_NS, "/bin/chown", ""));
     for image in [3, 4, 6] {
         assert_eq!(
-            tracker.image(image).map(|image| image.owner),
+            tracker.execution(image).map(|image| image.owner),
             Some(Owner::Lost)
         );
     }
@@ -237,14 +240,14 @@ fn an_end_found_out_and_its_late_record_are_one_end() {
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""));
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     let live = |tracker: &Tracker| {
-        let mut live: Vec<u64> = tracker.live_images().collect();
+        let mut live: Vec<u64> = tracker.live_executions().collect();
         live.sort_unstable();
         live
     };
     assert_eq!(live(&tracker), [2, 3]);
     tracker.missed_end(3);
     tracker.exit(&exit(3));
-    assert!(tracker.is_live(&Identity::Command), "image 2 lives");
+    assert!(tracker.is_live(&Identity::Command), "execution 2 lives");
     tracker.missed_end(2);
     assert!(!tracker.is_any_live() && live(&tracker).is_empty());
     // One that was never known takes room in the kernel's maps all the same.
@@ -267,7 +270,7 @@ fn what_was_met_before_the_audit_began_is_none_of_ours() {
 }
 
 #[test]
-fn ended_images_are_listed_once() {
+fn ended_executions_are_listed_once() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/true", ""));
@@ -275,5 +278,5 @@ fn ended_images_are_listed_once() {
     assert_eq!(tracker.take_ended(), [1, 2]);
     assert_eq!(tracker.ended(), 0);
     tracker.forget(1);
-    assert!(tracker.image(1).is_none());
+    assert!(tracker.execution(1).is_none());
 }

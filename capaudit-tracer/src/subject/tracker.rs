@@ -1,4 +1,4 @@
-//! Which image belongs to which subject.
+//! Which execution belongs to which subject.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,17 +10,17 @@ use capaudit_core::capability::CapSet;
 
 use super::{
     attached::{Attached, Running},
-    execution::{Image, Unrelated},
+    execution::{Execution, Unrelated},
     identity::{Identity, SubjectId},
     owner::{Interest, Owner},
     subjects::{Start, Subject, Subjects},
 };
 use crate::proc::{ContainerId, Existing, until_nul};
 
-/// Follows images and subjects through the kernel's records.
+/// Follows executions and subjects through the kernel's records.
 #[derive(Debug)]
 pub struct Tracker {
-    images: HashMap<u64, Image>,
+    executions: HashMap<u64, Execution>,
     subjects: Subjects,
     existing: Existing,
     interest: Interest,
@@ -32,7 +32,7 @@ impl Tracker {
     /// A tracker that takes containers in `existing` for none of ours.
     pub fn new(existing: Existing) -> Self {
         Self {
-            images: HashMap::new(),
+            executions: HashMap::new(),
             subjects: Subjects::default(),
             existing,
             interest: Interest::New,
@@ -43,20 +43,20 @@ impl Tracker {
 
     /// Makes whatever was met so far, and what is in `existing`, none of ours.
     pub fn disown(&mut self, existing: Existing) {
-        for image in self.images.values_mut() {
-            image.owner = Owner::Unrelated;
+        for execution in self.executions.values_mut() {
+            execution.owner = Owner::Unrelated;
         }
         self.subjects = Subjects::default();
         self.existing = existing;
     }
 
-    /// A process that runs already is followed as `image` from now on.
-    pub fn attach(&mut self, image: u64, running: &Running) {
+    /// A process that runs already is followed as `execution` from now on.
+    pub fn attach(&mut self, execution: u64, running: &Running) {
         let id = self.subjects.attach(running);
         self.subjects.begin(id);
-        self.images.insert(
-            image,
-            Image {
+        self.executions.insert(
+            execution,
+            Execution {
                 owner: Owner::Subject(id),
                 setup: false,
                 exe: running.exe.as_str().into(),
@@ -83,7 +83,7 @@ impl Tracker {
                 .find_or_begin(Identity::Command, start_of_fork(fork));
             (Owner::Subject(owner), "".into())
         } else {
-            self.images
+            self.executions
                 .get(&fork.parent)
                 // A parent's records come before its children's.
                 .map_or((Owner::Lost, "".into()), |parent| {
@@ -117,21 +117,21 @@ impl Tracker {
         let id = self
             .subjects
             .find_or_begin_on_machine(place, start_of_exec(exec));
-        if let Some(previous) = self.images.get_mut(&exec.previous)
+        if let Some(previous) = self.executions.get_mut(&exec.previous)
             && is_container
             && previous.owner != Owner::Subject(id)
         {
             previous.became = Some(id);
         }
         self.executed(exec, Owner::Subject(id));
-        if let Some(image) = self.images.get_mut(&exec.header.image) {
-            image.exe = program;
+        if let Some(execution) = self.executions.get_mut(&exec.header.image) {
+            execution.exe = program;
         }
     }
 
     /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it.
     pub fn exec(&mut self, exec: &Exec) {
-        let known = match self.images.get(&exec.previous) {
+        let known = match self.executions.get(&exec.previous) {
             Some(previous) => previous.owner,
             None if exec.previous == 0 => Owner::Undecided,
             None => Owner::Lost,
@@ -139,7 +139,7 @@ impl Tracker {
         let owner = self.decide(exec, known);
         if owner == Owner::Unrelated {
             self.unrelated.push(Unrelated {
-                image: exec.header.image,
+                execution: exec.header.image,
                 process: exec.header.tgid,
                 mount_namespace: exec.namespaces.mnt,
             });
@@ -153,7 +153,7 @@ impl Tracker {
     /// A process of `owner` runs another executable.
     fn executed(&mut self, exec: &Exec, owner: Owner) {
         let setting_up = self
-            .images
+            .executions
             .get(&exec.previous)
             .is_some_and(|previous| previous.setup);
         if let Owner::Subject(id) = owner {
@@ -166,9 +166,9 @@ impl Tracker {
             self.subjects.begin(id);
         }
         self.end(exec.previous);
-        self.images.insert(
+        self.executions.insert(
             exec.header.image,
-            Image {
+            Execution {
                 owner,
                 setup: false,
                 exe: text(&exec.path),
@@ -191,9 +191,9 @@ impl Tracker {
         if let Owner::Subject(id) = owner {
             self.subjects.begin(id);
         }
-        self.images.insert(
+        self.executions.insert(
             fork.header.image,
-            Image {
+            Execution {
                 owner,
                 setup: fork.header.flags & image::SETUP != 0,
                 exe,
@@ -207,7 +207,7 @@ impl Tracker {
         );
     }
 
-    /// Whose an image is that was just executed, by its cgroup, by what it came from, or by its pid namespace.
+    /// Whose an execution is that was just executed, by its cgroup, by what it came from, or by its pid namespace.
     fn decide(&mut self, exec: &Exec, known: Owner) -> Owner {
         let names = exec.cgroups.each_ref().map(|name| until_nul(name));
         if let Some(container) = ContainerId::from_cgroups(&names) {
@@ -246,36 +246,36 @@ impl Tracker {
         attached || (is_new && self.interest.is_new_of_interest())
     }
 
-    /// Gives `image`, and the undecided ones it came from, to `owner`.
-    fn settle(&mut self, image: u64, owner: Owner) {
-        let mut next = image;
-        while let Some(image) = self.images.get_mut(&next) {
-            if image.owner != Owner::Undecided {
+    /// Gives `execution`, and the undecided ones it came from, to `owner`.
+    fn settle(&mut self, execution: u64, owner: Owner) {
+        let mut next = execution;
+        while let Some(execution) = self.executions.get_mut(&next) {
+            if execution.owner != Owner::Undecided {
                 break;
             }
-            image.owner = owner;
-            if let (Owner::Subject(id), false) = (owner, image.over) {
+            execution.owner = owner;
+            if let (Owner::Subject(id), false) = (owner, execution.over) {
                 self.subjects.begin(id);
             }
-            next = image.from;
+            next = execution.from;
         }
     }
 
-    fn end(&mut self, image: u64) {
-        if let Some(known) = self.images.get_mut(&image)
+    fn end(&mut self, execution: u64) {
+        if let Some(known) = self.executions.get_mut(&execution)
             && !known.over
         {
             known.over = true;
             if let Owner::Subject(id) = known.owner {
                 self.subjects.end(id);
             }
-            self.ended.push(image);
+            self.ended.push(execution);
         }
     }
 
-    /// An image, if its record was not lost.
-    pub fn image(&self, image: u64) -> Option<&Image> {
-        self.images.get(&image)
+    /// An execution, if its record was not lost.
+    pub fn execution(&self, execution: u64) -> Option<&Execution> {
+        self.executions.get(&execution)
     }
 
     /// A subject.
@@ -288,41 +288,43 @@ impl Tracker {
         self.subjects.iter()
     }
 
-    /// Inode number of the mount namespace that an image was met in.
-    pub fn mount_namespace_of(&self, image: u64) -> Option<u32> {
-        self.images.get(&image).map(|image| image.mount_namespace)
+    /// Inode number of the mount namespace that an execution was met in.
+    pub fn mount_namespace_of(&self, execution: u64) -> Option<u32> {
+        self.executions
+            .get(&execution)
+            .map(|execution| execution.mount_namespace)
     }
 
     /// Whether a followed process lives in this mount namespace.
     pub fn lives_in(&self, mount_namespace: u32) -> bool {
-        self.images
+        self.executions
             .values()
-            .any(|image| !image.over && image.mount_namespace == mount_namespace)
+            .any(|execution| !execution.over && execution.mount_namespace == mount_namespace)
     }
 
     /// Images that have not ended, as far as is known.
-    pub fn live_images(&self) -> impl Iterator<Item = u64> {
-        self.images
+    pub fn live_executions(&self) -> impl Iterator<Item = u64> {
+        self.executions
             .iter()
-            .filter(|(_image, known)| !known.over)
-            .map(|(image, _known)| *image)
+            .filter(|(_execution, known)| !known.over)
+            .map(|(execution, _known)| *execution)
     }
 
-    /// An image has ended, though there is no record of that; or it was never known.
-    pub fn missed_end(&mut self, image: u64) {
-        if self.images.contains_key(&image) {
-            self.end(image);
+    /// An execution has ended, though there is no record of that; or it was never known.
+    pub fn missed_end(&mut self, execution: u64) {
+        if self.executions.contains_key(&execution) {
+            self.end(execution);
         } else {
-            self.ended.push(image);
+            self.ended.push(execution);
         }
     }
 
-    /// Number of ended images whose totals can be taken over.
+    /// Number of ended executions whose totals can be taken over.
     pub fn ended(&self) -> usize {
         self.ended.len()
     }
 
-    /// Takes the list of ended images. They stay known until [`Self::forget`].
+    /// Takes the list of ended executions. They stay known until [`Self::forget`].
     pub fn take_ended(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.ended)
     }
@@ -332,11 +334,11 @@ impl Tracker {
         std::mem::take(&mut self.unrelated)
     }
 
-    /// Whether an image of this subject is not forgotten yet.
-    pub fn has_images(&self, id: SubjectId) -> bool {
-        self.images
+    /// Whether an execution of this subject is not forgotten yet.
+    pub fn has_executions(&self, id: SubjectId) -> bool {
+        self.executions
             .values()
-            .any(|image| image.owner == Owner::Subject(id))
+            .any(|execution| execution.owner == Owner::Subject(id))
     }
 
     /// Whether anything that is observed lives.
@@ -344,9 +346,9 @@ impl Tracker {
         self.subjects.iter().any(|(_id, subject)| subject.is_live())
     }
 
-    /// Forgets an image whose totals were taken over.
-    pub fn forget(&mut self, image: u64) {
-        self.images.remove(&image);
+    /// Forgets an execution whose totals were taken over.
+    pub fn forget(&mut self, execution: u64) {
+        self.executions.remove(&execution);
     }
 
     /// Whether a subject has living processes.

@@ -466,7 +466,11 @@ fn a_check_event_outlives_its_execution() {
     replay.check(&asked, 1);
     replay.records([exit(2)]);
     replay.sweep();
-    let owner = replay.collector.tracker().image(2).map(|image| image.owner);
+    let owner = replay
+        .collector
+        .tracker()
+        .execution(2)
+        .map(|image| image.owner);
     assert_eq!(owner, None::<Owner>, "forgotten");
     let next = replay.collector.next_check_event(true, |_, _| true);
     let exe = next.map(|(_, _, record)| record.identity.asker.exe);

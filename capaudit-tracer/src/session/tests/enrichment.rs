@@ -17,7 +17,7 @@ const ALICE: FileOwner = FileOwner {
 
 fn identity(replay: &Replay, image: u64) -> Option<Identity> {
     let tracker = replay.collector.tracker();
-    match tracker.image(image)?.owner {
+    match tracker.execution(image)?.owner {
         Owner::Subject(id) => Some(tracker.get(id).identity.clone()),
         _ => None,
     }
@@ -134,7 +134,7 @@ fn where_everything_is_observed_places_are_looked_up_before_files() {
     let exe = replay
         .collector
         .tracker()
-        .image(1)
+        .execution(1)
         .map(|image| image.exe.to_string());
     assert_eq!(exe.as_deref(), Some("/usr/bin/runc"));
     // A file that was never linked, and a process that is gone by now: it is what it was before.
@@ -142,7 +142,7 @@ fn where_everything_is_observed_places_are_looked_up_before_files() {
     let exe = replay
         .collector
         .tracker()
-        .image(2)
+        .execution(2)
         .map(|image| image.exe.to_string());
     assert_eq!(exe.as_deref(), Some("/usr/bin/runc"));
     assert_eq!(identity(&replay, 2), Some(unit));

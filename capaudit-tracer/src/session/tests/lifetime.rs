@@ -89,7 +89,10 @@ fn a_sweep_takes_over_what_has_ended_and_nothing_else() {
     assert_eq!(replay.kernel.sites.len(), 1);
     let left: Vec<u64> = replay.kernel.calls.keys().map(|key| key.image).collect();
     assert_eq!(left, [2]);
-    assert!(replay.collector.tracker().image(1).is_none(), "forgotten");
+    assert!(
+        replay.collector.tracker().execution(1).is_none(),
+        "forgotten"
+    );
     replay.counts(&alive, 4, 0);
     assert_eq!(
         replay.ending(),
@@ -225,19 +228,19 @@ fn an_end_whose_record_was_lost_is_found_out() {
         !replay
             .collector
             .tracker()
-            .live_images()
+            .live_executions()
             .any(|image| image == 1)
     );
     assert!(
         replay
             .collector
             .tracker()
-            .live_images()
+            .live_executions()
             .any(|image| image == 2)
     );
     replay.look_for_missed();
     assert_eq!(replay.kernel.listed.get(), 1, "no more was lost");
-    let live: Vec<u64> = replay.collector.tracker().live_images().collect();
+    let live: Vec<u64> = replay.collector.tracker().live_executions().collect();
     assert_eq!(live, [3]);
     assert!(replay.collector.tracker().is_live(&Identity::Command));
     // There is room again, also where nobody knows who it was.

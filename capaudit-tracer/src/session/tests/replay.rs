@@ -302,7 +302,7 @@ impl Totals for Kernel {
         Ok(self.lost)
     }
 
-    fn live_images(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
+    fn live_executions(&self) -> Result<Option<HashSet<u64>>, ProbeError> {
         self.listed.set(self.listed.get() + 1);
         Ok(self.live.clone())
     }
