@@ -14,7 +14,7 @@ pub mod message;
 #[cfg(feature = "live-view")]
 pub mod model;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 #[cfg(feature = "live-view")]
 pub mod screen;
 pub mod source;
