@@ -1,18 +1,18 @@
 //! What is said of one capability of a subject, as the report's contract has it.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Rule, Verdict, absent};
 use crate::capability::{CapSet, Capability};
 
 /// What there is to say of one capability.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "CapabilityReport")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "CapabilityReport"))]
 pub struct Finding {
     /// Its name without `CAP_`.
     #[serde(rename = "name")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub capability: Capability,
     /// What it turned out to be.
     pub verdict: Verdict,
@@ -24,7 +24,7 @@ pub struct Finding {
     /// Why, in one sentence.
     pub reason: String,
     /// Sets that would serve instead.
-    #[schemars(with = "Vec<Vec<String>>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<Vec<String>>"))]
     pub alternatives: Vec<CapSet>,
     /// How often it was asked for.
     pub checks: Checks,
@@ -36,12 +36,13 @@ pub struct Finding {
     pub seen_in: Vec<Use>,
     /// How to get rid of the need; empty where no way is known.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub need_less: Option<String>,
 }
 
 /// How often a capability was asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Checks {
     /// In all.
     pub total: u64,
@@ -63,8 +64,9 @@ impl Checks {
 }
 
 /// Where a capability was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[schemars(rename = "Place")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(feature = "schema", schemars(rename = "Place"))]
 pub struct Use {
     /// Path of the executable as it was given to execve.
     pub exe: String,

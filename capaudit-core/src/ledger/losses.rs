@@ -1,9 +1,8 @@
 //! What could not be recorded.
 
 /// What could not be recorded, by cause. All zero for a complete record.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Losses {
     /// Records for which the ring buffer had no room.
     pub events: u64,

@@ -3,7 +3,6 @@
 mod settle;
 mod text;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use settle::Settlement;
@@ -19,7 +18,8 @@ use crate::{
 pub const SCHEMA: &str = "capaudit.report/1";
 
 /// The report of one or more sessions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Report {
     /// `capaudit.report/1`
     pub schema: String,
@@ -30,7 +30,8 @@ pub struct Report {
 }
 
 /// How the record was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SessionReport {
     /// When the audit began (RFC 3339, UTC).
     pub started: String,
@@ -85,7 +86,8 @@ impl<'de> Deserialize<'de> for Seconds {
     }
 }
 
-impl JsonSchema for Seconds {
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Seconds {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Seconds".into()
     }
@@ -96,7 +98,8 @@ impl JsonSchema for Seconds {
 }
 
 /// What one subject needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SubjectReport {
     /// What it is.
     pub kind: Kind,
@@ -104,39 +107,39 @@ pub struct SubjectReport {
     pub name: String,
     /// What its engine calls it; empty for a command.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub id: Option<String>,
     /// The image of a container; empty if unknown.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub image: Option<String>,
     /// Compose project of a container; empty if there is none.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub compose_project: Option<String>,
     /// Compose service of a container; empty if there is none.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub compose_service: Option<String>,
     /// Namespace of its Kubernetes pod; empty if it is in none.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub pod_namespace: Option<String>,
     /// Its Kubernetes pod; empty if it is in none.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub pod: Option<String>,
     /// Its name in the pod; empty if it is in none.
     #[serde(with = "absent")]
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub pod_container: Option<String>,
     /// Real user id at the start, in the initial user namespace.
     pub uid: u32,
     /// The recommendation: the least powerful set that meets every need, in the kernel's order.
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub cap_add: CapSet,
     /// The bounding set it was started with.
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub granted: CapSet,
     /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
     pub seen_from_start: bool,

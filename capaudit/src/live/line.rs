@@ -12,7 +12,6 @@ use capaudit_core::{
     report::Seconds,
     text::escape_json,
 };
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Missing, Summary, judged::JudgedCheck};
@@ -21,7 +20,8 @@ use super::{Missing, Summary, judged::JudgedCheck};
 pub const SCHEMA: &str = "capaudit.watch/1";
 
 /// One line; `type` tells which.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum Line {
     /// The first line.
@@ -60,7 +60,8 @@ pub enum Line {
 }
 
 /// A check.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CheckLine {
     /// When (RFC 3339, UTC).
     pub time: String,
@@ -77,7 +78,7 @@ pub struct CheckLine {
     /// It was made by what set the subject up (a container runtime), not by the program.
     pub setup: bool,
     /// The capability, without `CAP_`.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub capability: Capability,
     /// The kernel's answer.
     pub outcome: Outcome,
@@ -112,7 +113,8 @@ pub struct CheckLine {
 }
 
 /// Whose a check is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SubjectLine {
     /// What it is.
     pub kind: Kind,
@@ -131,7 +133,8 @@ pub struct SubjectLine {
 }
 
 /// A user namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NamespaceLine {
     /// Inode number.
     pub inode: u32,

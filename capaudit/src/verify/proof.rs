@@ -6,7 +6,6 @@ use capaudit_core::{
     capability::{CapSet, Capability},
     report::{Report, Settlement},
 };
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -17,7 +16,8 @@ use super::{
 };
 
 /// A verified report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verified {
     /// What the audit found, with what the runs say of it; nothing if no audit was made.
     #[serde(flatten)]
@@ -27,7 +27,8 @@ pub struct Verified {
 }
 
 /// What the runs of a verification say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verification {
     /// How sets were enforced.
     pub via: Via,
@@ -38,11 +39,11 @@ pub struct Verification {
     /// Whether it was run with the set; if not, it failed as it is, with what it grants itself.
     pub enforced: bool,
     /// The set, in the kernel's order; of several services, what any of them has.
-    #[schemars(with = "Vec<String>")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub set: CapSet,
     /// The set of each compose service.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(with = "BTreeMap<String, Vec<String>>")]
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Vec<String>>"))]
     pub services: BTreeMap<String, CapSet>,
     /// Runs that were made, the audit included.
     pub runs: usize,
@@ -66,10 +67,11 @@ pub struct Verification {
 }
 
 /// A capability, of a service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Member {
     /// Name of the capability.
-    #[schemars(with = "String")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub capability: Capability,
     /// The compose service.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -77,7 +79,8 @@ pub struct Member {
 }
 
 /// That a capability is needed: a run without it, which failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Proof {
     /// The capability.
     #[serde(flatten)]
