@@ -13,7 +13,7 @@ pub mod kind {
     pub const RESULT: u32 = 2;
     /// [`super::Fork`], of a process that a followed process forked.
     pub const FORK: u32 = 3;
-    /// [`super::Fork`] without a parent image, of a process met in a namespace of interest.
+    /// [`super::Fork`] without a parent execution, of a process met in a namespace of interest.
     pub const ADOPT: u32 = 4;
     /// [`super::Exec`]
     pub const EXEC: u32 = 5;
@@ -42,15 +42,15 @@ pub const CGROUP_DEPTH: usize = 3;
 pub struct Header {
     /// Nanoseconds of `CLOCK_MONOTONIC`.
     pub time: u64,
-    /// The program image this is about; never reused within a session.
-    pub image: u64,
+    /// The execution this is about; never reused within a session.
+    pub execution: u64,
     /// One of [`kind`].
     pub kind: u32,
     /// Process id, in the initial pid namespace.
     pub tgid: u32,
     /// Thread id, in the initial pid namespace.
     pub tid: u32,
-    /// [`crate::scope::image`] bits.
+    /// [`crate::scope::execution`] bits.
     pub flags: u32,
 }
 assert_size!(Header, 32);
@@ -193,9 +193,9 @@ assert_size!(Result, 48);
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Fork {
-    /// Common start; `image`, `tgid` and `tid` are the child's.
+    /// Common start; `execution`, `tgid` and `tid` are the child's.
     pub header: Header,
-    /// Image it was forked from, 0 if that is not followed.
+    /// Execution it was forked from, 0 if that is not followed.
     pub parent: u64,
     /// Its namespaces.
     pub namespaces: Namespaces,
@@ -212,9 +212,9 @@ assert_size!(Fork, 32 + 8 + 16 + 32 + 40 + COMM_LEN);
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Exec {
-    /// Common start; `image` is the new one.
+    /// Common start; `execution` is the new one.
     pub header: Header,
-    /// The image it was before, 0 if that was not followed.
+    /// The execution it was before, 0 if that was not followed.
     pub previous: u64,
     /// Its namespaces.
     pub namespaces: Namespaces,

@@ -2,14 +2,14 @@
 
 use crate::assert_size;
 
-/// The identity of a repeated check: same program image, same question, same answer.
+/// The identity of a repeated check: same execution, same question, same answer.
 ///
-/// `image` is one run of one executable: a process between two `execve` calls. All its threads share it.
+/// `execution` is one run of one executable: a process between two `execve` calls. All its threads share it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct CheckKey {
-    /// Which program image asked, as numbered by [`crate::event::Header::image`].
-    pub image: u64,
+    /// Which execution asked, as numbered by [`crate::event::Header::execution`].
+    pub execution: u64,
     /// Inode number of the user namespace the capability was asked in.
     pub target_ns: u32,
     /// Inode number of the user namespace of the credentials that were examined.
@@ -25,19 +25,19 @@ pub struct CheckKey {
 }
 assert_size!(CheckKey, 24);
 
-/// What a check asks, whoever asks it: all of a [`CheckKey`] but the image, in two words that are made and compared faster.
+/// What a check asks, whoever asks it: all of a [`CheckKey`] but the execution, in two words that are made and compared faster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Question {
+pub struct CheckKind {
     /// The namespace of the question, below that of the credentials.
     namespaces: u64,
     /// From below: operation, system call, capability, flags.
     what: u64,
 }
-assert_size!(Question, 16);
+assert_size!(CheckKind, 16);
 
-impl Question {
-    /// The words of `key`; its image does not matter.
+impl CheckKind {
+    /// The words of `key`; its execution does not matter.
     #[inline(always)]
     pub const fn of(key: &CheckKey) -> Self {
         Self {
@@ -49,11 +49,11 @@ impl Question {
         }
     }
 
-    /// The key of the question, where `image` asks it.
+    /// The key of the question, where `execution` asks it.
     #[inline(always)]
-    pub const fn asked_by(self, image: u64) -> CheckKey {
+    pub const fn asked_by(self, execution: u64) -> CheckKey {
         CheckKey {
-            image,
+            execution,
             target_ns: self.namespaces as u32,
             cred_ns: (self.namespaces >> 32) as u32,
             operation: self.what as u32,
@@ -108,7 +108,7 @@ assert_size!(CheckCount, 32);
 
 /// Checks of one key that one processor has counted and not yet added to the key's total.
 ///
-/// The processor alone writes it, and user space reads `image`, `question` and `pending` without any lock: whoever changes
+/// The processor alone writes it, and user space reads `execution`, `question` and `pending` without any lock: whoever changes
 /// the former two, or adds what is pending to the total, sets `tail` to a new number first and `head` to the same last,
 /// and who reads in ascending order has a whole one if the two are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,11 +118,11 @@ pub struct Recent {
     pub head: u32,
     /// The process that asked, valid as long as `epoch` is the current one.
     pub tgid: u32,
-    /// The image that asked; 0 if none has yet, or if the process is not followed.
-    pub image: u64,
+    /// The execution that asked; 0 if none has yet, or if the process is not followed.
+    pub execution: u64,
     /// What it asked.
-    pub question: Question,
-    /// When it was last seen that the process runs the image ([`crate::scope::epoch`]).
+    pub question: CheckKind,
+    /// When it was last seen that the process runs the execution ([`crate::scope::epoch`]).
     pub epoch: u64,
     /// Checks not in the key's total yet.
     pub pending: u64,
@@ -191,8 +191,8 @@ pub const fn next_walk(count: u64) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(C)]
 pub struct CallKey {
-    /// Which program image called.
-    pub image: u64,
+    /// Which execution called.
+    pub execution: u64,
     /// Hash of the arguments that decide what the call does.
     pub operation: u32,
     /// System call number.

@@ -6,18 +6,18 @@ use crate::assert_size;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Process {
-    /// The image it runs.
-    pub image: u64,
-    /// [`image`] bits.
+    /// The execution it runs.
+    pub execution: u64,
+    /// [`execution`] bits.
     pub flags: u32,
     /// Inode number of a mount namespace. Of an ignored process: of that in which it is ignored. Of another: of that in
-    /// which its image was executed, 0 if that was before it was followed.
+    /// which its execution was executed, 0 if that was before it was followed.
     pub mount_namespace: u32,
 }
 assert_size!(Process, 16);
 
 /// Bits of [`Process::flags`] and of every record's header.
-pub mod image {
+pub mod execution {
     /// Not yet the audited program: what sets it up (a container runtime before its last execve, capaudit's
     /// own child before the command). The next execve clears it.
     pub const SETUP: u32 = 1 << 0;
@@ -27,7 +27,7 @@ pub mod image {
     pub const IGNORED: u32 = 1 << 1;
 }
 
-/// Indices of the two numbers whose sum is the epoch: it changes whenever a process begins to run another image, ends, or is
+/// Indices of the two numbers whose sum is the epoch: it changes whenever a process begins to run another execution, ends, or is
 /// not followed any more. What was known of a process holds as long as it has not changed.
 pub mod epoch {
     /// Raised by the BPF programs.

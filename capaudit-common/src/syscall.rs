@@ -15,9 +15,9 @@ pub const TABLE_LEN: usize = 512;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Treatment(pub u32);
+pub struct SyscallSpec(pub u32);
 
-/// Values of [`Treatment::special`].
+/// Values of [`SyscallSpec::special`].
 pub mod special {
     /// Nothing special.
     pub const NONE: u32 = 0;
@@ -47,7 +47,7 @@ pub mod prctl {
     pub const AMBIENT_RAISE: u64 = 2;
 }
 
-impl Treatment {
+impl SyscallSpec {
     /// Nothing of interest but the number.
     pub const NONE: Self = Self(0);
 

@@ -4,8 +4,8 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use capaudit_common::{
     event::{Call, Header, Result, kind},
     key::CallKey,
-    scope::{Process, image, loss},
-    syscall::{TABLE_LEN, Treatment},
+    scope::{Process, execution, loss},
+    syscall::{TABLE_LEN, SyscallSpec},
 };
 
 use crate::{
@@ -33,11 +33,11 @@ pub fn exit(registers: Pointer, value: i64) {
     if number as usize >= TABLE_LEN {
         return;
     }
-    let treatment = setting::treatment(number);
+    let spec = setting::spec(number);
     let awaited = AWAITED
         .get(u32::from(number))
         .is_some_and(|awaited| *awaited != 0);
-    if !awaited && !treatment.is_reported() {
+    if !awaited && !spec.is_reported() {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -46,14 +46,14 @@ pub fn exit(registers: Pointer, value: i64) {
     let Some(process) = unsafe { PROCESSES.get(&tgid) }.copied() else {
         return;
     };
-    if process.flags & image::IGNORED != 0 {
+    if process.flags & execution::IGNORED != 0 {
         return;
     }
     if awaited {
         conclude(process, pid_tgid, value);
     }
-    if treatment.is_reported() && process.flags & image::SETUP == 0 {
-        report(process, pid_tgid, registers, number, treatment, value);
+    if spec.is_reported() && process.flags & execution::SETUP == 0 {
+        report(process, pid_tgid, registers, number, spec, value);
     }
 }
 
@@ -114,15 +114,15 @@ fn report(
     pid_tgid: u64,
     registers: Pointer,
     number: u16,
-    treatment: Treatment,
+    spec: SyscallSpec,
     value: i64,
 ) {
     if kernel::is_compat(kernel::current()) {
         return;
     }
     let key = CallKey {
-        image: process.image,
-        operation: object::operation(registers, treatment, NO_CAPABILITY),
+        execution: process.execution,
+        operation: object::operation(registers, spec, NO_CAPABILITY),
         syscall: number,
         failed: is_error(value) as u8,
         flags: 0,
@@ -156,7 +156,7 @@ fn header(process: Process, kind: u32, pid_tgid: u64) -> Header {
     Header {
         // SAFETY: no preconditions.
         time: unsafe { bpf_ktime_get_ns() },
-        image: process.image,
+        execution: process.execution,
         kind,
         tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,

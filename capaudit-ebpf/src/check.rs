@@ -8,20 +8,20 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckKey, NO_SYSCALL, Question, SiteCount, SiteKey, flag},
+    key::{CheckKey, NO_SYSCALL, CheckKind, SiteCount, SiteKey, flag},
     scope::{Process, loss},
-    syscall::{TABLE_LEN, Treatment},
+    syscall::{TABLE_LEN, SyscallSpec},
 };
 
 use crate::{
-    count::{self, Asker, Place},
+    count::{self, Cached, Place},
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, follow, probe, read},
     maps::{
         AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, WATCHED,
         count_atomically, lose,
     },
     object,
-    process::{self, Met},
+    process::{self, Lookup},
     send::{Wake, is_filled, submit},
     setting::{self, offset},
 };
@@ -69,7 +69,7 @@ pub fn leave(ctx: *mut c_void, result: i32) {
     let Some(entered) = (unsafe { ENTERED.get(&thread) }).copied() else {
         // Begun before the entry's probe was attached: of interest only if the process was followed by then.
         let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        if let Met::Followed(_) = process::meet(kernel::current(), tgid) {
+        if let Lookup::Tracked(_) = process::look_up(kernel::current(), tgid) {
             lose(loss::RETURNS);
         }
         return;
@@ -105,42 +105,42 @@ pub fn observe<const DIRECT: bool>(
         return;
     }
     let tgid: u32 = direct(task, &offset::TASK_TGID);
-    let (question, treatment) =
+    let (question, spec) =
         question::<DIRECT>(task, pointers, cred, target, capability, options, result);
     let epoch = process::current_epoch();
     // A check that may be sent must not only be counted.
-    let wanted = Wanted::now();
+    let wanted = SendRule::now();
     let place = match wanted {
-        Wanted::Each => None,
-        Wanted::First | Wanted::EachButSpent => Place::of(tgid, question),
+        SendRule::Each => None,
+        SendRule::First | SendRule::EachButSpent => Place::of(tgid, question),
     };
     match place.and_then(|place| place.count(pointers.namespaces, tgid, epoch, question)) {
-        Some(Asker::Stranger) => return,
-        Some(Asker::Followed) => return wanted.forgo(),
+        Some(Cached::Untracked) => return,
+        Some(Cached::Tracked) => return wanted.forgo(),
         None => {}
     }
-    let process = match process::meet(task, tgid) {
-        Met::Followed(process) => process,
-        Met::Stranger => {
+    let process = match process::look_up(task, tgid) {
+        Lookup::Tracked(process) => process,
+        Lookup::Untracked => {
             if let Some(place) = place {
-                place.give_to_stranger(pointers.namespaces, tgid, epoch, question);
+                place.give_to_untracked(pointers.namespaces, tgid, epoch, question);
             }
             return;
         }
-        Met::Unclear => return,
+        Lookup::Unclear => return,
     };
     let is_known =
-        |place: Place| place.count_again(pointers.namespaces, tgid, epoch, process.image, question);
+        |place: Place| place.count_again(pointers.namespaces, tgid, epoch, process.execution, question);
     if place.is_some_and(is_known) {
         return wanted.forgo();
     }
-    let key = question.asked_by(process.image);
+    let key = question.asked_by(process.execution);
     let Some(is_due) = count::total(place, tgid, epoch, &key) else {
         return;
     };
     let single = match wanted {
-        Wanted::Each => take_allowance(),
-        Wanted::First | Wanted::EachButSpent => false,
+        SendRule::Each => take_allowance(),
+        SendRule::First | SendRule::EachButSpent => false,
     };
     if !single {
         wanted.forgo();
@@ -148,7 +148,7 @@ pub fn observe<const DIRECT: bool>(
     if is_due || single {
         let pid_tgid = bpf_get_current_pid_tgid();
         walk::<DIRECT>(
-            ctx, task, cred, target, process, pid_tgid, &key, treatment, single,
+            ctx, task, cred, target, process, pid_tgid, &key, spec, single,
         );
     }
 }
@@ -182,7 +182,7 @@ impl Pointers {
 
 /// Which checks somebody wants sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+enum SendRule {
     /// The first ones at each call site.
     First,
     /// Every one.
@@ -192,7 +192,7 @@ enum Wanted {
     EachButSpent,
 }
 
-impl Wanted {
+impl SendRule {
     /// Those that are wanted at this moment.
     #[inline(always)]
     fn now() -> Self {
@@ -247,7 +247,7 @@ fn question<const DIRECT: bool>(
     capability: u32,
     options: Option<u32>,
     result: i32,
-) -> (Question, Treatment) {
+) -> (CheckKind, SyscallSpec) {
     let Pointers {
         subjective,
         objective,
@@ -275,20 +275,20 @@ fn question<const DIRECT: bool>(
     }
     let mut syscall = NO_SYSCALL;
     let mut operation = 0;
-    let mut treatment = Treatment::NONE;
+    let mut spec = SyscallSpec::NONE;
     if direct::<u32>(task, &offset::TASK_FLAGS) & (PF_KTHREAD | PF_IO_WORKER) == 0 {
         let registers = kernel::registers(task);
         syscall = direct::<u64>(registers, &offset::REGS_NUMBER) as u16;
         if kernel::is_compat(task) {
             flags |= flag::COMPAT;
         } else {
-            treatment = setting::treatment(syscall);
-            operation = object::operation(registers, treatment, capability);
+            spec = setting::spec(syscall);
+            operation = object::operation(registers, spec, capability);
         }
     }
     let target_ns = read::<u32, DIRECT>(target, &offset::USER_NS_INUM);
     let key = CheckKey {
-        image: 0,
+        execution: 0,
         target_ns,
         cred_ns: if user_ns == target {
             target_ns
@@ -300,7 +300,7 @@ fn question<const DIRECT: bool>(
         capability: capability as u8,
         flags,
     };
-    (Question::of(&key), treatment)
+    (CheckKind::of(&key), spec)
 }
 
 /// Finds the call site, counts it, and sends the check if it is among its first.
@@ -317,7 +317,7 @@ fn walk<const DIRECT: bool>(
     process: Process,
     pid_tgid: u64,
     key: &CheckKey,
-    treatment: Treatment,
+    spec: SyscallSpec,
     single: bool,
 ) {
     let Some(stack) = STACK.get_ptr_mut(0) else {
@@ -345,7 +345,7 @@ fn walk<const DIRECT: bool>(
     let call = await_result(key, &site_key, pid_tgid as u32, sent);
     if sent {
         send::<DIRECT>(
-            task, cred, target, process, pid_tgid, &site_key, treatment, stack, depth, call,
+            task, cred, target, process, pid_tgid, &site_key, spec, stack, depth, call,
         );
     }
 }
@@ -423,7 +423,7 @@ fn send<const DIRECT: bool>(
     process: Process,
     pid_tgid: u64,
     site: &SiteKey,
-    treatment: Treatment,
+    spec: SyscallSpec,
     stack: *const [u64; STACK_LEN],
     depth: u32,
     call: u64,
@@ -436,7 +436,7 @@ fn send<const DIRECT: bool>(
     let header = Header {
         // SAFETY: no preconditions.
         time: unsafe { bpf_ktime_get_ns() },
-        image: process.image,
+        execution: process.execution,
         kind: kind::CHECK,
         tgid: (pid_tgid >> 32) as u32,
         tid: pid_tgid as u32,
@@ -459,7 +459,7 @@ fn send<const DIRECT: bool>(
         (*check).target_level = probe(target, &offset::USER_NS_LEVEL);
         (*check).cred_level = probe(user_ns, &offset::USER_NS_LEVEL);
         (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
-        object::describe(check, task, treatment);
+        object::describe(check, task, spec);
     }
     submit(entry, header.time, Wake::IfFilled);
 }

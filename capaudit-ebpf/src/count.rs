@@ -7,7 +7,7 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use capaudit_common::{
-    key::{CheckCount, CheckKey, Question, RECENT_LEN, Recent, flag, next_walk},
+    key::{CheckCount, CheckKey, CheckKind, RECENT_LEN, Recent, flag, next_walk},
     scope::loss,
 };
 
@@ -18,11 +18,11 @@ use crate::{
 
 /// Whose check was counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
+pub enum Cached {
     /// A followed process's.
-    Followed,
+    Tracked,
     /// That of a process that is not followed: nobody will ask for the number.
-    Stranger,
+    Untracked,
 }
 
 /// A processor's own place for a key. It may hold another key.
@@ -32,7 +32,7 @@ pub struct Place(*mut Recent);
 impl Place {
     /// Where a process's checks of this kind are counted.
     #[inline(always)]
-    pub fn of(tgid: u32, question: Question) -> Option<Self> {
+    pub fn of(tgid: u32, question: CheckKind) -> Option<Self> {
         let table = RECENT.get_ptr_mut(0)?;
         let hash = mix(tgid, question.what());
         let index = (hash ^ (hash >> 16)) as usize & (RECENT_LEN - 1);
@@ -40,15 +40,15 @@ impl Place {
         Some(Self(unsafe { (&raw mut (*table).0[0]).add(index) }))
     }
 
-    /// Counts a check of a process whose image is not looked up yet, if this place knows both process and key.
+    /// Counts a check of a process whose execution is not looked up yet, if this place knows both process and key.
     #[inline(always)]
     pub fn count(
         self,
         namespaces: Pointer,
         tgid: u32,
         epoch: u64,
-        question: Question,
-    ) -> Option<Asker> {
+        question: CheckKind,
+    ) -> Option<Cached> {
         // SAFETY: a map value that only this processor writes, in a program that does not interrupt itself.
         let recent = unsafe { &mut *self.0 };
         if recent.tgid != tgid
@@ -58,28 +58,28 @@ impl Place {
         {
             return None;
         }
-        if recent.image == 0 {
+        if recent.execution == 0 {
             let stays = recent.mount_namespace == kernel::mount_namespace_of(namespaces);
-            return stays.then_some(Asker::Stranger);
+            return stays.then_some(Cached::Untracked);
         }
         recent.quota -= 1;
         recent.pending += 1;
-        Some(Asker::Followed)
+        Some(Cached::Tracked)
     }
 
-    /// As [`Self::count`], for a process that was found to run `image`; whether it was counted.
+    /// As [`Self::count`], for a process that was found to run `execution`; whether it was counted.
     #[inline(always)]
     pub fn count_again(
         self,
         namespaces: Pointer,
         tgid: u32,
         epoch: u64,
-        image: u64,
-        question: Question,
+        execution: u64,
+        question: CheckKind,
     ) -> bool {
         // SAFETY: as in `count`.
         let recent = unsafe { &mut *self.0 };
-        if recent.image != image {
+        if recent.execution != execution {
             return false;
         }
         recent.tgid = tgid;
@@ -89,15 +89,15 @@ impl Place {
 
     /// Has the checks of a process that is not followed recognized here.
     #[inline(always)]
-    pub fn give_to_stranger(self, namespaces: Pointer, tgid: u32, epoch: u64, question: Question) {
+    pub fn give_to_untracked(self, namespaces: Pointer, tgid: u32, epoch: u64, question: CheckKind) {
         self.give(tgid, epoch, 0, question, u64::MAX);
         // SAFETY: as in `count`.
         unsafe { (*self.0).mount_namespace = kernel::mount_namespace_of(namespaces) };
     }
 
-    /// Adds what is counted here to its total, and lets another image's question have the place for its next `quota` checks.
+    /// Adds what is counted here to its total, and lets another execution's question have the place for its next `quota` checks.
     #[inline(always)]
-    fn give(self, tgid: u32, epoch: u64, image: u64, question: Question, quota: u64) {
+    fn give(self, tgid: u32, epoch: u64, execution: u64, question: CheckKind, quota: u64) {
         let recent = self.0;
         // SAFETY: as in `count`; volatile, because user space reads meanwhile and relies on the order.
         unsafe {
@@ -106,13 +106,13 @@ impl Place {
             let pending = (*recent).pending;
             if pending != 0
                 // If it is not there any more, user space has taken it over, with what is pending here.
-                && let Some(total) = CHECKS.get_ptr_mut(&(*recent).question.asked_by((*recent).image))
+                && let Some(total) = CHECKS.get_ptr_mut(&(*recent).question.asked_by((*recent).execution))
             {
                 add_atomically(&raw mut (*total).count, pending as i64);
             }
             (*recent).pending = 0;
             (*recent).tgid = tgid;
-            (*recent).image = image;
+            (*recent).execution = execution;
             (*recent).question = question;
             (*recent).epoch = epoch;
             (*recent).quota = quota;
@@ -120,13 +120,13 @@ impl Place {
         }
     }
 
-    /// Adds what is counted here to its total, if that is this image's question.
+    /// Adds what is counted here to its total, if that is this execution's question.
     #[inline(always)]
-    fn settle(self, image: u64, question: Question) {
+    fn settle(self, execution: u64, question: CheckKind) {
         // SAFETY: as in `count`.
         let held = unsafe { &*self.0 };
-        if held.pending != 0 && held.image == image && held.question == question {
-            self.give(held.tgid, held.epoch, image, question, 0);
+        if held.pending != 0 && held.execution == execution && held.question == question {
+            self.give(held.tgid, held.epoch, execution, question, 0);
         }
     }
 }
@@ -134,9 +134,9 @@ impl Place {
 /// Adds one to the key's total. Whether its call site is to be looked for; `None` if it could not be counted by its key.
 #[inline(always)]
 pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Option<bool> {
-    let question = Question::of(key);
+    let question = CheckKind::of(key);
     if let Some(place) = place {
-        place.settle(key.image, question);
+        place.settle(key.execution, question);
     }
     let total = match CHECKS.get_ptr_mut(key) {
         Some(total) => total,
@@ -157,7 +157,7 @@ pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Opt
     if let Some(place) = place
         && quota != 0
     {
-        place.give(tgid, epoch, key.image, question, quota);
+        place.give(tgid, epoch, key.execution, question, quota);
     }
     Some(is_due)
 }

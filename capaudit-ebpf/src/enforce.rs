@@ -1,7 +1,7 @@
 //! Refusing what a set does not hold: `capaudit verify --via lsm`.
 
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use capaudit_common::scope::image;
+use capaudit_common::scope::execution;
 
 use crate::{
     kernel::{self, Pointer, direct},
@@ -49,8 +49,8 @@ fn allowed(task: Pointer, tgid: u32) -> Option<u64> {
     // SAFETY: copied at once.
     let known = unsafe { PROCESSES.get(&tgid) }.copied();
     let (mount, sets_up) = match known {
-        Some(process) if process.flags & image::IGNORED == 0 => {
-            (process.mount_namespace, process.flags & image::SETUP != 0)
+        Some(process) if process.flags & execution::IGNORED == 0 => {
+            (process.mount_namespace, process.flags & execution::SETUP != 0)
         }
         _ => {
             process::entitled(task, tgid, known.as_ref())?;

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{Check, OBJECT_LEN, SECOND_LEN, object},
-    syscall::{Treatment, prctl, special},
+    syscall::{SyscallSpec, prctl, special},
 };
 
 use crate::{
@@ -27,9 +27,9 @@ const NETLINK_CAPABILITIES: u64 = (1 << 12) | (1 << 21) | (1 << 29) | (1 << 30) 
 
 /// Hash of what decides what the call does; 0 where the number alone does.
 #[inline(always)]
-pub fn operation(registers: Pointer, treatment: Treatment, capability: u32) -> u32 {
+pub fn operation(registers: Pointer, spec: SyscallSpec, capability: u32) -> u32 {
     let mut hash = 0;
-    let selectors = treatment.selectors();
+    let selectors = spec.selectors();
     if selectors != 0 {
         for index in 0..6 {
             if selectors & (1 << index) != 0 {
@@ -37,11 +37,11 @@ pub fn operation(registers: Pointer, treatment: Treatment, capability: u32) -> u
             }
         }
     }
-    match treatment.special_value() {
+    match spec.special_value() {
         special::MESSAGE | special::BUFFER
             if NETLINK_CAPABILITIES & (1 << (capability & 63)) != 0 =>
         {
-            if let Some(head) = user::<[u32; 2]>(payload(registers, treatment)) {
+            if let Some(head) = user::<[u32; 2]>(payload(registers, spec)) {
                 // nlmsghdr: length, then type and flags
                 hash = mix(hash, u64::from(head[1]));
             }
@@ -72,9 +72,9 @@ pub fn operation(registers: Pointer, treatment: Treatment, capability: u32) -> u
 
 /// Address of the first byte that a sending call sends; 0 if it cannot be told.
 #[inline(always)]
-fn payload(registers: Pointer, treatment: Treatment) -> u64 {
+fn payload(registers: Pointer, spec: SyscallSpec) -> u64 {
     let argument = kernel::argument(registers, 1);
-    if treatment.special_value() == special::BUFFER {
+    if spec.special_value() == special::BUFFER {
         return argument;
     }
     // struct user_msghdr: name, namelen, iov; struct iovec: base, length
@@ -89,7 +89,7 @@ fn payload(registers: Pointer, treatment: Treatment) -> u64 {
 ///
 /// `check` is a reserved record.
 #[inline(always)]
-pub unsafe fn describe(check: *mut Check, task: Pointer, treatment: Treatment) {
+pub unsafe fn describe(check: *mut Check, task: Pointer, spec: SyscallSpec) {
     // SAFETY: by the caller's promise.
     let check = unsafe { &mut *check };
     check.object_kind = object::NONE;
@@ -105,7 +105,7 @@ pub unsafe fn describe(check: *mut Check, task: Pointer, treatment: Treatment) {
     let registers = kernel::registers(task);
     check.arguments = kernel::arguments(registers);
 
-    let path = treatment.path_index();
+    let path = spec.path_index();
     if path != 0 {
         let address = kernel::argument(registers, path - 1);
         // SAFETY: the buffer is the record's.
@@ -121,7 +121,7 @@ pub unsafe fn describe(check: *mut Check, task: Pointer, treatment: Treatment) {
             check.object_len = length as u16;
         }
     }
-    let second = treatment.second_index();
+    let second = spec.second_index();
     if second != 0 {
         let address = kernel::argument(registers, second - 1);
         // SAFETY: the buffer is the record's.
@@ -136,7 +136,7 @@ pub unsafe fn describe(check: *mut Check, task: Pointer, treatment: Treatment) {
             check.second_kind = 1;
         }
     }
-    match treatment.special_value() {
+    match spec.special_value() {
         special::FILE => names(check, task, check.arguments[0] as u32),
         special::ADDRESS => {
             bytes::<28>(check, object::ADDRESS, check.arguments[1]);
@@ -145,7 +145,7 @@ pub unsafe fn describe(check: *mut Check, task: Pointer, treatment: Treatment) {
             }
         }
         special::MESSAGE | special::BUFFER => {
-            bytes::<NETLINK_LEN>(check, object::NETLINK, payload(registers, treatment));
+            bytes::<NETLINK_LEN>(check, object::NETLINK, payload(registers, spec));
         }
         special::CAPDATA => bytes::<24>(check, object::CAPDATA, check.arguments[1]),
         _ => {}

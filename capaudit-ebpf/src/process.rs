@@ -7,7 +7,7 @@ use aya_ebpf::helpers::{
 use capaudit_common::{
     event::{CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, kind},
     offset::ABSENT,
-    scope::{Process, epoch, image, loss},
+    scope::{Process, epoch, execution, loss},
 };
 
 use crate::{
@@ -23,11 +23,11 @@ const SUBSYS_MOST: u32 = 16;
 
 /// Who the running process is.
 #[derive(Clone, Copy)]
-pub enum Met {
+pub enum Lookup {
     /// It is followed already, or from now on.
-    Followed(Process),
+    Tracked(Process),
     /// It is not followed, which remains so while it stays in its mount namespace and the epoch lasts.
-    Stranger,
+    Untracked,
     /// It is not followed now, and nothing follows from that.
     Unclear,
 }
@@ -35,28 +35,28 @@ pub enum Met {
 /// Looks the running process up, and begins to follow it if everything is followed, or if it is met in another mount
 /// namespace than capaudit's: there it is what sets a new container up, until its next execve.
 #[inline(always)]
-pub fn meet(task: Pointer, tgid: u32) -> Met {
+pub fn look_up(task: Pointer, tgid: u32) -> Lookup {
     // SAFETY: copied at once.
     let known = unsafe { PROCESSES.get(&tgid) };
     if let Some(process) = known
-        && process.flags & image::IGNORED == 0
+        && process.flags & execution::IGNORED == 0
     {
-        return Met::Followed(*process);
+        return Lookup::Tracked(*process);
     }
     let Some(flags) = entitled(task, tgid, known) else {
         // What ends is not met again, but its pid is.
         let is_ending = direct::<u32>(task, &offset::TASK_FLAGS) & PF_EXITING != 0;
         return if is_ending {
-            Met::Unclear
+            Lookup::Unclear
         } else {
-            Met::Stranger
+            Lookup::Untracked
         };
     };
     let Some(process) = enter(tgid, flags, 0) else {
-        return Met::Unclear;
+        return Lookup::Unclear;
     };
     announce(task, process, kind::ADOPT, tgid, 0, Wake::IfFilled);
-    Met::Followed(process)
+    Lookup::Tracked(process)
 }
 
 /// Whether an ignored process is still where it is ignored.
@@ -89,20 +89,20 @@ pub fn entitled(task: Pointer, tgid: u32, known: Option<&Process>) -> Option<u32
     if mount == 0 || mount == setting::HOST_MNT_NS.load() || flags & PF_KTHREAD != 0 {
         return None;
     }
-    Some(image::SETUP)
+    Some(execution::SETUP)
 }
 
-/// Enters a process, with a new image, into the map.
+/// Enters a process, with a new execution, into the map.
 #[inline(always)]
 fn enter(tgid: u32, flags: u32, mount_namespace: u32) -> Option<Process> {
     let counter = IMAGES.get_ptr_mut(0)?;
     // SAFETY: a map value of this CPU, and no preconditions. User space numbers from 1 below 1 << 40.
-    let image = unsafe {
+    let execution = unsafe {
         *counter += 1;
         (u64::from(bpf_get_smp_processor_id()) + 1) << 40 | *counter
     };
     let process = Process {
-        image,
+        execution,
         flags,
         mount_namespace,
     };
@@ -140,8 +140,8 @@ pub fn fork(parent: Pointer, child: Pointer) {
     let from = if parent_tgid == setting::SELF_TGID.load() {
         match SPAWNING.get(0) {
             Some(1) => Process {
-                image: 0,
-                flags: image::SETUP,
+                execution: 0,
+                flags: execution::SETUP,
                 mount_namespace: 0,
             },
             _ => return,
@@ -154,7 +154,7 @@ pub fn fork(parent: Pointer, child: Pointer) {
         }
     };
     if let Some(process) = enter(tgid, from.flags, from.mount_namespace)
-        && process.flags & image::IGNORED == 0
+        && process.flags & execution::IGNORED == 0
     {
         // The pid may have been a stranger's.
         begin_epoch();
@@ -163,7 +163,7 @@ pub fn fork(parent: Pointer, child: Pointer) {
             process,
             kind::FORK,
             tgid,
-            from.image,
+            from.execution,
             Wake::NowAndThen,
         );
     }
@@ -196,7 +196,7 @@ fn header(process: Process, kind: u32, tgid: u32, tid: u32) -> Header {
     Header {
         // SAFETY: no preconditions.
         time: unsafe { bpf_ktime_get_ns() },
-        image: process.image,
+        execution: process.execution,
         kind,
         tgid,
         tid,
@@ -210,7 +210,7 @@ pub fn exec(task: Pointer, bprm: Pointer) {
     let tgid: u32 = direct(task, &offset::TASK_TGID);
     // SAFETY: copied at once.
     let previous = match unsafe { PROCESSES.get(&tgid) } {
-        Some(process) if process.flags & image::IGNORED == 0 => process.image,
+        Some(process) if process.flags & execution::IGNORED == 0 => process.execution,
         known if entitled(task, tgid, known).is_some() => 0,
         _ => return,
     };
@@ -336,7 +336,7 @@ pub fn exit(task: Pointer) {
     }
     let _ = PROCESSES.remove(&tgid);
     begin_epoch();
-    if process.flags & image::IGNORED != 0 {
+    if process.flags & execution::IGNORED != 0 {
         return;
     }
     let Some(mut entry) = EVENTS.reserve::<Exit>(0) else {

@@ -4,7 +4,7 @@ use aya_ebpf::Global;
 use capaudit_common::{
     for_each_offset,
     offset::ABSENT,
-    syscall::{TABLE_LEN, Treatment},
+    syscall::{TABLE_LEN, SyscallSpec},
 };
 
 /// capaudit's own process, whose checks are left out, and whose children are followed while it spawns one.
@@ -54,17 +54,17 @@ pub static SUBSYS_COUNT: Global<u32> = Global::new(0);
 
 /// How each system call is treated.
 #[unsafe(no_mangle)]
-static TREATMENTS: Global<[u32; TABLE_LEN]> = Global::new([0; TABLE_LEN]);
+static SYSCALL_SPECS: Global<[u32; TABLE_LEN]> = Global::new([0; TABLE_LEN]);
 
 /// How system call `number` is treated.
 #[inline(always)]
-pub fn treatment(number: u16) -> Treatment {
+pub fn spec(number: u16) -> SyscallSpec {
     if number as usize >= TABLE_LEN {
-        return Treatment::NONE;
+        return SyscallSpec::NONE;
     }
-    let table = (&raw const TREATMENTS).cast::<u32>();
+    let table = (&raw const SYSCALL_SPECS).cast::<u32>();
     // SAFETY: the index is below the table's length.
-    Treatment(unsafe { core::ptr::read_volatile(table.add(number as usize & (TABLE_LEN - 1))) })
+    SyscallSpec(unsafe { core::ptr::read_volatile(table.add(number as usize & (TABLE_LEN - 1))) })
 }
 
 macro_rules! declare {

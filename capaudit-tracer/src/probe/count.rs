@@ -76,7 +76,7 @@ fn add_pending(
     for (before, after) in places(before).into_iter().zip(places(after)) {
         if !(is_whole(&before) && is_whole(&after) && before.head == after.head) {
             is_settled = false;
-        } else if let Some(total) = totals.get_mut(&before.question.asked_by(before.image)) {
+        } else if let Some(total) = totals.get_mut(&before.question.asked_by(before.execution)) {
             total.count += before.pending;
         }
     }
@@ -90,14 +90,14 @@ fn is_whole(recent: &Recent) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use capaudit_common::key::{Question, RECENT_LEN, next_walk};
+    use capaudit_common::key::{CheckKind, RECENT_LEN, next_walk};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn key(image: u64) -> CheckKey {
+    fn key(execution: u64) -> CheckKey {
         CheckKey {
-            image,
+            execution,
             target_ns: 1,
             cred_ns: 1,
             operation: 0,
@@ -120,12 +120,12 @@ mod tests {
         RecentChecks(all)
     }
 
-    fn recent(image: u64, pending: u64, change: u32) -> Recent {
+    fn recent(execution: u64, pending: u64, change: u32) -> Recent {
         Recent {
             head: change,
             tail: change,
-            image,
-            question: Question::of(&key(image)),
+            execution,
+            question: CheckKind::of(&key(execution)),
             pending,
             ..Recent::default()
         }
@@ -170,10 +170,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_question_is_all_of_a_key_but_its_image(
-            image: u64, target_ns: u32, cred_ns: u32, operation: u32, syscall: u16, capability: u8, flags: u8
+            execution: u64, target_ns: u32, cred_ns: u32, operation: u32, syscall: u16, capability: u8, flags: u8
         ) {
-            let key = CheckKey { image, target_ns, cred_ns, operation, syscall, capability, flags };
-            prop_assert_eq!(Question::of(&key).asked_by(image), key);
+            let key = CheckKey { execution, target_ns, cred_ns, operation, syscall, capability, flags };
+            prop_assert_eq!(CheckKind::of(&key).asked_by(execution), key);
         }
 
         #[test]

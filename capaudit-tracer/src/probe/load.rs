@@ -122,7 +122,7 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
         .map_max_entries("SITES", config.max_checks)
         .map_max_entries("PROCESSES", config.max_processes)
         .map_max_entries("CALLS", config.max_checks)
-        .override_global("TREATMENTS", &table, true);
+        .override_global("SYSCALL_SPECS", &table, true);
     for (name, value) in &sets {
         loader.override_global(name, value, true);
     }

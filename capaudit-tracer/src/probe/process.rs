@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{Array, HashMap as BpfHashMap, MapData, MapError},
 };
-use capaudit_common::scope::{Process, epoch, image};
+use capaudit_common::scope::{Process, epoch, execution};
 
 use super::{error::ProbeError, load::take};
 
@@ -65,7 +65,7 @@ impl Processes {
     /// Follows a process, as an execution of this number.
     pub(super) fn follow(&mut self, pid: u32, execution: u64) -> Result<(), ProbeError> {
         let process = Process {
-            image: execution,
+            execution: execution,
             flags: 0,
             mount_namespace: 0,
         };
@@ -102,7 +102,7 @@ impl Processes {
             if steps == most {
                 return Ok(None);
             }
-            executions.insert(entry?.1.image);
+            executions.insert(entry?.1.execution);
         }
         Ok(Some(executions))
     }
@@ -116,8 +116,8 @@ impl Processes {
 
 fn ignored(mount_namespace: u32) -> Process {
     Process {
-        image: 0,
-        flags: image::IGNORED,
+        execution: 0,
+        flags: execution::IGNORED,
         mount_namespace,
     }
 }

@@ -1,18 +1,18 @@
 //! How the kernel side treats each system call: which arguments decide what it does, what it acts upon, and
 //! whether the call itself is of interest.
 
-use capaudit_common::syscall::{TABLE_LEN, Treatment, special};
+use capaudit_common::syscall::{SyscallSpec, TABLE_LEN, special};
 use syscalls::Sysno;
 
-const PLAIN: Treatment = Treatment::NONE;
+const PLAIN: SyscallSpec = SyscallSpec::NONE;
 
 /// The table for the running architecture.
 pub fn table() -> [u32; TABLE_LEN] {
     let mut table = [0; TABLE_LEN];
     for number in Sysno::iter() {
-        let treatment = by_name(number.name());
+        let spec = by_name(number.name());
         if let Some(word) = table.get_mut(number.id() as usize) {
-            *word = treatment.0;
+            *word = spec.0;
         }
     }
     table
@@ -23,7 +23,7 @@ pub fn name(number: u16) -> Option<&'static str> {
     Sysno::new(usize::from(number)).map(|number| number.name())
 }
 
-fn by_name(name: &str) -> Treatment {
+fn by_name(name: &str) -> SyscallSpec {
     match name {
         // Files by path. Modes and flags decide what is checked (setgid bits, O_NOATIME, …).
         "open" => PLAIN.path(0).selecting(0b010),
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn knows_what_decides_and_what_is_acted_upon() {
         let table = table();
-        let of = |number: Sysno| Treatment(table[number.id() as usize]);
+        let of = |number: Sysno| SyscallSpec(table[number.id() as usize]);
         assert_eq!(of(Sysno::fchownat).path_index(), 2);
         assert_eq!(of(Sysno::fchownat).selectors(), 0b1100);
         assert_eq!(of(Sysno::bind).special_value(), special::ADDRESS);
@@ -140,7 +140,7 @@ mod tests {
         assert!(of(Sysno::unshare).is_reported());
         assert_eq!(of(Sysno::unshare).selectors(), 0b001);
         assert_eq!(of(Sysno::setns).selectors(), 0b010);
-        assert_eq!(of(Sysno::getpid), Treatment::NONE);
+        assert_eq!(of(Sysno::getpid), SyscallSpec::NONE);
     }
 
     /// Calls that the kernel itself asks for the capability in question, so that there is a check.

@@ -98,7 +98,7 @@ macro_rules! structures {
 structures! {
     Header {
         time: u64,
-        image: u64,
+        execution: u64,
         kind: u32,
         tgid: u32,
         tid: u32,
@@ -128,7 +128,7 @@ structures! {
         user_level: u32,
     }
     CheckKey {
-        image: u64,
+        execution: u64,
         target_ns: u32,
         cred_ns: u32,
         operation: u32,
@@ -137,7 +137,7 @@ structures! {
         flags: u8,
     }
     CallKey {
-        image: u64,
+        execution: u64,
         operation: u32,
         syscall: u16,
         failed: u8,
@@ -246,12 +246,12 @@ mod tests {
         )*};
     }
     structures! {
-        Header: time image kind tgid tid flags;
+        Header: time execution kind tgid tid flags;
         Ids: uid gid suid sgid euid egid fsuid fsgid;
         Sets: inheritable permitted effective bounding ambient;
         Namespaces: mnt pid user user_level;
-        CheckKey: image target_ns cred_ns operation syscall capability flags;
-        CallKey: image operation syscall failed flags;
+        CheckKey: execution target_ns cred_ns operation syscall capability flags;
+        CallKey: execution operation syscall failed flags;
         Check: header key site depth call stack arguments ids sets target_level cred_level file_mode
             file_uid file_gid object_kind second_kind object_len comm object second;
         CallResult: header call value;

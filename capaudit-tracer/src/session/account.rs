@@ -117,9 +117,9 @@ impl Counted {
         let mut counted = Self::default();
         // Checks first: of what is counted meanwhile, the site must not be missing.
         let checks = totals.checks()?.into_iter();
-        counted.checks = checks.filter(|(key, _)| wanted(key.image)).collect();
+        counted.checks = checks.filter(|(key, _)| wanted(key.execution)).collect();
         for (key, count) in totals.sites()? {
-            if wanted(key.check.image) {
+            if wanted(key.check.execution) {
                 counted
                     .sites
                     .entry(key.check)
@@ -128,7 +128,7 @@ impl Counted {
             }
         }
         let calls = totals.calls()?.into_iter();
-        counted.calls = calls.filter(|(key, _)| wanted(key.image)).collect();
+        counted.calls = calls.filter(|(key, _)| wanted(key.execution)).collect();
         Ok(counted)
     }
 
@@ -201,14 +201,14 @@ impl Accountant<'_> {
         let Some(capability) = Capability::from_number(key.capability) else {
             return;
         };
-        let image = match self.tracker.execution(key.image) {
-            Some(image) => image.clone(),
+        let execution = match self.tracker.execution(key.execution) {
+            Some(execution) => execution.clone(),
             None => {
                 facts.add_unattributed(capability, count.count);
                 return;
             }
         };
-        let subject = match image.owner_of_check(is_execve(key)) {
+        let subject = match execution.owner_of_check(is_execve(key)) {
             Owner::Subject(subject) => subject,
             Owner::Lost => {
                 facts.add_unattributed(capability, count.count);
@@ -224,7 +224,7 @@ impl Accountant<'_> {
         let of_subject = self.tracker.get(subject);
         for (site, (site_count, share)) in shares {
             let sightings = site.and_then(|site| self.joined.sightings(&site));
-            let identity = self.identity(key, capability, &image, of_subject, sightings);
+            let identity = self.identity(key, capability, &execution, of_subject, sightings);
             let mut record = CheckRecord::new(identity);
             record.count = share;
             record.first_ms = first_ms;
@@ -244,7 +244,7 @@ impl Accountant<'_> {
         &self,
         key: &CheckKey,
         capability: Capability,
-        image: &Execution,
+        execution: &Execution,
         subject: &Subject,
         sightings: Option<&Sightings>,
     ) -> CheckIdentity {
@@ -268,10 +268,10 @@ impl Accountant<'_> {
             },
             asker: Asker {
                 // What a runtime does in its last execve is for the program that it executes.
-                setup: image.setup && !is_execve(key),
-                exe: image.exe.to_string(),
+                setup: execution.setup && !is_execve(key),
+                exe: execution.exe.to_string(),
                 comm: sightings.map_or_else(
-                    || image.comm.to_string(),
+                    || execution.comm.to_string(),
                     |sightings| sightings.comm.to_string(),
                 ),
             },
@@ -298,18 +298,18 @@ impl Accountant<'_> {
 
     fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
         let first = self.joined.sampled_call(key);
-        let Some(image) = self.tracker.execution(key.image) else {
+        let Some(execution) = self.tracker.execution(key.execution) else {
             return;
         };
-        let Owner::Subject(subject) = image.owner else {
+        let Owner::Subject(subject) = execution.owner else {
             return;
         };
         let record = CallRecord {
             syscall: number_text(key.syscall),
             asker: Asker {
-                exe: image.exe.to_string(),
-                comm: image.comm.to_string(),
-                setup: image.setup,
+                exe: execution.exe.to_string(),
+                comm: execution.comm.to_string(),
+                setup: execution.setup,
             },
             operation: key.operation,
             arguments: first.map_or([0; 6], |call| call.arguments),
@@ -379,7 +379,7 @@ mod tests {
 
     fn site(walked: u32, site: u32) -> (SiteKey, SiteCount) {
         let check = CheckKey {
-            image: 1,
+            execution: 1,
             target_ns: 0,
             cred_ns: 0,
             operation: 0,

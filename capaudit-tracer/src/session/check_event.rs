@@ -79,14 +79,14 @@ pub struct PendingCheck {
     /// The same in words.
     pub(super) sample: Sample,
     /// Who asked, as it was known then: it may be forgotten soon.
-    pub(super) image: Option<Execution>,
+    pub(super) execution: Option<Execution>,
     since: Instant,
     returned: bool,
 }
 
 impl PendingChecks {
-    /// Takes a check, made by `image` as far as that is known.
-    pub(super) fn check(&mut self, check: &Check, sample: Sample, image: Option<Execution>) {
+    /// Takes a check, made by `execution` as far as that is known.
+    pub(super) fn check(&mut self, check: &Check, sample: Sample, execution: Option<Execution>) {
         // 0: not made by a system call whose end is seen.
         let returned = check.call == 0;
         if !returned {
@@ -97,7 +97,7 @@ impl PendingChecks {
         self.queue.push_back(PendingCheck {
             check: *check,
             sample,
-            image,
+            execution,
             since: Instant::now(),
             returned,
         });

@@ -37,8 +37,8 @@ use crate::{
 
 /// Images that may have ended before their totals are taken over: a sweep reads the whole map.
 const SWEEP_AT: usize = 512;
-/// Entries of a map that an image may fill, roughly: with less room, sweeps come earlier.
-const ROOM_OF_IMAGE: usize = 64;
+/// Entries of a map that an execution may fill, roughly: with less room, sweeps come earlier.
+const ROOM_OF_EXECUTION: usize = 64;
 
 /// Gathers an audit's facts.
 #[derive(Debug)]
@@ -91,9 +91,9 @@ impl Collector {
         self.started = monotonic_now();
     }
 
-    /// A process that runs already is observed as `image` from now on.
-    pub(super) fn attach(&mut self, image: u64, running: &Running) {
-        self.tracker.attach(image, running);
+    /// A process that runs already is observed as `execution` from now on.
+    pub(super) fn attach(&mut self, execution: u64, running: &Running) {
+        self.tracker.attach(execution, running);
     }
 
     /// Only what was attached to is of interest.
@@ -125,7 +125,7 @@ impl Collector {
             return self.tracker.adopt(fork);
         }
         match self.enrich.running(fork.header.tgid) {
-            Some(running) => self.tracker.attach(fork.header.image, &running),
+            Some(running) => self.tracker.attach(fork.header.execution, &running),
             // Gone by now, or a kernel thread.
             None => {
                 let comm = describe::text(&fork.comm);
@@ -143,8 +143,8 @@ impl Collector {
         } else {
             self.tracker.exec(exec);
         }
-        let owner = self.tracker.execution(exec.header.image);
-        let Some(Owner::Subject(subject)) = owner.map(|image| image.owner) else {
+        let owner = self.tracker.execution(exec.header.execution);
+        let Some(Owner::Subject(subject)) = owner.map(|execution| execution.owner) else {
             return;
         };
         let level = self.tracker.get(subject).user_namespace.level;
@@ -182,7 +182,7 @@ impl Collector {
                 let before = self
                     .tracker
                     .execution(exec.previous)
-                    .map(|image| image.owner);
+                    .map(|execution| execution.owner);
                 match before {
                     Some(Owner::Subject(id))
                         if !matches!(self.tracker.get(id).identity, Identity::Program(_)) =>
@@ -195,8 +195,8 @@ impl Collector {
     }
 
     fn check(&mut self, check: &Check) {
-        if check.header.flags & scope::image::SETUP != 0
-            && let Some(namespace) = self.tracker.mount_namespace_of(check.header.image)
+        if check.header.flags & scope::execution::SETUP != 0
+            && let Some(namespace) = self.tracker.mount_namespace_of(check.header.execution)
         {
             self.enrich.hold_root(namespace, check.header.tgid);
         }
@@ -207,8 +207,8 @@ impl Collector {
             sample.owner = self.enrich.file_owner(check.header.tgid, path);
         }
         if let Some(pending_checks) = &mut self.pending_checks {
-            let image = self.tracker.execution(check.header.image).cloned();
-            pending_checks.check(check, sample.clone(), image);
+            let execution = self.tracker.execution(check.header.execution).cloned();
+            pending_checks.check(check, sample.clone(), execution);
         }
         self.joined.check(check, sample);
     }
@@ -249,8 +249,8 @@ impl Collector {
     fn check_record(&self, waiting: &PendingCheck) -> Option<(SubjectId, CheckRecord)> {
         let check = &waiting.check;
         let capability = Capability::from_number(check.key.capability)?;
-        let image = image_of(&self.tracker, waiting)?;
-        let Owner::Subject(id) = image.owner_of_check(is_execve(&check.key)) else {
+        let execution = execution_of(&self.tracker, waiting)?;
+        let Owner::Subject(id) = execution.owner_of_check(is_execve(&check.key)) else {
             return None;
         };
         let seen = Sightings::of(check);
@@ -258,7 +258,7 @@ impl Collector {
         let identity = accountant.identity(
             &check.key,
             capability,
-            image,
+            execution,
             self.tracker.get(id),
             Some(&seen),
         );
@@ -275,8 +275,8 @@ impl Collector {
     /// followed any more. To be called with no record outstanding.
     pub(super) fn rest(&mut self) {
         // What they had forked before they were let go has told so by now, and is known as none of ours, too.
-        for image in self.let_go.drain(..) {
-            self.tracker.missed_end(image);
+        for execution in self.let_go.drain(..) {
+            self.tracker.missed_end(execution);
         }
         let tracker = &self.tracker;
         self.enrich.let_go(&|namespace| tracker.lives_in(namespace));
@@ -292,7 +292,7 @@ impl Collector {
         self.missed.look(&mut self.tracker, totals, Instant::now())
     }
 
-    /// Takes over the totals of images that ended, if they are many: keeps the kernel's maps from
+    /// Takes over the totals of executions that ended, if they are many: keeps the kernel's maps from
     /// filling up.
     ///
     /// # Errors
@@ -303,7 +303,7 @@ impl Collector {
             totals.stop_following(unrelated.process, unrelated.mount_namespace);
             self.let_go.push(unrelated.execution);
         }
-        if self.tracker.ended() < SWEEP_AT.min(totals.max_checks() as usize / ROOM_OF_IMAGE) {
+        if self.tracker.ended() < SWEEP_AT.min(totals.max_checks() as usize / ROOM_OF_EXECUTION) {
             return Ok(());
         }
         self.sweep_all(totals)
@@ -311,9 +311,9 @@ impl Collector {
 
     fn sweep_all(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
         let ended: HashSet<u64> = self.tracker.take_ended().into_iter().collect();
-        self.take_over(totals, |image| ended.contains(&image))?;
-        for image in ended {
-            self.tracker.forget(image);
+        self.take_over(totals, |execution| ended.contains(&execution))?;
+        for execution in ended {
+            self.tracker.forget(execution);
         }
         Ok(())
     }
@@ -436,13 +436,13 @@ fn is_about_owner(capability: u8) -> bool {
         .is_some_and(|capability| CapSet::OF_FILE_OWNERS.contains(capability))
 }
 
-fn image_of<'a>(tracker: &'a Tracker, waiting: &'a PendingCheck) -> Option<&'a Execution> {
+fn execution_of<'a>(tracker: &'a Tracker, waiting: &'a PendingCheck) -> Option<&'a Execution> {
     tracker
-        .execution(waiting.check.key.image)
-        .or(waiting.image.as_ref())
+        .execution(waiting.check.key.execution)
+        .or(waiting.execution.as_ref())
 }
 
 fn owner_of(tracker: &Tracker, waiting: &PendingCheck) -> Option<Owner> {
-    let image = image_of(tracker, waiting)?;
-    Some(image.owner_of_check(is_execve(&waiting.check.key)))
+    let execution = execution_of(tracker, waiting)?;
+    Some(execution.owner_of_check(is_execve(&waiting.check.key)))
 }

@@ -38,19 +38,19 @@ impl Missed {
         now: Instant,
     ) -> Result<(), ProbeError> {
         // Gone since the last look at least; had there been a record of it, it would have come by now.
-        for image in self.gone.drain(..) {
-            tracker.missed_end(image);
+        for execution in self.gone.drain(..) {
+            tracker.missed_end(execution);
         }
         let lost = totals.lost_records()?;
         if lost == self.lost || self.next.is_some_and(|next| now < next) {
             return Ok(());
         }
         // First what there is, then what lives of it: what begins meanwhile must not seem to be gone.
-        let mut images: HashSet<u64> = tracker.live_executions().collect();
-        let counted = totals.checks()?.into_keys().map(|key| key.image);
-        images.extend(counted.filter(|image| tracker.execution(*image).is_none()));
+        let mut executions: HashSet<u64> = tracker.live_executions().collect();
+        let counted = totals.checks()?.into_keys().map(|key| key.execution);
+        executions.extend(counted.filter(|execution| tracker.execution(*execution).is_none()));
         if let Some(live) = totals.live_executions()? {
-            self.gone = images.difference(&live).copied().collect();
+            self.gone = executions.difference(&live).copied().collect();
             self.lost = lost;
         }
         let took = now.elapsed();

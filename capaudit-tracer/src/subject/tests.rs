@@ -5,7 +5,7 @@ use capaudit_common::{
         CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, Ids, Namespaces, OBJECT_LEN,
         Sets, kind,
     },
-    scope::image,
+    scope::execution,
 };
 use capaudit_core::capability::CapSet;
 
@@ -15,13 +15,13 @@ use crate::proc::{ContainerId, Existing};
 const HOST_PID_NS: u32 = 1;
 const ID: &str = "39bf4a995c6cb1e532f912c87300949dcff77a405c644395cc2cd3095c6a8914";
 
-fn header(image: u64, kind: u32, flags: u32) -> Header {
+fn header(execution: u64, kind: u32, flags: u32) -> Header {
     Header {
         time: 0,
-        image,
+        execution,
         kind,
-        tgid: image as u32 + 1000,
-        tid: image as u32 + 1000,
+        tgid: execution as u32 + 1000,
+        tid: execution as u32 + 1000,
         flags,
     }
 }
@@ -35,9 +35,9 @@ fn namespaces(pid: u32) -> Namespaces {
     }
 }
 
-fn fork(image: u64, parent: u64, pid: u32, flags: u32) -> Fork {
+fn fork(execution: u64, parent: u64, pid: u32, flags: u32) -> Fork {
     Fork {
-        header: header(image, kind::FORK, flags),
+        header: header(execution, kind::FORK, flags),
         parent,
         namespaces: namespaces(pid),
         ids: Ids::default(),
@@ -46,9 +46,9 @@ fn fork(image: u64, parent: u64, pid: u32, flags: u32) -> Fork {
     }
 }
 
-fn exec(image: u64, previous: u64, pid: u32, path: &str, cgroup: &str) -> Exec {
+fn exec(execution: u64, previous: u64, pid: u32, path: &str, cgroup: &str) -> Exec {
     let mut exec = Exec {
-        header: header(image, kind::EXEC, 0),
+        header: header(execution, kind::EXEC, 0),
         previous,
         namespaces: namespaces(pid),
         ids: Ids::default(),
@@ -70,16 +70,16 @@ fn exec(image: u64, previous: u64, pid: u32, path: &str, cgroup: &str) -> Exec {
     exec
 }
 
-fn exit(image: u64) -> Exit {
+fn exit(execution: u64) -> Exit {
     Exit {
-        header: header(image, kind::EXIT, 0),
+        header: header(execution, kind::EXIT, 0),
         status: 0,
         reserved: 0,
     }
 }
 
-fn identity(tracker: &Tracker, image: u64) -> Option<&Identity> {
-    match tracker.execution(image)?.owner {
+fn identity(tracker: &Tracker, execution: u64) -> Option<&Identity> {
+    match tracker.execution(execution)?.owner {
         Owner::Subject(id) => Some(&tracker.get(id).identity),
         _ => None,
     }
@@ -92,20 +92,20 @@ fn tracker() -> Tracker {
 #[test]
 fn the_command_and_its_descendants_are_one_subject() {
     let mut tracker = tracker();
-    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""));
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""));
     assert_eq!(tracker.subjects().count(), 1);
-    for image in 1..=4 {
-        assert_eq!(identity(&tracker, image), Some(&Identity::Command));
+    for execution in 1..=4 {
+        assert_eq!(identity(&tracker, execution), Some(&Identity::Command));
     }
     let setup: Vec<bool> = (1..=4)
-        .filter_map(|image| Some(tracker.execution(image)?.setup))
+        .filter_map(|execution| Some(tracker.execution(execution)?.setup))
         .collect();
     assert_eq!(setup, [true, false, false, false]);
     assert_eq!(
-        tracker.execution(3).map(|image| &*image.exe),
+        tracker.execution(3).map(|execution| &*execution.exe),
         Some("/bin/sh")
     );
     let granted = tracker.subjects().map(|(_id, subject)| subject.granted);
@@ -115,23 +115,29 @@ fn the_command_and_its_descendants_are_one_subject() {
 #[test]
 fn a_runtime_belongs_to_its_container_as_setup() {
     let mut tracker = tracker();
-    tracker.adopt(&fork(1, 0, 70, image::SETUP));
-    tracker.fork(&fork(2, 1, 70, image::SETUP));
+    tracker.adopt(&fork(1, 0, 70, execution::SETUP));
+    tracker.fork(&fork(2, 1, 70, execution::SETUP));
     assert_eq!(identity(&tracker, 2), None, "nothing is known yet");
     tracker.exec(&exec(3, 2, 70, "/usr/sbin/nginx", ID));
     let expected = ContainerId::new(ID).map(Identity::Container);
-    for image in 1..=3 {
-        assert_eq!(identity(&tracker, image), expected.as_ref());
+    for execution in 1..=3 {
+        assert_eq!(identity(&tracker, execution), expected.as_ref());
     }
-    assert_eq!(tracker.execution(2).map(|image| image.setup), Some(true));
-    assert_eq!(tracker.execution(3).map(|image| image.setup), Some(false));
+    assert_eq!(
+        tracker.execution(2).map(|execution| execution.setup),
+        Some(true)
+    );
+    assert_eq!(
+        tracker.execution(3).map(|execution| execution.setup),
+        Some(false)
+    );
 }
 
 #[test]
 fn a_container_is_over_with_its_last_process_however_it_was_set_up() {
     let mut tracker = tracker();
-    tracker.adopt(&fork(1, 0, 70, image::SETUP));
-    tracker.fork(&fork(2, 1, 70, image::SETUP));
+    tracker.adopt(&fork(1, 0, 70, execution::SETUP));
+    tracker.fork(&fork(2, 1, 70, execution::SETUP));
     // The runtime's first stage ends before anybody knows whose it was.
     tracker.exit(&exit(1));
     tracker.exec(&exec(3, 2, 70, "/app", ID));
@@ -145,7 +151,7 @@ fn a_container_is_over_with_its_last_process_however_it_was_set_up() {
 fn what_is_executed_in_it_later_belongs_to_the_same_container() {
     let mut tracker = tracker();
     tracker.exec(&exec(1, 0, 70, "/init", ID));
-    tracker.adopt(&fork(2, 0, 70, image::SETUP));
+    tracker.adopt(&fork(2, 0, 70, execution::SETUP));
     tracker.exec(&exec(3, 2, 70, "/bin/sh", ID));
     assert_eq!(tracker.subjects().count(), 1);
     assert_eq!(identity(&tracker, 2), identity(&tracker, 1));
@@ -154,7 +160,7 @@ fn what_is_executed_in_it_later_belongs_to_the_same_container() {
 #[test]
 fn a_container_that_the_command_starts_itself_leaves_the_command() {
     let mut tracker = tracker();
-    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/usr/bin/podman", ""));
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     tracker.exec(&exec(4, 3, 80, "/app", &format!("libpod-{ID}.scope")));
@@ -168,7 +174,7 @@ fn a_container_that_the_command_starts_itself_leaves_the_command() {
 #[test]
 fn namespaces_of_the_commands_own_making_do_not_leave_it() {
     let mut tracker = tracker();
-    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/usr/bin/unshare", ""));
     tracker.fork(&fork(3, 2, 90, 0));
     tracker.exec(&exec(4, 3, 90, "/bin/ls", "user.slice"));
@@ -186,9 +192,11 @@ fn what_was_there_before_is_none_of_ours() {
     tracker.exec(&exec(1, 0, 70, "/bin/sh", ID));
     // a service with private mounts
     tracker.exec(&exec(2, 0, HOST_PID_NS, "/usr/sbin/cups", "cups.service"));
-    for image in 1..=2 {
+    for execution in 1..=2 {
         assert_eq!(
-            tracker.execution(image).map(|image| image.owner),
+            tracker
+                .execution(execution)
+                .map(|execution| execution.owner),
             Some(Owner::Unrelated)
         );
     }
@@ -215,14 +223,16 @@ fn a_reused_namespace_of_an_unknown_engine_is_a_new_subject() {
 #[test]
 fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
     let mut tracker = tracker();
-    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     // Execution 2 was never heard of.
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""));
     tracker.exec(&exec(6, 5, HOST_PID_NS, "/bin/chown", ""));
-    for image in [3, 4, 6] {
+    for execution in [3, 4, 6] {
         assert_eq!(
-            tracker.execution(image).map(|image| image.owner),
+            tracker
+                .execution(execution)
+                .map(|execution| execution.owner),
             Some(Owner::Lost)
         );
     }
@@ -236,7 +246,7 @@ fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
 #[test]
 fn an_end_found_out_and_its_late_record_are_one_end() {
     let mut tracker = tracker();
-    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""));
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     let live = |tracker: &Tracker| {
@@ -272,7 +282,7 @@ fn what_was_met_before_the_audit_began_is_none_of_ours() {
 #[test]
 fn ended_executions_are_listed_once() {
     let mut tracker = tracker();
-    tracker.fork(&fork(1, 0, HOST_PID_NS, image::SETUP));
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/true", ""));
     tracker.exit(&exit(2));
     assert_eq!(tracker.take_ended(), [1, 2]);

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use capaudit_common::{
     event::{Exec, Exit, Fork},
-    scope::image,
+    scope::execution,
 };
 use capaudit_core::capability::CapSet;
 
@@ -124,7 +124,7 @@ impl Tracker {
             previous.became = Some(id);
         }
         self.executed(exec, Owner::Subject(id));
-        if let Some(execution) = self.executions.get_mut(&exec.header.image) {
+        if let Some(execution) = self.executions.get_mut(&exec.header.execution) {
             execution.exe = program;
         }
     }
@@ -139,7 +139,7 @@ impl Tracker {
         let owner = self.decide(exec, known);
         if owner == Owner::Unrelated {
             self.unrelated.push(Unrelated {
-                execution: exec.header.image,
+                execution: exec.header.execution,
                 process: exec.header.tgid,
                 mount_namespace: exec.namespaces.mnt,
             });
@@ -167,7 +167,7 @@ impl Tracker {
         }
         self.end(exec.previous);
         self.executions.insert(
-            exec.header.image,
+            exec.header.execution,
             Execution {
                 owner,
                 setup: false,
@@ -184,7 +184,7 @@ impl Tracker {
 
     /// A process ended.
     pub fn exit(&mut self, exit: &Exit) {
-        self.end(exit.header.image);
+        self.end(exit.header.execution);
     }
 
     fn enter(&mut self, fork: &Fork, owner: Owner, exe: Arc<str>, from: u64) {
@@ -192,10 +192,10 @@ impl Tracker {
             self.subjects.begin(id);
         }
         self.executions.insert(
-            fork.header.image,
+            fork.header.execution,
             Execution {
                 owner,
-                setup: fork.header.flags & image::SETUP != 0,
+                setup: fork.header.flags & execution::SETUP != 0,
                 exe,
                 comm: text(&fork.comm),
                 tgid: fork.header.tgid,

@@ -396,8 +396,8 @@ fn put_text(bytes: &mut [u8], at: usize, room: usize, text: &[u8]) {
 
 fn fill(bytes: &mut [u8], kind: u32, dice: [u8; 16], text: &[u8]) {
     // Mostly the first one.
-    let image = |number: u8| [1u64, 1, 1, 0, 2, 3][usize::from(number % 6)].to_ne_bytes();
-    put(bytes, offset_of!(Header, image), &image(dice[0]));
+    let execution = |number: u8| [1u64, 1, 1, 0, 2, 3][usize::from(number % 6)].to_ne_bytes();
+    put(bytes, offset_of!(Header, execution), &execution(dice[0]));
     put(bytes, offset_of!(Header, kind), &kind.to_ne_bytes());
     put(
         bytes,
@@ -412,7 +412,7 @@ fn fill(bytes: &mut [u8], kind: u32, dice: [u8; 16], text: &[u8]) {
     match kind {
         kind::CHECK => {
             let key = offset_of!(Check, key);
-            put(bytes, key, &image(dice[0]));
+            put(bytes, key, &execution(dice[0]));
             let syscall = u16::from(dice[3]) | u16::from(dice[4] % 2) << 8;
             put(bytes, key + 20, &syscall.to_ne_bytes());
             put(bytes, key + 22, &[dice[5] % 48, dice[6]]);
@@ -465,17 +465,17 @@ fn fill(bytes: &mut [u8], kind: u32, dice: [u8; 16], text: &[u8]) {
             );
         }
         kind::FORK | kind::ADOPT => {
-            put(bytes, offset_of!(Fork, parent), &image(dice[3]));
+            put(bytes, offset_of!(Fork, parent), &execution(dice[3]));
             put_text(bytes, offset_of!(Fork, comm), 16, text);
         }
         kind::EXEC => {
-            put(bytes, offset_of!(Exec, previous), &image(dice[3]));
+            put(bytes, offset_of!(Exec, previous), &execution(dice[3]));
             put_text(bytes, offset_of!(Exec, comm), 16, text);
             put_text(bytes, offset_of!(Exec, path), 256, text);
             put_text(bytes, offset_of!(Exec, cgroups), 96, b"docker-");
             put_text(bytes, offset_of!(Exec, cgroups) + 7, 96, text);
         }
-        kind::CALL => put(bytes, offset_of!(Call, key), &image(dice[0])),
+        kind::CALL => put(bytes, offset_of!(Call, key), &execution(dice[0])),
         _ => {}
     }
 }

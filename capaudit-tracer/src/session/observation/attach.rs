@@ -70,11 +70,11 @@ impl Observation {
         let Some(process) = attached.look_at(pid) else {
             return Ok(false);
         };
-        let image = self.next_image;
-        self.next_image += 1;
-        // First user space, so that no record comes of an image that is not known.
-        self.collector.attach(image, &process);
-        self.tracer.follow_process(pid, image)?;
+        let execution = self.next_execution;
+        self.next_execution += 1;
+        // First user space, so that no record comes of an execution that is not known.
+        self.collector.attach(execution, &process);
+        self.tracer.follow_process(pid, execution)?;
         // If the pid was another process's by then, nothing of that must be observed.
         if process.has_ended() {
             self.tracer.forget_process(pid);

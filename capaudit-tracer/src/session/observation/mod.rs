@@ -51,8 +51,8 @@ pub struct Observation {
     clock: Instant,
     /// When records were last there.
     last_record: Instant,
-    /// Next number of an image that user space gives.
-    next_image: u64,
+    /// Next number of an execution that user space gives.
+    next_execution: u64,
     /// Subjects of single checks, named.
     named: HashMap<SubjectId, Arc<SubjectRecord>>,
     /// System calls are not seen.
@@ -117,7 +117,7 @@ impl Observation {
             started: jiff::Timestamp::now(),
             clock: Instant::now(),
             last_record: Instant::now(),
-            next_image: 1,
+            next_execution: 1,
             named: HashMap::new(),
             checks_only: settings.checks_only,
         })

@@ -470,7 +470,7 @@ fn a_check_event_outlives_its_execution() {
         .collector
         .tracker()
         .execution(2)
-        .map(|image| image.owner);
+        .map(|execution| execution.owner);
     assert_eq!(owner, None::<Owner>, "forgotten");
     let next = replay.collector.next_check_event(true, |_, _| true);
     let exe = next.map(|(_, _, record)| record.identity.asker.exe);

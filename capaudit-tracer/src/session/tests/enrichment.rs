@@ -15,9 +15,9 @@ const ALICE: FileOwner = FileOwner {
     mode: 0o100_644,
 };
 
-fn identity(replay: &Replay, image: u64) -> Option<Identity> {
+fn identity(replay: &Replay, execution: u64) -> Option<Identity> {
     let tracker = replay.collector.tracker();
-    match tracker.execution(image)?.owner {
+    match tracker.execution(execution)?.owner {
         Owner::Subject(id) => Some(tracker.get(id).identity.clone()),
         _ => None,
     }
@@ -135,7 +135,7 @@ fn where_everything_is_observed_places_are_looked_up_before_files() {
         .collector
         .tracker()
         .execution(1)
-        .map(|image| image.exe.to_string());
+        .map(|execution| execution.exe.to_string());
     assert_eq!(exe.as_deref(), Some("/usr/bin/runc"));
     // A file that was never linked, and a process that is gone by now: it is what it was before.
     replay.records([exec(2, 1, HOST, "/dev/fd/3")]);
@@ -143,7 +143,7 @@ fn where_everything_is_observed_places_are_looked_up_before_files() {
         .collector
         .tracker()
         .execution(2)
-        .map(|image| image.exe.to_string());
+        .map(|execution| execution.exe.to_string());
     assert_eq!(exe.as_deref(), Some("/usr/bin/runc"));
     assert_eq!(identity(&replay, 2), Some(unit));
     replay.machine.log();
@@ -165,9 +165,9 @@ fn programs_outside_of_services_are_told_apart_by_their_paths() {
         exec(2, 1, HOST, "/bin/chown"),
         fork(3, 2, HOST, 0),
     ]);
-    for (image, program) in [(1, "/bin/sh"), (2, "/bin/chown"), (3, "/bin/chown")] {
+    for (execution, program) in [(1, "/bin/sh"), (2, "/bin/chown"), (3, "/bin/chown")] {
         assert_eq!(
-            identity(&replay, image),
+            identity(&replay, execution),
             Some(Identity::Program(program.into()))
         );
     }

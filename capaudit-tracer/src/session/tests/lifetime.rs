@@ -84,10 +84,20 @@ fn a_sweep_takes_over_what_has_ended_and_nothing_else() {
     assert_eq!(replay.kernel.checks.len(), 2, "one has ended: too few");
     replay.records([fork(3, 2, HOST, 0), exit(3)]);
     replay.sweep();
-    let left: Vec<u64> = replay.kernel.checks.keys().map(|key| key.image).collect();
+    let left: Vec<u64> = replay
+        .kernel
+        .checks
+        .keys()
+        .map(|key| key.execution)
+        .collect();
     assert_eq!(left, [2]);
     assert_eq!(replay.kernel.sites.len(), 1);
-    let left: Vec<u64> = replay.kernel.calls.keys().map(|key| key.image).collect();
+    let left: Vec<u64> = replay
+        .kernel
+        .calls
+        .keys()
+        .map(|key| key.execution)
+        .collect();
     assert_eq!(left, [2]);
     assert!(
         replay.collector.tracker().execution(1).is_none(),
@@ -229,14 +239,14 @@ fn an_end_whose_record_was_lost_is_found_out() {
             .collector
             .tracker()
             .live_executions()
-            .any(|image| image == 1)
+            .any(|execution| execution == 1)
     );
     assert!(
         replay
             .collector
             .tracker()
             .live_executions()
-            .any(|image| image == 2)
+            .any(|execution| execution == 2)
     );
     replay.look_for_missed();
     assert_eq!(replay.kernel.listed.get(), 1, "no more was lost");

@@ -13,7 +13,7 @@ use capaudit_common::{
         OBJECT_LEN, Result as CallResult, SECOND_LEN, STACK_LEN, Sets, kind, object,
     },
     key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
-    scope::image,
+    scope::execution,
 };
 use capaudit_core::{
     capability::Capability,
@@ -28,8 +28,8 @@ use crate::{
     subject::{Identity, attached::Running, engine::Description},
 };
 
-/// Set up by what runs now, see [`image::SETUP`].
-pub(super) const SETUP: u32 = image::SETUP;
+/// Set up by what runs now, see [`execution::SETUP`].
+pub(super) const SETUP: u32 = execution::SETUP;
 
 /// Functions of the kernel, and an address in each.
 const SYMBOLS: &[u8] = b"0000000000000010 T cap_capable\n\
@@ -93,32 +93,32 @@ impl Space {
 }
 
 /// The process of an execution.
-pub(super) fn pid_of(image: u64) -> u32 {
-    image as u32 + 1000
+pub(super) fn pid_of(execution: u64) -> u32 {
+    execution as u32 + 1000
 }
 
-fn header(image: u64, kind: u32, flags: u32) -> Header {
+fn header(execution: u64, kind: u32, flags: u32) -> Header {
     Header {
         time: 0,
-        image,
+        execution,
         kind,
-        tgid: pid_of(image),
-        tid: pid_of(image),
+        tgid: pid_of(execution),
+        tid: pid_of(execution),
         flags,
     }
 }
 
-pub(super) fn fork(image: u64, parent: u64, space: Space, flags: u32) -> Event {
-    Event::Fork(forked(image, parent, space, flags))
+pub(super) fn fork(execution: u64, parent: u64, space: Space, flags: u32) -> Event {
+    Event::Fork(forked(execution, parent, space, flags))
 }
 
-pub(super) fn adopt(image: u64, space: Space, flags: u32) -> Event {
-    Event::Adopt(forked(image, 0, space, flags))
+pub(super) fn adopt(execution: u64, space: Space, flags: u32) -> Event {
+    Event::Adopt(forked(execution, 0, space, flags))
 }
 
-fn forked(image: u64, parent: u64, space: Space, flags: u32) -> Fork {
+fn forked(execution: u64, parent: u64, space: Space, flags: u32) -> Fork {
     Fork {
-        header: header(image, kind::FORK, flags),
+        header: header(execution, kind::FORK, flags),
         parent,
         namespaces: space.namespaces(),
         ids: Ids::default(),
@@ -127,11 +127,11 @@ fn forked(image: u64, parent: u64, space: Space, flags: u32) -> Fork {
     }
 }
 
-pub(super) fn exec(image: u64, previous: u64, space: Space, path: &str) -> Event {
+pub(super) fn exec(execution: u64, previous: u64, space: Space, path: &str) -> Event {
     let mut cgroups = [[0; CGROUP_LEN]; CGROUP_DEPTH];
     cgroups[0] = bytes(space.cgroup);
     Event::Exec(Box::new(Exec {
-        header: header(image, kind::EXEC, 0),
+        header: header(execution, kind::EXEC, 0),
         previous,
         namespaces: space.namespaces(),
         ids: Ids::default(),
@@ -147,9 +147,9 @@ pub(super) fn exec(image: u64, previous: u64, space: Space, path: &str) -> Event
     }))
 }
 
-pub(super) fn exit(image: u64) -> Event {
+pub(super) fn exit(execution: u64) -> Event {
     Event::Exit(Exit {
-        header: header(image, kind::EXIT, 0),
+        header: header(execution, kind::EXIT, 0),
         status: 0,
         reserved: 0,
     })
@@ -188,10 +188,10 @@ pub(super) struct Asked {
 }
 
 /// An execution of [`HOST`]'s user namespace asks for a capability in a system call.
-pub(super) fn asks(image: u64, capability: Capability, syscall: Sysno) -> Asked {
+pub(super) fn asks(execution: u64, capability: Capability, syscall: Sysno) -> Asked {
     Asked {
         key: CheckKey {
-            image,
+            execution,
             target_ns: HOST.user_namespace,
             cred_ns: HOST.user_namespace,
             operation: 0,
@@ -226,7 +226,7 @@ impl Asked {
         Event::Check(Box::new(Check {
             header: Header {
                 time: started + self.time,
-                ..header(self.key.image, kind::CHECK, self.flags)
+                ..header(self.key.execution, kind::CHECK, self.flags)
             },
             key: self.key,
             site: self.site,
@@ -257,7 +257,7 @@ impl Asked {
     /// The record of what its system call returned.
     pub(super) fn returns(&self, value: i64) -> Event {
         Event::Result(CallResult {
-            header: header(self.key.image, kind::RESULT, 0),
+            header: header(self.key.execution, kind::RESULT, 0),
             call: self.call,
             value,
         })
@@ -443,11 +443,11 @@ impl Replay {
         self.records([fork(1, 0, HOST, SETUP), exec(2, 1, HOST, "/bin/sh")]);
     }
 
-    /// A container begins, as execution `image`; a runtime sets it up, as the one before.
-    pub(super) fn container(&mut self, image: u64, space: Space) {
+    /// A container begins, as execution `execution`; a runtime sets it up, as the one before.
+    pub(super) fn container(&mut self, execution: u64, space: Space) {
         self.records([
-            adopt(image - 1, space, SETUP),
-            exec(image, image - 1, space, "/init"),
+            adopt(execution - 1, space, SETUP),
+            exec(execution, execution - 1, space, "/init"),
         ]);
     }
 
@@ -473,9 +473,9 @@ impl Replay {
     }
 
     /// So many system calls that matter without any check.
-    pub(super) fn call(&mut self, image: u64, syscall: Sysno, first: Option<u64>, count: u64) {
+    pub(super) fn call(&mut self, execution: u64, syscall: Sysno, first: Option<u64>, count: u64) {
         let key = CallKey {
-            image,
+            execution,
             operation: 0,
             syscall: number(syscall),
             failed: 0,
@@ -483,7 +483,7 @@ impl Replay {
         };
         if let Some(argument) = first {
             self.records([Event::Call(Call {
-                header: header(image, kind::CALL, 0),
+                header: header(execution, kind::CALL, 0),
                 key,
                 arguments: [argument, 0, 0, 0, 0, 0],
                 value: 7,
