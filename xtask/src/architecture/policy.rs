@@ -95,6 +95,13 @@ pub const CRATES: &[Crate] = &[
         forbidden_paths: &[],
     },
     Crate {
+        name: "capaudit-operations",
+        uses: &["capaudit-core"],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
         name: "xtask",
         uses: &["bpf-toolchain", "capaudit-core"],
         build_script_uses: &[],
