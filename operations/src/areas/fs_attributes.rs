@@ -143,7 +143,6 @@ pub const OPERATIONS: &[Operation] = &[
     }),
     op("quota-read-other", &[C::SYS_ADMIN], |_| Ok(()), |p| quota(p, 0x80_0007, 1001)),
     op("quota-set", &[C::SYS_ADMIN], |_| Ok(()), |p| quota(p, 0x80_0008, 1001)),
-    op("quota-off", &[C::SYS_ADMIN], |_| Ok(()), |p| quota(p, 0x80_0003, 0)),
     op("quota-xfs-read-other", &[C::SYS_ADMIN], |_| Ok(()), |p| quota(p, 0x5803, 1001)),
     op("fanotify-content", &[C::SYS_ADMIN], |_| Ok(()), |_| call!(SYS_fanotify_init, 4, 0).and_then(|_| done())),
     op("fanotify-notify", &[C::SYS_ADMIN], |_| Ok(()), |_| call!(SYS_fanotify_init, 0, 0).and_then(|_| done())),

@@ -206,7 +206,17 @@ pub const OPERATIONS: &[Operation] = &[
     op("link-foreign-setuid-protected", &[C::FOWNER], |p| p.file("f", 0o4777, 1001, 1001), |p| {
         call!(SYS_linkat, HERE, &p.at("f"), HERE, &p.at("g"), 0).and_then(|_| done())
     }),
-    op("linkat-empty-path", &[C::DAC_READ_SEARCH], |p| {
+    // Since Linux 6.10 the opener itself may (path_init, fs/namei.c): whose credentials are still the same object.
+    op("linkat-empty-path-after-capset", &[C::DAC_READ_SEARCH], |p| {
+        p.file("f", 0o644, 0, 0)?;
+        p.directory("d", 0o777, 0, 0)
+    }, |p| {
+        let file = sys::open(&p.at("f"), libc::O_RDONLY)?;
+        let [effective, permitted, inheritable] = sys::capget(0)?;
+        sys::capset(effective, permitted, inheritable)?;
+        call!(SYS_linkat, file, c"", HERE, &p.at("d/g"), libc::AT_EMPTY_PATH).and_then(|_| done())
+    }),
+    op("linkat-empty-path", &[], |p| {
         p.file("f", 0o644, 0, 0)?;
         p.directory("d", 0o777, 0, 0)
     }, |p| {
@@ -221,7 +231,7 @@ pub const OPERATIONS: &[Operation] = &[
         let path = sys::text(&format!("/proc/self/fd/{file}"));
         call!(SYS_linkat, HERE, &path, HERE, &p.at("d/g"), libc::AT_SYMLINK_FOLLOW).and_then(|_| done())
     }),
-    op("linkat-tmpfile-empty-path", &[C::DAC_READ_SEARCH], |p| p.directory("d", 0o777, 0, 0), |p| {
+    op("linkat-tmpfile-empty-path", &[], |p| p.directory("d", 0o777, 0, 0), |p| {
         let file = call!(SYS_openat, HERE, &p.at("d"), libc::O_TMPFILE | libc::O_WRONLY, 0o644)?;
         call!(SYS_linkat, file, c"", HERE, &p.at("d/g"), libc::AT_EMPTY_PATH).and_then(|_| done())
     }),

@@ -79,8 +79,9 @@ pub const OPERATIONS: &[Operation] = &[
     op("umount", &[C::SYS_ADMIN], mounted, |p| call!(SYS_umount2, &p.at("m"), 0).and_then(|_| done())),
     op("umount-detach", &[C::SYS_ADMIN], mounted, |p| call!(SYS_umount2, &p.at("m"), 2).and_then(|_| done())),
     op("umount-force", &[C::SYS_ADMIN], mounted, |p| call!(SYS_umount2, &p.at("m"), 1).and_then(|_| done())),
-    op("mount-overlay", &[C::SYS_ADMIN], overlay, overlay_mount),
-    op("overlay-own-copy-up", &[C::SYS_ADMIN, C::CHOWN], overlay, |p| {
+    // The mounter makes and opens a work directory of mode 0 (ovl_workdir_create, fs/overlayfs/super.c).
+    op("mount-overlay", &[C::SYS_ADMIN, C::DAC_OVERRIDE], overlay, overlay_mount),
+    op("overlay-own-copy-up", &[C::SYS_ADMIN, C::CHOWN, C::DAC_OVERRIDE], overlay, |p| {
         overlay_mount(p)?;
         sys::write_to(&p.at("m/f"), b"x")?;
         p.status("u/f")
@@ -96,7 +97,7 @@ pub const OPERATIONS: &[Operation] = &[
         overlay(p)?;
         overlay_mount(p).map(drop)
     }, |p| call!(SYS_unlinkat, HERE, &p.at("m/g"), 0).and_then(|_| done())),
-    op("overlay-own-remove", &[C::SYS_ADMIN], overlay, |p| {
+    op("overlay-own-remove", &[C::SYS_ADMIN, C::DAC_OVERRIDE], overlay, |p| {
         overlay_mount(p)?;
         call!(SYS_unlinkat, HERE, &p.at("m/g"), 0)?;
         done()

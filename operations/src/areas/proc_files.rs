@@ -110,7 +110,7 @@ pub const OPERATIONS: &[Operation] = &[
         sys::write_to(c"/proc/self/oom_score_adj", &before).and_then(|_| done())
     }),
     op("proc-oom-adjust-foreign", &[C::DAC_OVERRIDE], foreign, |p| write(p, "oom_score_adj", b"500")),
-    op("proc-timerslack-foreign", &[C::SYS_NICE], foreign, |p| write(p, "timerslack_ns", b"60000")),
+    op("proc-timerslack-set-foreign", &[C::SYS_NICE], foreign, |p| write(p, "timerslack_ns", b"60000")),
     op("proc-autogroup-nicer", &[C::SYS_NICE], nothing, |_| sys::write_to(c"/proc/self/autogroup", b"-5").and_then(|_| done())),
     op("proc-coredump-filter-foreign", &[C::DAC_OVERRIDE], foreign, |p| write(p, "coredump_filter", b"0x33")),
     op("proc-login-id-first", &[C::AUDIT_CONTROL], nothing, |_| {
