@@ -24,7 +24,13 @@ pub enum Mode {
 }
 
 impl Mode {
-    pub const ALL: [Self; 5] = [Self::Root, Self::User, Self::Nnp, Self::UserNnp, Self::Userns];
+    pub const ALL: [Self; 5] = [
+        Self::Root,
+        Self::User,
+        Self::Nnp,
+        Self::UserNnp,
+        Self::Userns,
+    ];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -81,7 +87,15 @@ impl Grant {
         sys::capset(bits, bits, if self.user == 0 { 0 } else { bits })?;
         if self.user != 0 {
             for capability in &self.set {
-                prctl(libc::PR_CAP_AMBIENT, [libc::PR_CAP_AMBIENT_RAISE as u64, capability.number().into(), 0, 0])?;
+                prctl(
+                    libc::PR_CAP_AMBIENT,
+                    [
+                        libc::PR_CAP_AMBIENT_RAISE as u64,
+                        capability.number().into(),
+                        0,
+                        0,
+                    ],
+                )?;
             }
         }
         // As after an execve: the change of the user made /proc/self root's.

@@ -14,7 +14,9 @@ pub enum Difference {
     /// It fails, or dies or hangs.
     Fails { with: String },
     /// It succeeds, and these details differ: with everything, and now.
-    Degrades { details: BTreeMap<String, [String; 2]> },
+    Degrades {
+        details: BTreeMap<String, [String; 2]>,
+    },
 }
 
 /// Compares an act with the one that had everything. `None`: no difference.
@@ -67,7 +69,10 @@ pub fn minimal_sets<E>(
     let mut tried = BTreeSet::from([0]);
     let mut excluded = VecDeque::from([CapSet::EMPTY]);
     while let Some(without) = excluded.pop_front() {
-        let disjoint = found.iter().copied().find(|set| set.intersection(without).is_empty());
+        let disjoint = found
+            .iter()
+            .copied()
+            .find(|set| set.intersection(without).is_empty());
         let set = match disjoint {
             Some(set) => set,
             None if found.len() < MOST && passes(whole - without)? => {
@@ -150,7 +155,9 @@ mod tests {
         let mut questions = 0;
         let found = minimal_sets::<Infallible>(CapSet::known(), |set| {
             questions += 1;
-            Ok(alternatives.iter().any(|needed| CapSet::of(needed).is_subset(set)))
+            Ok(alternatives
+                .iter()
+                .any(|needed| CapSet::of(needed).is_subset(set)))
         });
         (found.unwrap_or_default(), questions)
     }
@@ -188,22 +195,44 @@ mod tests {
     }
 
     fn details(pairs: &[(&str, &str)]) -> Details {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn the_same_is_no_difference() {
         let full = details(&[("mode", "755")]);
-        assert_eq!(difference(&full, &Seen::Ok { details: full.clone() }), None);
+        assert_eq!(
+            difference(
+                &full,
+                &Seen::Ok {
+                    details: full.clone()
+                }
+            ),
+            None
+        );
     }
 
     #[test]
     fn other_missing_and_new_details_degrade() {
         let full = details(&[("mode", "4755"), ("uid", "0")]);
-        let seen = Seen::Ok { details: details(&[("mode", "755"), ("gid", "1")]) };
-        let differing = [("gid", ["", "1"]), ("mode", ["4755", "755"]), ("uid", ["0", ""])];
-        let details = differing.map(|(name, values)| (name.to_owned(), values.map(str::to_owned))).into();
-        assert_eq!(difference(&full, &seen), Some(Difference::Degrades { details }));
+        let seen = Seen::Ok {
+            details: details(&[("mode", "755"), ("gid", "1")]),
+        };
+        let differing = [
+            ("gid", ["", "1"]),
+            ("mode", ["4755", "755"]),
+            ("uid", ["0", ""]),
+        ];
+        let details = differing
+            .map(|(name, values)| (name.to_owned(), values.map(str::to_owned)))
+            .into();
+        assert_eq!(
+            difference(&full, &seen),
+            Some(Difference::Degrades { details })
+        );
     }
 
     #[test]
@@ -214,7 +243,9 @@ mod tests {
             (Seen::Hung, "hangs"),
             (Seen::Died { signal: 11 }, "signal 11"),
         ] {
-            let fails = Difference::Fails { with: with.to_owned() };
+            let fails = Difference::Fails {
+                with: with.to_owned(),
+            };
             assert_eq!(difference(&Details::new(), &seen), Some(fails));
         }
     }

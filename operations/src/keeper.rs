@@ -23,7 +23,9 @@ pub fn setup(operation: &Operation, base: &Path) -> io::Result<i32> {
     let [ours, theirs] = fork::pipe()?;
     let keeper = fork::spawn(|| {
         let result = call!(SYS_setsid).and_then(|_| place::make(operation, base).map(|_| 0));
-        let number = result.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPROTO));
+        let number = result
+            .err()
+            .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPROTO));
         let _ = sys::write(theirs, &number.to_ne_bytes());
         if number == 0 {
             for descriptor in 0..3 {
@@ -80,7 +82,10 @@ pub fn enter(base: &Path, command: &[String]) -> io::Error {
 /// No set-up is there, or its directories are not empty.
 pub fn teardown(base: &Path) -> io::Result<()> {
     let note = base.join("keeper");
-    let keeper: i32 = fs::read_to_string(&note)?.trim().parse().map_err(io::Error::other)?;
+    let keeper: i32 = fs::read_to_string(&note)?
+        .trim()
+        .parse()
+        .map_err(io::Error::other)?;
     // Its process group is its own: setsid.
     sys::granted_although(call!(SYS_kill, -keeper, libc::SIGKILL), &[libc::ESRCH])?;
     fs::remove_file(note)?;

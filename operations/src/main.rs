@@ -108,7 +108,11 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::List { json } => {
             for operation in areas::all() {
                 if json {
-                    writeln!(out, "{}", json!({"operation": operation.name, "aim": operation.aim}))?;
+                    writeln!(
+                        out,
+                        "{}",
+                        json!({"operation": operation.name, "aim": operation.aim})
+                    )?;
                 } else {
                     writeln!(out, "{:40} {}", operation.name, operation.aim)?;
                 }
@@ -122,14 +126,33 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let seen = keeper::act(find(&name)?, &absolute(&dir)?);
             writeln!(out, "{}", serde_json::to_string(&seen)?)?;
         }
-        Command::Enter { dir, command } => return Err(keeper::enter(&absolute(&dir)?, &command).into()),
+        Command::Enter { dir, command } => {
+            return Err(keeper::enter(&absolute(&dir)?, &command).into());
+        }
         Command::Teardown { dir } => keeper::teardown(&absolute(&dir)?)?,
-        Command::Try { name, without, only, no_new_privs, uid, userns } => {
+        Command::Try {
+            name,
+            without,
+            only,
+            no_new_privs,
+            uid,
+            userns,
+        } => {
             let operation = find(&name)?;
             let mode = if userns { Mode::Userns } else { Mode::Root };
-            let whole = if userns { CapSet::known() } else { credentials::available()? };
-            let set = only.unwrap_or(whole - without.unwrap_or_default()).intersection(whole);
-            let grant = Grant { set, user: uid, no_new_privs };
+            let whole = if userns {
+                CapSet::known()
+            } else {
+                credentials::available()?
+            };
+            let set = only
+                .unwrap_or(whole - without.unwrap_or_default())
+                .intersection(whole);
+            let grant = Grant {
+                set,
+                user: uid,
+                no_new_privs,
+            };
             let base = scratch(None)?;
             let trial = trial::run(operation, &base.0, mode, &grant)?;
             let line = json!({"operation": name, "kernel": truth::kernel_release(), "set": set, "trial": trial});
@@ -140,7 +163,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let chosen: Vec<&Operation> = if names.is_empty() {
                 all.collect()
             } else {
-                names.iter().map(|name| find(name)).collect::<Result<_, _>>()?
+                names
+                    .iter()
+                    .map(|name| find(name))
+                    .collect::<Result<_, _>>()?
             };
             let base = scratch(dir)?;
             for operation in chosen {
@@ -155,7 +181,9 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
 }
 
 fn find(name: &str) -> Result<&'static Operation, String> {
-    areas::all().find(|operation| operation.name == name).ok_or_else(|| format!("no operation is called {name}"))
+    areas::all()
+        .find(|operation| operation.name == name)
+        .ok_or_else(|| format!("no operation is called {name}"))
 }
 
 /// A directory for trials, which is removed in the end.

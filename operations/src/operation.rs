@@ -27,7 +27,13 @@ pub struct Operation {
 
 /// An operation with these names of capabilities in mind: `op("chown", &[CHOWN], setup, act)`.
 pub const fn op(name: &'static str, aim: &[Capability], setup: Setup, act: Act) -> Operation {
-    Operation { name, aim: CapSet::of(aim), namespaces: 0, setup, act }
+    Operation {
+        name,
+        aim: CapSet::of(aim),
+        namespaces: 0,
+        setup,
+        act,
+    }
 }
 
 impl Operation {
@@ -74,7 +80,10 @@ impl Seen {
     }
 
     pub fn error(errno: i32) -> Self {
-        Self::Error { errno, name: errno_name(errno) }
+        Self::Error {
+            errno,
+            name: errno_name(errno),
+        }
     }
 
     pub fn is_ok(&self) -> bool {
@@ -158,11 +167,18 @@ impl Place {
 
     /// Reads a number that the set-up left.
     pub fn noted(&self, name: &str) -> io::Result<i32> {
-        fs::read_to_string(self.path(name))?.trim().parse().map_err(|_| sys::errno(libc::EPROTO))
+        fs::read_to_string(self.path(name))?
+            .trim()
+            .parse()
+            .map_err(|_| sys::errno(libc::EPROTO))
     }
 
     /// Starts a process that stays, notes its id under this name, and prepares itself first.
-    pub fn companion(&self, name: &str, prepare: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    pub fn companion(
+        &self,
+        name: &str,
+        prepare: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         self.note(name, fork::companion(prepare)?)
     }
 

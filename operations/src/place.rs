@@ -9,7 +9,10 @@ use crate::{
 
 /// The place below a directory. Nothing is made.
 pub fn below(base: &Path) -> Place {
-    Place { root: base.join("place"), disk: base.join("disk") }
+    Place {
+        root: base.join("place"),
+        disk: base.join("disk"),
+    }
 }
 
 /// Moves this process into namespaces of its own, mounts an empty tmpfs below `base` and empties the directory on disk.
@@ -20,12 +23,23 @@ pub fn below(base: &Path) -> Place {
 pub fn make(operation: &Operation, base: &Path) -> io::Result<Place> {
     let place = below(base);
     call!(SYS_unshare, libc::CLONE_NEWNS | operation.namespaces)?;
-    call!(SYS_mount, c"none", c"/", 0, libc::MS_REC | libc::MS_PRIVATE, 0)?;
+    call!(
+        SYS_mount,
+        c"none",
+        c"/",
+        0,
+        libc::MS_REC | libc::MS_PRIVATE,
+        0
+    )?;
     let root = sys::text(&place.root.to_string_lossy());
     call!(SYS_mount, c"operations", &root, c"tmpfs", 0, c"mode=755")?;
     for entry in fs::read_dir(&place.disk)? {
         let path = entry?.path();
-        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+        if path.is_dir() {
+            fs::remove_dir_all(path)?
+        } else {
+            fs::remove_file(path)?
+        }
     }
     (operation.setup)(&place)?;
     Ok(place)

@@ -7,14 +7,18 @@ pub const ARGUMENT: &str = "show-credentials";
 
 /// Whether this process is to show its credentials.
 pub fn is_asked() -> bool {
-    std::env::args().nth(1).is_some_and(|argument| argument == ARGUMENT)
+    std::env::args()
+        .nth(1)
+        .is_some_and(|argument| argument == ARGUMENT)
 }
 
 /// Prints user, groups and sets on one line each, as /proc/self/status names them.
 pub fn run() -> ExitCode {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    for line in status.lines().filter(|line| line.starts_with("Uid:") || line.starts_with("Gid:") || line.starts_with("Cap")) {
+    for line in status.lines().filter(|line| {
+        line.starts_with("Uid:") || line.starts_with("Gid:") || line.starts_with("Cap")
+    }) {
         if writeln!(out, "{line}").is_err() {
             return ExitCode::FAILURE;
         }

@@ -33,7 +33,8 @@ pub enum Trial {
 pub fn run(operation: &Operation, base: &Path, mode: Mode, grant: &Grant) -> io::Result<Trial> {
     let [ours, theirs] = fork::pipe()?;
     let [go, release] = fork::pipe()?;
-    let runner = fork::spawn(|| i32::from(runner(operation, base, mode, grant, theirs, go).is_err()))?;
+    let runner =
+        fork::spawn(|| i32::from(runner(operation, base, mode, grant, theirs, go).is_err()))?;
     call!(SYS_close, theirs)?;
     call!(SYS_close, go)?;
     let mut buffer = Vec::new();
@@ -68,7 +69,14 @@ pub fn run(operation: &Operation, base: &Path, mode: Mode, grant: &Grant) -> io:
     Ok(trial)
 }
 
-fn runner(operation: &Operation, base: &Path, mode: Mode, grant: &Grant, answer: i32, go: i32) -> io::Result<()> {
+fn runner(
+    operation: &Operation,
+    base: &Path,
+    mode: Mode,
+    grant: &Grant,
+    answer: i32,
+    go: i32,
+) -> io::Result<()> {
     call!(SYS_setpgid, 0, 0)?;
     fork::end_with_parent()?;
     if mode == Mode::Userns {
@@ -91,10 +99,16 @@ fn runner(operation: &Operation, base: &Path, mode: Mode, grant: &Grant, answer:
 /// # Errors
 ///
 /// Those of fork(2), pipe(2) and wait(2), and that of a grant that cannot be given.
-pub fn act(operation: &Operation, place: &crate::operation::Place, grant: &Grant) -> io::Result<Seen> {
+pub fn act(
+    operation: &Operation,
+    place: &crate::operation::Place,
+    grant: &Grant,
+) -> io::Result<Seen> {
     let [ours, theirs] = fork::pipe()?;
     let actor = fork::spawn(|| {
-        let ready = call!(SYS_setpgid, 0, 0).map(drop).and_then(|()| grant.apply());
+        let ready = call!(SYS_setpgid, 0, 0)
+            .map(drop)
+            .and_then(|()| grant.apply());
         let seen = match ready {
             Ok(()) => Some(Seen::of((operation.act)(place))),
             Err(_) => None,
@@ -123,7 +137,9 @@ pub fn act(operation: &Operation, place: &crate::operation::Place, grant: &Grant
     call!(SYS_close, ours)?;
     match seen {
         None => Ok(Seen::Hung),
-        Some(bytes) if bytes.is_empty() => Ok(Seen::Died { signal: status & 0x7f }),
+        Some(bytes) if bytes.is_empty() => Ok(Seen::Died {
+            signal: status & 0x7f,
+        }),
         Some(bytes) => match serde_json::from_slice(&bytes).map_err(io::Error::other)? {
             Some(seen) => Ok(seen),
             None => Err(errno(libc::EPERM)),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     credentials::{self, Mode},
     judge::{self, Difference},
-    operation::{Details, Operation, Seen, errno_name},
+    operation::{Details, Operation, Seen},
     trial::{self, Trial},
 };
 
@@ -82,7 +82,11 @@ impl Bench<'_> {
     /// Twice, because once proves nothing.
     fn twice(&mut self, set: CapSet) -> Result<Seen, Stop> {
         let (first, second) = (self.attempt(set)?, self.attempt(set)?);
-        if first == second { Ok(first) } else { Err(Stop::Differs(set, vec![first, second])) }
+        if first == second {
+            Ok(first)
+        } else {
+            Err(Stop::Differs(set, vec![first, second]))
+        }
     }
 }
 
@@ -94,9 +98,18 @@ impl Bench<'_> {
 pub fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<Truth> {
     // In a user namespace that it made, a process holds every capability.
     let kernel_has = kernel_has()?;
-    let whole = if mode == Mode::Userns { kernel_has } else { credentials::available()? };
+    let whole = if mode == Mode::Userns {
+        kernel_has
+    } else {
+        credentials::available()?
+    };
     let lacking = kernel_has - whole;
-    let mut bench = Bench { operation, base, mode, trials: 0 };
+    let mut bench = Bench {
+        operation,
+        base,
+        mode,
+        trials: 0,
+    };
     let state = match state(&mut bench, whole, lacking) {
         Ok(state) => state,
         Err(Stop::Differs(set, seen)) => State::Nondeterministic { set, seen },
@@ -115,19 +128,24 @@ pub fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<Truth> {
 
 fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State, Stop> {
     bench.trials += 1;
-    if let Trial::NotSetUp(seen) = trial::run(bench.operation, bench.base, bench.mode, &bench.mode.grant(whole))? {
+    if let Trial::NotSetUp(seen) = trial::run(
+        bench.operation,
+        bench.base,
+        bench.mode,
+        &bench.mode.grant(whole),
+    )? {
         let why = format!("set-up: {}", reason(&seen));
-        return Ok(State::Absent { why });
+        return Ok(missing(
+            &seen,
+            why,
+            bench.operation.aim.intersection(lacking),
+        ));
     }
     let full = match bench.twice(whole)? {
         Seen::Ok { details } => details,
-        Seen::Error { errno, .. } if judge::is_absent(errno) => return Ok(State::Absent { why: errno_name(errno) }),
         seen => {
-            let mut why = reason(&seen);
-            if !lacking.is_empty() {
-                why = format!("{why} without {lacking}, which cannot be granted here");
-            }
-            return Ok(State::Untestable { why });
+            let lacking = bench.operation.aim.intersection(lacking);
+            return Ok(missing(&seen, reason(&seen), lacking));
         }
     };
     let with_none = judge::difference(&full, &bench.twice(CapSet::EMPTY)?);
@@ -145,7 +163,12 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
     let minimal_to_succeed = if matches!(with_none, None | Some(Difference::Degrades { .. })) {
         vec![CapSet::EMPTY]
     } else {
-        judge::minimal_sets(whole, |set| bench.attempt(set).map(|seen| seen.is_ok()).map_err(Stop::from))?
+        judge::minimal_sets(whole, |set| {
+            bench
+                .attempt(set)
+                .map(|seen| seen.is_ok())
+                .map_err(Stop::from)
+        })?
     };
     // Each minimal set once more, and without each of its members.
     for set in &minimal {
@@ -161,7 +184,25 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
             }
         }
     }
-    Ok(State::Tested { full, with_none, minimal, minimal_to_succeed, each })
+    Ok(State::Tested {
+        full,
+        with_none,
+        minimal,
+        minimal_to_succeed,
+        each,
+    })
+}
+
+/// What it means that an act, or its set-up, fails with everything. `lacking`: what its author had in mind and cannot be
+/// granted.
+fn missing(seen: &Seen, why: String, lacking: CapSet) -> State {
+    match seen {
+        _ if !lacking.is_empty() => State::Untestable {
+            why: format!("{why} without {lacking}, which cannot be granted"),
+        },
+        Seen::Error { errno, .. } if judge::is_absent(*errno) => State::Absent { why },
+        _ => State::Untestable { why },
+    }
 }
 
 fn reason(seen: &Seen) -> String {
@@ -180,5 +221,8 @@ fn kernel_has() -> io::Result<CapSet> {
 
 /// The running kernel's release, empty if it hides it.
 pub fn kernel_release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
 }

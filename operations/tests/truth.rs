@@ -7,22 +7,41 @@ use serde_json::Value;
 type Result<T = ()> = std::result::Result<T, Box<dyn Error>>;
 
 fn operations(arguments: &[&str]) -> Result<Vec<Value>> {
-    let output = Command::new(env!("CARGO_BIN_EXE_operations")).args(arguments).output()?;
+    let output = Command::new(env!("CARGO_BIN_EXE_operations"))
+        .args(arguments)
+        .output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into());
     }
     let text = String::from_utf8(output.stdout)?;
-    Ok(text.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?)
+    Ok(text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<std::result::Result<_, _>>()?)
 }
 
 /// The truth about one operation in one mode.
 fn truth(name: &str, mode: &str) -> Result<Value> {
-    operations(&["truth", name, "--as", mode])?.pop().ok_or_else(|| "no line".into())
+    operations(&["truth", name, "--as", mode])?
+        .pop()
+        .ok_or_else(|| "no line".into())
 }
 
 fn sets(truth: &Value, field: &str) -> BTreeSet<String> {
-    let of = |set: &Value| set.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
-    truth[field].as_array().into_iter().flatten().map(of).collect()
+    let of = |set: &Value| {
+        set.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    truth[field]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(of)
+        .collect()
 }
 
 #[track_caller]
@@ -71,8 +90,16 @@ fn a_target_that_holds_more_needs_what_an_equal_does_not() -> Result {
 #[test]
 fn a_mode_bit_degrades_without_an_error() -> Result {
     let truth = truth("chmod-setgid-own-foreign-group", "root")?;
-    assert_eq!(sets(&truth, "minimal"), BTreeSet::from(["FSETID".to_owned()]), "{truth:#}");
-    assert_eq!(sets(&truth, "minimal_to_succeed"), BTreeSet::from([String::new()]), "{truth:#}");
+    assert_eq!(
+        sets(&truth, "minimal"),
+        BTreeSet::from(["FSETID".to_owned()]),
+        "{truth:#}"
+    );
+    assert_eq!(
+        sets(&truth, "minimal_to_succeed"),
+        BTreeSet::from([String::new()]),
+        "{truth:#}"
+    );
     let mode = &truth["each"]["FSETID"]["details"]["mode"];
     assert_eq!(*mode, serde_json::json!(["102755", "100755"]), "{truth:#}");
     Ok(())
@@ -97,7 +124,15 @@ fn set_up_act_and_teardown_are_processes_of_their_own() -> Result {
     let directory = format!("{}/two-processes", env!("CARGO_TARGET_TMPDIR"));
     operations(&["setup", "mount-tmpfs", &directory])?;
     let program = env!("CARGO_BIN_EXE_operations");
-    let seen = operations(&["enter", &directory, "--", program, "act", "mount-tmpfs", &directory])?;
+    let seen = operations(&[
+        "enter",
+        &directory,
+        "--",
+        program,
+        "act",
+        "mount-tmpfs",
+        &directory,
+    ])?;
     operations(&["teardown", &directory])?;
     assert_eq!(seen, [serde_json::json!({"result": "ok", "details": {}})]);
     Ok(())
@@ -105,7 +140,14 @@ fn set_up_act_and_teardown_are_processes_of_their_own() -> Result {
 
 #[test]
 fn a_trial_holds_exactly_what_it_is_given() -> Result {
-    let lines = operations(&["try", "read-own-sets-by-capget", "--only", "CHOWN,KILL", "--uid", "1000"])?;
+    let lines = operations(&[
+        "try",
+        "read-own-sets-by-capget",
+        "--only",
+        "CHOWN,KILL",
+        "--uid",
+        "1000",
+    ])?;
     assert_eq!(lines[0]["trial"]["acted"]["details"]["sets"], "21 21 21");
     Ok(())
 }

@@ -6,7 +6,7 @@ use capaudit_core::capability::Capability as C;
 
 use crate::{
     operation::{Details, Operation, Place, done, nothing, op},
-    sys::{self, call},
+    sys::call,
 };
 
 const OF_PROCESS: i32 = -2;
@@ -32,18 +32,32 @@ fn control(p: &Place, command: i32, argument: u32) -> io::Result<Details> {
 
 pub const OPERATIONS: &[Operation] = &[
     op("key-add", &[], nothing, |_| key().and_then(|_| done())),
-    op("key-chown-own", &[C::SYS_ADMIN], nothing, |_| call!(SYS_keyctl, CHOWN, key()?, 1001, u32::MAX).and_then(|_| done())),
-    op("key-chgrp-own-foreign-group", &[C::SYS_ADMIN], nothing, |_| {
-        call!(SYS_keyctl, CHOWN, key()?, u32::MAX, 1001).and_then(|_| done())
+    op("key-chown-own", &[C::SYS_ADMIN], nothing, |_| {
+        call!(SYS_keyctl, CHOWN, key()?, 1001, u32::MAX).and_then(|_| done())
     }),
-    op("key-set-permissions-own", &[], nothing, |_| call!(SYS_keyctl, SETPERM, key()?, 0x3f3f_0000).and_then(|_| done())),
-    op("key-set-permissions-foreign", &[C::SYS_ADMIN], foreign, |p| control(p, SETPERM, 0x3f3f_3f3f)),
+    op(
+        "key-chgrp-own-foreign-group",
+        &[C::SYS_ADMIN],
+        nothing,
+        |_| call!(SYS_keyctl, CHOWN, key()?, u32::MAX, 1001).and_then(|_| done()),
+    ),
+    op("key-set-permissions-own", &[], nothing, |_| {
+        call!(SYS_keyctl, SETPERM, key()?, 0x3f3f_0000).and_then(|_| done())
+    }),
+    op(
+        "key-set-permissions-foreign",
+        &[C::SYS_ADMIN],
+        foreign,
+        |p| control(p, SETPERM, 0x3f3f_3f3f),
+    ),
     op("key-revoke-foreign", &[], foreign, |p| control(p, 3, 0)),
-    op("key-set-timeout-foreign", &[], foreign, |p| control(p, 15, 100)),
-    op("key-persistent-of-other", &[C::SETUID], nothing, |_| call!(SYS_keyctl, 22, 1001, OF_PROCESS).and_then(|_| done())),
-    op("key-special-type", &[C::SYS_ADMIN], nothing, |_| {
-        let result = call!(SYS_add_key, c".ima", c"operations", c"x", 1, OF_PROCESS);
-        sys::granted_although(result, &[libc::EPERM]).and_then(|_| done())
+    op("key-set-timeout-foreign", &[], foreign, |p| {
+        control(p, 15, 100)
     }),
-    op("key-capabilities", &[], nothing, |_| call!(SYS_keyctl, 31, &mut [0_u8; 2], 2).and_then(|_| done())),
+    op("key-persistent-of-other", &[C::SETUID], nothing, |_| {
+        call!(SYS_keyctl, 22, 1001, OF_PROCESS).and_then(|_| done())
+    }),
+    op("key-capabilities", &[], nothing, |_| {
+        call!(SYS_keyctl, 31, &mut [0_u8; 2], 2).and_then(|_| done())
+    }),
 ];

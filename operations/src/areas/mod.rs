@@ -4,11 +4,12 @@ mod devices;
 mod exec;
 mod fs_access;
 mod fs_attributes;
+mod fs_names;
 mod fs_owner;
 mod identity;
 mod ipc;
-mod keys;
 mod kernel_state;
+mod keys;
 mod memory;
 mod mounts;
 mod namespaces;
@@ -28,6 +29,7 @@ use crate::operation::Operation;
 pub fn all() -> impl Iterator<Item = &'static Operation> {
     [
         fs_owner::OPERATIONS,
+        fs_names::OPERATIONS,
         fs_access::OPERATIONS,
         fs_attributes::OPERATIONS,
         mounts::OPERATIONS,
@@ -66,7 +68,8 @@ mod tests {
     fn names_are_unique_and_plain() {
         let mut names = BTreeSet::new();
         for operation in all() {
-            let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            let is_plain =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
             assert!(operation.name.bytes().all(is_plain), "{}", operation.name);
             assert!(names.insert(operation.name), "{} twice", operation.name);
         }

@@ -42,7 +42,9 @@ pub fn companion(prepare: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
     let [ours, theirs] = pipe()?;
     let child = spawn(|| {
         let result = prepare().and_then(|()| end_with_parent().map(drop));
-        let number = result.err().map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPROTO));
+        let number = result
+            .err()
+            .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPROTO));
         if write(theirs, &number.to_ne_bytes()).is_err() {
             return 1;
         }
@@ -80,11 +82,19 @@ pub fn apart(body: impl FnOnce() -> io::Result<i32>) -> io::Result<i32> {
     call!(SYS_close, theirs)?;
     let answer = read(ours, 5)?;
     wait(child)?;
-    let (Some(value), Some(failed)) = (answer.first_chunk::<4>().map(|value| i32::from_ne_bytes(*value)), answer.get(4))
-    else {
+    let (Some(value), Some(failed)) = (
+        answer
+            .first_chunk::<4>()
+            .map(|value| i32::from_ne_bytes(*value)),
+        answer.get(4),
+    ) else {
         return Err(super::errno(libc::ECHILD));
     };
-    if *failed == 0 { Ok(value) } else { Err(super::errno(value)) }
+    if *failed == 0 {
+        Ok(value)
+    } else {
+        Err(super::errno(value))
+    }
 }
 
 /// Waits for a child and returns its status as wait(2) gives it.
@@ -109,7 +119,10 @@ pub fn pipe() -> io::Result<[i32; 2]> {
 /// Whether something can be read within this many milliseconds.
 pub fn is_ready_within(descriptor: i32, milliseconds: u128) -> io::Result<bool> {
     let mut asked = [u64::from(descriptor.unsigned_abs()) | 1 << 32];
-    let time = [(milliseconds / 1000) as u64, (milliseconds % 1000 * 1_000_000) as u64];
+    let time = [
+        (milliseconds / 1000) as u64,
+        (milliseconds % 1000 * 1_000_000) as u64,
+    ];
     Ok(call!(SYS_ppoll, &mut asked, 1, &time, 0, 0)? > 0)
 }
 

@@ -100,18 +100,34 @@ pub fn errno(number: i32) -> io::Error {
 /// Any other error.
 pub fn granted_although(result: io::Result<i64>, errors: &[i32]) -> io::Result<i64> {
     match result {
-        Err(error) if error.raw_os_error().is_some_and(|number| errors.contains(&number)) => Ok(0),
+        Err(error)
+            if error
+                .raw_os_error()
+                .is_some_and(|number| errors.contains(&number)) =>
+        {
+            Ok(0)
+        }
         other => other,
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "descriptors and process ids are ints")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "descriptors and process ids are ints"
+)]
 fn int(value: i64) -> i32 {
     value as i32
 }
 
 pub fn open(path: &CStr, flags: i32) -> io::Result<i32> {
-    call!(SYS_openat, libc::AT_FDCWD, path, flags | libc::O_CLOEXEC, 0o644).map(int)
+    call!(
+        SYS_openat,
+        libc::AT_FDCWD,
+        path,
+        flags | libc::O_CLOEXEC,
+        0o644
+    )
+    .map(int)
 }
 
 pub fn read(descriptor: i32, length: usize) -> io::Result<Vec<u8>> {
@@ -157,11 +173,21 @@ pub fn get_int(socket: i32, level: i32, name: i32) -> io::Result<i32> {
 }
 
 pub fn ioctl(descriptor: i32, request: u64, argument: impl Into<Word>) -> io::Result<i64> {
-    syscall(libc::SYS_ioctl, &[descriptor.into(), request.into(), argument.into()])
+    syscall(
+        libc::SYS_ioctl,
+        &[descriptor.into(), request.into(), argument.into()],
+    )
 }
 
 pub fn prctl(option: i32, arguments: [u64; 4]) -> io::Result<i64> {
-    call!(SYS_prctl, option, arguments[0], arguments[1], arguments[2], arguments[3])
+    call!(
+        SYS_prctl,
+        option,
+        arguments[0],
+        arguments[1],
+        arguments[2],
+        arguments[3]
+    )
 }
 
 /// The address of the loopback, IPv4, as `sockaddr_in`.
@@ -191,28 +217,45 @@ pub fn connect(socket: i32, address: &[u8]) -> io::Result<i64> {
 }
 
 /// Maps memory: anonymous with a descriptor of -1.
-pub fn map(address: usize, length: usize, protection: i32, flags: i32, descriptor: i32) -> io::Result<usize> {
+pub fn map(
+    address: usize,
+    length: usize,
+    protection: i32,
+    flags: i32,
+    descriptor: i32,
+) -> io::Result<usize> {
     call!(SYS_mmap, address, length, protection, flags, descriptor, 0)
         .map(|address| usize::try_from(address).unwrap_or(0))
 }
 
 /// Sets a limit, soft and hard, of this process.
-pub fn limit(resource: u32, value: u64) -> io::Result<i64> {
-    call!(SYS_prlimit64, 0, resource, &[value, value], 0)
+pub fn limit(resource: impl Into<Word>, value: u64) -> io::Result<i64> {
+    call!(SYS_prlimit64, 0, resource.into().0, &[value, value], 0)
 }
 
 /// Sets the sets of this process: effective, permitted, inheritable.
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<i64> {
     let low = |set: u64| (set & 0xffff_ffff) as u32;
     let high = |set: u64| (set >> 32) as u32;
-    let data = [low(effective), low(permitted), low(inheritable), high(effective), high(permitted), high(inheritable)];
+    let data = [
+        low(effective),
+        low(permitted),
+        low(inheritable),
+        high(effective),
+        high(permitted),
+        high(inheritable),
+    ];
     call!(SYS_capset, &[0x2008_0522_u32, 0], &data)
 }
 
 /// Effective, permitted and inheritable set of a process, 0 for this one.
 pub fn capget(process: i32) -> io::Result<[u64; 3]> {
     let mut data = [0_u32; 6];
-    call!(SYS_capget, &[0x2008_0522_u32, u32::try_from(process).unwrap_or(0)], &mut data)?;
+    call!(
+        SYS_capget,
+        &[0x2008_0522_u32, u32::try_from(process).unwrap_or(0)],
+        &mut data
+    )?;
     Ok([0, 1, 2].map(|index| u64::from(data[index]) | u64::from(data[index + 3]) << 32))
 }
 

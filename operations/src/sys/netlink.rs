@@ -56,9 +56,14 @@ pub fn exchange(socket: i32, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let kernel = [u32::from(libc::AF_NETLINK.unsigned_abs() as u16), 0, 0];
     call!(SYS_sendto, socket, bytes, bytes.len(), 0, &kernel, 12)?;
     let answer = read(socket, 65536)?;
-    let kind = answer.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
+    let kind = answer
+        .get(4..6)
+        .map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
     if kind == Some(2) {
-        let code = answer.get(16..20).and_then(|code| <[u8; 4]>::try_from(code).ok()).map_or(0, i32::from_ne_bytes);
+        let code = answer
+            .get(16..20)
+            .and_then(|code| <[u8; 4]>::try_from(code).ok())
+            .map_or(0, i32::from_ne_bytes);
         if code < 0 {
             return Err(errno(-code));
         }
@@ -83,7 +88,9 @@ pub fn generic_family(socket: i32, name: &str) -> io::Result<u16> {
         if u16::from_ne_bytes([kind_low, kind_high]) == 1 {
             return Ok(u16::from_ne_bytes([low, high]));
         }
-        let length = usize::from(u16::from_ne_bytes([length_low, length_high])).next_multiple_of(4).max(4);
+        let length = usize::from(u16::from_ne_bytes([length_low, length_high]))
+            .next_multiple_of(4)
+            .max(4);
         rest = rest.get(length..).unwrap_or_default();
     }
     Err(errno(libc::ENOENT))

@@ -62,19 +62,40 @@ impl Ring {
         let completion = Self::word(self.completions, self.offsets[25]).cast::<u64>();
         let completed = Self::word(self.completions, self.offsets[21]);
         // SAFETY: as above; the kernel has written the completion before it moved the tail.
-        let (tail, result) = unsafe { (completed.read_volatile(), completion.add(1).read_volatile()) };
+        let (tail, result) =
+            unsafe { (completed.read_volatile(), completion.add(1).read_volatile()) };
         if tail == 0 {
             return Err(errno(libc::EAGAIN));
         }
         let result = (result & 0xffff_ffff) as u32 as i32;
-        if result < 0 { Err(errno(-result)) } else { Ok(i64::from(result)) }
+        if result < 0 {
+            Err(errno(-result))
+        } else {
+            Ok(i64::from(result))
+        }
     }
 }
 
 /// An entry: operation, descriptor, offset or second address, address, length, flags of the operation.
-pub fn entry(operation: u8, descriptor: i32, offset: u64, address: u64, length: u32, flags: u32) -> [u64; 8] {
+pub fn entry(
+    operation: u8,
+    descriptor: i32,
+    offset: u64,
+    address: u64,
+    length: u32,
+    flags: u32,
+) -> [u64; 8] {
     let head = u64::from(operation) | u64::from(descriptor as u32) << 32;
-    [head, offset, address, u64::from(length) | u64::from(flags) << 32, 0, 0, 0, 0]
+    [
+        head,
+        offset,
+        address,
+        u64::from(length) | u64::from(flags) << 32,
+        0,
+        0,
+        0,
+        0,
+    ]
 }
 
 /// Registers a buffer of this many bytes.
@@ -84,5 +105,11 @@ pub fn entry(operation: u8, descriptor: i32, offset: u64, address: u64, length: 
 /// Those of mmap(2) and io_uring_register(2).
 pub fn register_buffer(ring: &Ring, length: usize) -> io::Result<i64> {
     let address = map(0, length, 3, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
-    call!(SYS_io_uring_register, ring.descriptor, 0, &[address, length], 1)
+    call!(
+        SYS_io_uring_register,
+        ring.descriptor,
+        0,
+        &[address, length],
+        1
+    )
 }
