@@ -45,11 +45,16 @@ pub enum State {
     },
     /// This kernel or machine does not have what the operation is about.
     Absent { why: String },
-    /// It is refused with all that can be granted here.
+    /// It is refused whatever is granted: no capability helps.
+    Refused { why: String },
+    /// It cannot be set up in this mode, or it needs what cannot be granted here.
     Untestable { why: String },
     /// Two trials with the same set differ, so nothing is taken for true.
     Nondeterministic { set: CapSet, seen: Vec<Seen> },
 }
+
+/// How often an act has to hang.
+const PATIENCE: u32 = 3;
 
 /// Trials of one operation in one mode.
 struct Bench<'a> {
@@ -72,7 +77,18 @@ impl From<io::Error> for Stop {
 }
 
 impl Bench<'_> {
+    /// One trial. On a loaded machine an act may wait for others: only what hangs again and again hangs.
     fn attempt(&mut self, set: CapSet) -> io::Result<Seen> {
+        for _ in 1..PATIENCE {
+            match self.once(set)? {
+                Seen::Hung => {}
+                seen => return Ok(seen),
+            }
+        }
+        self.once(set)
+    }
+
+    fn once(&mut self, set: CapSet) -> io::Result<Seen> {
         self.trials += 1;
         match trial::run(self.operation, self.base, self.mode, &self.mode.grant(set))? {
             Trial::Acted(seen) | Trial::NotSetUp(seen) => Ok(seen),
@@ -134,18 +150,13 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
         bench.mode,
         &bench.mode.grant(whole),
     )? {
-        let why = format!("set-up: {}", reason(&seen));
-        return Ok(missing(
-            &seen,
-            why,
-            bench.operation.aim.intersection(lacking),
-        ));
+        return Ok(without_set_up(&seen));
     }
     let full = match bench.twice(whole)? {
         Seen::Ok { details } => details,
         seen => {
             let lacking = bench.operation.aim.intersection(lacking);
-            return Ok(missing(&seen, reason(&seen), lacking));
+            return Ok(without_success(&seen, lacking));
         }
     };
     let with_none = judge::difference(&full, &bench.twice(CapSet::EMPTY)?);
@@ -193,13 +204,22 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
     })
 }
 
-/// What it means that an act, or its set-up, fails with everything. `lacking`: what its author had in mind and cannot be
-/// granted.
-fn missing(seen: &Seen, why: String, lacking: CapSet) -> State {
+/// What it means that an act fails with everything. `lacking`: what its author had in mind and cannot be granted.
+fn without_success(seen: &Seen, lacking: CapSet) -> State {
+    let why = reason(seen);
     match seen {
         _ if !lacking.is_empty() => State::Untestable {
             why: format!("{why} without {lacking}, which cannot be granted"),
         },
+        Seen::Error { errno, .. } if judge::is_absent(*errno) => State::Absent { why },
+        _ => State::Refused { why },
+    }
+}
+
+/// What it means that a set-up fails.
+fn without_set_up(seen: &Seen) -> State {
+    let why = format!("set-up: {}", reason(seen));
+    match seen {
         Seen::Error { errno, .. } if judge::is_absent(*errno) => State::Absent { why },
         _ => State::Untestable { why },
     }

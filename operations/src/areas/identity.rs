@@ -159,15 +159,10 @@ pub const OPERATIONS: &[Operation] = &[
         nothing,
         |_| sys::capset(0x1fb, 0x1fb, 0).and_then(|_| done()),
     ),
-    op(
-        "capset-inheritable-net-raw",
-        &[C::NET_RAW, C::SETPCAP],
-        nothing,
-        |_| {
-            let [effective, permitted, _] = sys::capget(0)?;
-            sys::capset(effective, permitted, NET_RAW).and_then(|_| done())
-        },
-    ),
+    op("capset-inheritable-net-raw", &[C::NET_RAW], nothing, |_| {
+        let [effective, permitted, _] = sys::capget(0)?;
+        sys::capset(effective, permitted, NET_RAW).and_then(|_| done())
+    }),
     op(
         "capset-inheritable-not-permitted",
         &[C::NET_RAW, C::SETPCAP],

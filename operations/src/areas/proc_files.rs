@@ -205,14 +205,14 @@ pub const OPERATIONS: &[Operation] = &[
     }),
     op(
         "proc-descriptors-list-foreign",
-        &[C::DAC_OVERRIDE, C::DAC_READ_SEARCH, C::SYS_PTRACE],
+        &[C::DAC_OVERRIDE, C::DAC_READ_SEARCH],
         foreign,
         |p| list(p, "fd"),
     ),
-    op("proc-descriptors-list-root-mighty", TRACE, mighty, |p| {
+    op("proc-descriptors-list-root-mighty", &[], mighty, |p| {
         list(p, "fd")
     }),
-    op("proc-map-files-list-root-mighty", TRACE, mighty, |p| {
+    op("proc-map-files-list-root-mighty", LOOK, mighty, |p| {
         list(p, "map_files")
     }),
     op("proc-tasks-list-foreign", &[], foreign, |p| list(p, "task")),

@@ -67,7 +67,7 @@ pub const OPERATIONS: &[Operation] = &[
     ),
     op(
         "uring-link-empty-path",
-        &[C::DAC_READ_SEARCH],
+        &[],
         |p| p.file("f", 0o644, 0, 0),
         |p| {
             let file = sys::open(&p.at("f"), libc::O_RDONLY)?;
