@@ -59,12 +59,14 @@ fn one_capability_is_needed() -> Result {
     check("kill-foreign", "root", &["KILL"])?;
     check("mount-tmpfs", "root", &["SYS_ADMIN"])?;
     check("open-by-handle-on-disk", "root", &["DAC_READ_SEARCH"])?;
+    check("linkat-empty-path-after-capset", "root", &["DAC_READ_SEARCH"])?;
     check("exec-file-capability", "root", &["NET_RAW"])
 }
 
 #[test]
 fn either_of_two_is_needed() -> Result {
     check("read-foreign", "root", &["DAC_OVERRIDE", "DAC_READ_SEARCH"])?;
+    check("option-mark", "root", &["NET_ADMIN", "NET_RAW"])?;
     check("utimes-foreign-now", "root", &["DAC_OVERRIDE", "FOWNER"])
 }
 
