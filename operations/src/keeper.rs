@@ -22,15 +22,12 @@ pub fn setup(operation: &Operation, base: &Path) -> io::Result<i32> {
     place::prepare(base)?;
     let [ours, theirs] = fork::pipe()?;
     let keeper = fork::spawn(|| {
-        let result = call!(SYS_setsid).and_then(|_| place::make(operation, base).map(|_| 0));
+        let result = quiet().and_then(|()| place::make(operation, base));
         let number = result
             .err()
             .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EPROTO));
         let _ = sys::write(theirs, &number.to_ne_bytes());
         if number == 0 {
-            for descriptor in 0..3 {
-                let _ = call!(SYS_close, descriptor);
-            }
             std::thread::sleep(std::time::Duration::from_secs(LIFETIME));
         }
         0
@@ -45,6 +42,16 @@ pub fn setup(operation: &Operation, base: &Path) -> io::Result<i32> {
         Ok(number) => Err(sys::errno(number)),
         Err(_) => Err(sys::errno(libc::ECHILD)),
     }
+}
+
+/// Leaves the terminal and the caller's pipes: who reads this program's output to its end must not wait for what stays.
+fn quiet() -> io::Result<()> {
+    call!(SYS_setsid)?;
+    let nothing = sys::open(c"/dev/null", libc::O_RDWR)?;
+    for descriptor in 0..3 {
+        call!(SYS_dup3, nothing, descriptor, 0)?;
+    }
+    Ok(())
 }
 
 /// Acts in this process, with whatever it holds.

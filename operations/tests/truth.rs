@@ -59,7 +59,11 @@ fn one_capability_is_needed() -> Result {
     check("kill-foreign", "root", &["KILL"])?;
     check("mount-tmpfs", "root", &["SYS_ADMIN"])?;
     check("open-by-handle-on-disk", "root", &["DAC_READ_SEARCH"])?;
-    check("linkat-empty-path-after-capset", "root", &["DAC_READ_SEARCH"])?;
+    check(
+        "linkat-empty-path-after-capset",
+        "root",
+        &["DAC_READ_SEARCH"],
+    )?;
     check("exec-file-capability", "root", &["NET_RAW"])
 }
 
@@ -134,6 +138,26 @@ fn set_up_act_and_teardown_are_processes_of_their_own() -> Result {
         program,
         "act",
         "mount-tmpfs",
+        &directory,
+    ])?;
+    operations(&["teardown", &directory])?;
+    assert_eq!(seen, [serde_json::json!({"result": "ok", "details": {}})]);
+    Ok(())
+}
+
+#[test]
+fn what_a_set_up_leaves_behind_does_not_hold_the_caller_s_output() -> Result {
+    let directory = format!("{}/companion", env!("CARGO_TARGET_TMPDIR"));
+    // Reads the output to its end, which must not wait for the operation's companion.
+    operations(&["setup", "kill-foreign-probe", &directory])?;
+    let program = env!("CARGO_BIN_EXE_operations");
+    let seen = operations(&[
+        "enter",
+        &directory,
+        "--",
+        program,
+        "act",
+        "kill-foreign-probe",
         &directory,
     ])?;
     operations(&["teardown", &directory])?;

@@ -122,12 +122,11 @@ pub const OPERATIONS: &[Operation] = &[
         &[C::SYS_ADMIN, C::CHECKPOINT_RESTORE],
         nothing,
         |_| {
-            // Far above what runs; taken by nobody.
-            let limit: i32 = fs::read_to_string("/proc/sys/kernel/pid_max")?
-                .trim()
-                .parse()
-                .map_err(|_| sys::errno(libc::EPROTO))?;
-            clone3(0, &[limit - 7])
+            // Far above what runs, and another one for each trial: other trials may run beside this one.
+            let text = fs::read_to_string("/proc/sys/kernel/pid_max")?;
+            let limit: i32 = text.trim().parse().map_err(|_| sys::errno(libc::EPROTO))?;
+            let own = fork::id(call!(SYS_getpid)?);
+            clone3(0, &[limit - 1 - own % (limit / 8)])
         },
     ),
     op("clone3-chosen-id-in-user-namespace", &[], nothing, |_| {

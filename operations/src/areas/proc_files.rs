@@ -195,9 +195,9 @@ pub const OPERATIONS: &[Operation] = &[
     op("proc-autogroup-nicer", &[C::SYS_NICE], nothing, |_| {
         // Ten changes a second, but for SYS_ADMIN (proc_sched_autogroup_set_nice, kernel/sched/autogroup.c).
         let refused = |error: &io::Error| error.raw_os_error() == Some(libc::EAGAIN);
-        for _ in 0..5 {
+        for _ in 0..25 {
             match sys::write_to(c"/proc/self/autogroup", b"-5") {
-                Err(error) if refused(&error) => call!(SYS_nanosleep, &[0_u64, 110_000_000], 0)?,
+                Err(error) if refused(&error) => call!(SYS_nanosleep, &[0_u64, 30_000_000], 0)?,
                 other => return other.and_then(|_| done()),
             };
         }
