@@ -173,6 +173,12 @@ impl Place {
             .map_err(|_| sys::errno(libc::EPROTO))
     }
 
+    /// Reads an address or another long number that the set-up left.
+    pub fn noted_long(&self, name: &str) -> io::Result<u64> {
+        let text = fs::read_to_string(self.path(name))?;
+        text.trim().parse().map_err(|_| sys::errno(libc::EPROTO))
+    }
+
     /// Starts a process that stays, notes its id under this name, and prepares itself first.
     pub fn companion(
         &self,

@@ -17,11 +17,11 @@ fn key() -> io::Result<i64> {
     call!(SYS_add_key, c"user", c"operations", c"x", 1, OF_PROCESS)
 }
 
-/// A key that user 1001 owns and everybody may look at and search.
+/// A key that user 1001 owns and everybody may do everything with, but not give away.
 fn foreign(p: &Place) -> io::Result<()> {
     call!(SYS_keyctl, 1, 0)?;
     let key = call!(SYS_add_key, c"user", c"operations", c"x", 1, -3)?;
-    call!(SYS_keyctl, SETPERM, key, 0x3f3f_3f0b_u32)?;
+    call!(SYS_keyctl, SETPERM, key, 0x3f3f_3f3f_u32)?;
     call!(SYS_keyctl, CHOWN, key, 1001, 1001)?;
     p.note("key", key)
 }

@@ -261,19 +261,16 @@ pub const OPERATIONS: &[Operation] = &[
     }),
     op(
         "statmount-outside-of-root",
-        &[C::SYS_ADMIN],
+        &[C::SYS_ADMIN, C::SYS_CHROOT],
         |p| {
             // The mount that "/" is on; 0x4000 asks for its unique number.
             let mut status = [0_u64; 32];
             call!(SYS_statx, HERE, c"/", 0, 0x4000, &mut status)?;
-            p.note("mount", i64::try_from(status[18]).unwrap_or(0))?;
-            call!(SYS_chroot, &p.at(".")).map(drop)
+            p.note("mount", i64::try_from(status[18]).unwrap_or(0))
         },
-        |_| {
-            let mount = sys::read_from(c"/mount")?;
-            let mount: u64 = String::from_utf8_lossy(&mount)
-                .parse()
-                .map_err(|_| sys::errno(libc::EPROTO))?;
+        |p| {
+            let mount = p.noted_long("mount")?;
+            call!(SYS_chroot, &p.at("."))?;
             let request = [24_u64, mount, 1];
             sys::syscall(
                 457,

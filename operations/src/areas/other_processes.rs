@@ -14,6 +14,7 @@ use crate::{
 
 /// User 1001, no capability.
 pub fn foreign(p: &Place) -> io::Result<()> {
+    note_memory(p)?;
     p.companion("c", || become_user(1001))
 }
 
@@ -28,12 +29,22 @@ pub fn become_user(user: u32) -> io::Result<()> {
 
 /// User 0 with all that the set-up holds.
 pub fn mighty(p: &Place) -> io::Result<()> {
+    note_memory(p)?;
     p.companion("c", || Ok(()))
 }
 
 /// User 0 with nothing.
 pub fn meek(p: &Place) -> io::Result<()> {
+    note_memory(p)?;
     p.companion("c", || sys::capset(0, 0, 0).map(drop))
+}
+
+/// Leaves the address of memory that companions have, as copies of this process.
+fn note_memory(p: &Place) -> io::Result<()> {
+    p.note(
+        "address",
+        i64::try_from(SHARED.as_ptr() as usize).unwrap_or(0),
+    )
 }
 
 /// User 0 with nothing, and not dumpable.
@@ -56,9 +67,9 @@ fn seize(p: &Place) -> io::Result<Details> {
     call!(SYS_ptrace, libc::PTRACE_SEIZE, p.noted("c")?, 0, 0).and_then(|_| done())
 }
 
-/// Reads eight bytes of the other's memory at an address that both have, as children of one process.
+/// Reads eight bytes of the other's memory.
 fn read_memory(p: &Place) -> io::Result<Details> {
-    let (here, there) = ([0_u64; 1], SHARED.as_ptr() as u64);
+    let (here, there) = ([0_u64; 1], p.noted_long("address")?);
     let (local, remote) = ([here.as_ptr() as u64, 8], [there, 8]);
     call!(
         SYS_process_vm_readv,
@@ -254,7 +265,7 @@ pub const OPERATIONS: &[Operation] = &[
         call!(SYS_migrate_pages, p.noted("c")?, 64, &[1_u64], &[1_u64]).and_then(|_| done())
     }),
     op("move-pages-foreign", &[C::SYS_PTRACE], foreign, |p| {
-        let page = [SHARED.as_ptr() as u64 & !0xfff];
+        let page = [p.noted_long("address")? & !0xfff];
         call!(
             SYS_move_pages,
             p.noted("c")?,
@@ -302,6 +313,6 @@ pub const OPERATIONS: &[Operation] = &[
 ];
 
 fn advise(p: &Place) -> io::Result<Details> {
-    let range = [SHARED.as_ptr() as u64 & !0xfff, 4096];
+    let range = [p.noted_long("address")? & !0xfff, 4096];
     call!(SYS_process_madvise, pidfd(p)?, &range, 1, 20, 0).and_then(|_| done())
 }
