@@ -261,6 +261,9 @@ impl Driver {
             () = self.timer.over() => Ok(Step::Ended(Ending::Time)),
             advanced = self.observation.advance() => {
                 advanced?;
+                // While records never cease, nothing here ever waits, and tokio would ask for signals only once in 128
+                // rounds, each of which may read whole maps.
+                tokio::task::yield_now().await;
                 Ok(Step::Advanced)
             }
         }
