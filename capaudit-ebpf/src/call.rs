@@ -5,7 +5,7 @@ use capaudit_common::{
     event::{Call, Header, Result, kind},
     key::CallKey,
     scope::{Process, execution, loss},
-    syscall::{TABLE_LEN, SyscallSpec},
+    syscall::{SyscallSpec, TABLE_LEN},
 };
 
 use crate::{

@@ -8,9 +8,9 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckKey, NO_SYSCALL, CheckKind, SiteCount, SiteKey, flag},
+    key::{CheckKey, CheckKind, NO_SYSCALL, SiteCount, SiteKey, flag},
     scope::{Process, loss},
-    syscall::{TABLE_LEN, SyscallSpec},
+    syscall::{SyscallSpec, TABLE_LEN},
 };
 
 use crate::{
@@ -129,8 +129,15 @@ pub fn observe<const DIRECT: bool>(
         }
         Lookup::Unclear => return,
     };
-    let is_known =
-        |place: Place| place.count_again(pointers.namespaces, tgid, epoch, process.execution, question);
+    let is_known = |place: Place| {
+        place.count_again(
+            pointers.namespaces,
+            tgid,
+            epoch,
+            process.execution,
+            question,
+        )
+    };
     if place.is_some_and(is_known) {
         return wanted.forgo();
     }

@@ -89,7 +89,13 @@ impl Place {
 
     /// Has the checks of a process that is not followed recognized here.
     #[inline(always)]
-    pub fn give_to_untracked(self, namespaces: Pointer, tgid: u32, epoch: u64, question: CheckKind) {
+    pub fn give_to_untracked(
+        self,
+        namespaces: Pointer,
+        tgid: u32,
+        epoch: u64,
+        question: CheckKind,
+    ) {
         self.give(tgid, epoch, 0, question, u64::MAX);
         // SAFETY: as in `count`.
         unsafe { (*self.0).mount_namespace = kernel::mount_namespace_of(namespaces) };

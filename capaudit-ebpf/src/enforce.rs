@@ -49,9 +49,10 @@ fn allowed(task: Pointer, tgid: u32) -> Option<u64> {
     // SAFETY: copied at once.
     let known = unsafe { PROCESSES.get(&tgid) }.copied();
     let (mount, sets_up) = match known {
-        Some(process) if process.flags & execution::IGNORED == 0 => {
-            (process.mount_namespace, process.flags & execution::SETUP != 0)
-        }
+        Some(process) if process.flags & execution::IGNORED == 0 => (
+            process.mount_namespace,
+            process.flags & execution::SETUP != 0,
+        ),
         _ => {
             process::entitled(task, tgid, known.as_ref())?;
             (kernel::mount_namespace(task), true)

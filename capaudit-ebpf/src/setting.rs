@@ -4,7 +4,7 @@ use aya_ebpf::Global;
 use capaudit_common::{
     for_each_offset,
     offset::ABSENT,
-    syscall::{TABLE_LEN, SyscallSpec},
+    syscall::{SyscallSpec, TABLE_LEN},
 };
 
 /// capaudit's own process, whose checks are left out, and whose children are followed while it spawns one.

@@ -65,7 +65,7 @@ impl Processes {
     /// Follows a process, as an execution of this number.
     pub(super) fn follow(&mut self, pid: u32, execution: u64) -> Result<(), ProbeError> {
         let process = Process {
-            execution: execution,
+            execution,
             flags: 0,
             mount_namespace: 0,
         };
