@@ -16,7 +16,6 @@ use crate::{page::Page, tracing::Programs};
 /// How long each state is looked at.
 const WHILE: Duration = Duration::from_secs(5);
 
-/// Measures it.
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Memory and processor time");
     let work = programs.ourselves.display();

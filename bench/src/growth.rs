@@ -15,7 +15,6 @@ use crate::{
     tracing::{Programs, Tracing},
 };
 
-/// Measures it.
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Growth");
     let counts = [1_u32, 100, 10_000];

@@ -30,7 +30,6 @@ const KINDS: [Tracing; 4] = [
 /// and what else the machine does, makes more of a difference than any tracing.
 const BURSTS: usize = 5;
 
-/// Measures them.
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Whole programs");
     let mut rows = Vec::new();
@@ -167,7 +166,7 @@ fn redis(programs: &Programs, tracing: Tracing) -> Result<f64> {
     )
 }
 
-/// Seconds.
+/// Runs tar over a tree of files; seconds.
 fn tar(programs: &Programs, tracing: Tracing) -> Result<f64> {
     let words = [
         "-c",
@@ -182,7 +181,7 @@ fn tar(programs: &Programs, tracing: Tracing) -> Result<f64> {
     timed(programs, tracing, "true", "/bin/tar", &words, None)
 }
 
-/// Seconds.
+/// Compiles a C program; seconds.
 fn build(programs: &Programs, tracing: Tracing) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let path = directory.path();

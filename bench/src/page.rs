@@ -49,13 +49,11 @@ programs and start-up, the quickest counts, which whatever else the machine did 
         )))
     }
 
-    /// Begins a part.
     pub fn heading(&mut self, text: &str) {
         // Writing to a string cannot fail.
         let _ = write!(self.0, "## {text}\n\n");
     }
 
-    /// A paragraph.
     pub fn say(&mut self, text: &str) {
         let _ = write!(self.0, "{text}\n\n");
     }
@@ -85,7 +83,6 @@ programs and start-up, the quickest counts, which whatever else the machine did 
         self.0.push('\n');
     }
 
-    /// All of it.
     pub fn text(mut self) -> String {
         // Each part leaves a blank line behind.
         self.0.truncate(self.0.trim_end().len());

@@ -19,7 +19,6 @@ const KINDS: [Tracing; 8] = [
     Tracing::BpftracePrint,
 ];
 
-/// Measures them.
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("A check, a system call, a process");
     for (what, unit, is_short, words) in [

@@ -10,7 +10,6 @@ use crate::{
     tracing::{Programs, Tracing},
 };
 
-/// Measures it.
 pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Start-up");
     let kinds = [Tracing::None, Tracing::Run, Tracing::BpftraceCount];

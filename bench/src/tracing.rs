@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// A way to trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tracing {
-    /// Not at all.
+    /// Nothing traces: what the others are compared with.
     None,
     /// An empty program on the hook that capaudit uses.
     Baseline,
@@ -56,7 +56,6 @@ impl Tracing {
     }
 }
 
-/// What is compared.
 #[derive(Debug)]
 pub struct Programs {
     /// The capaudit to measure.
@@ -69,13 +68,13 @@ pub struct Programs {
     pub rounds: usize,
 }
 
-/// Tracing, under way.
+/// Tracing that has begun.
 pub enum Active {
     /// Whoever is traced has to be started by `capaudit run`, or nothing is needed.
     Nothing,
     /// A program of this process's.
     Baseline(#[expect(dead_code, reason = "kept until it is dropped")] Baseline),
-    /// A process beside.
+    /// A process beside the traced program; it is stopped at the end.
     Beside(Child),
 }
 
@@ -150,7 +149,7 @@ impl Programs {
 }
 
 impl Active {
-    /// Ends it.
+    /// Stops the process that traces, if there is one.
     pub fn end(self) -> Result<()> {
         if let Self::Beside(mut child) = self {
             let pid = Pid::from_raw(i32::try_from(child.id())?);

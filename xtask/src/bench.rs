@@ -35,7 +35,6 @@ pub struct Args {
     write: Option<PathBuf>,
 }
 
-/// Measures.
 pub fn run(args: &Args) -> Result<()> {
     let missing: Vec<&str> = TOOLS
         .iter()

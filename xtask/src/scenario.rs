@@ -19,7 +19,6 @@ pub const BASE_IMAGE: &str = "gt-corpus:1";
 pub struct Scenario {
     /// The name of its folder.
     pub name: String,
-    /// The folder.
     pub directory: PathBuf,
     /// How its container is started.
     pub settings: Settings,
@@ -34,7 +33,6 @@ pub struct Settings {
     pub user: String,
     /// More arguments for `docker run`.
     pub docker_args: Vec<String>,
-    /// Values for `--security-opt`.
     pub security_opt: Vec<String>,
 }
 

@@ -26,7 +26,7 @@ pub enum Word {
     File(PathBuf),
     /// The same from standard input.
     Input,
-    /// Names.
+    /// Capabilities that were named one by one.
     List(CapSet),
 }
 
@@ -64,21 +64,21 @@ pub enum DecodeError {
     Read {
         /// What was to be read.
         place: String,
-        /// Why not.
+        /// What the kernel answered.
         error: io::Error,
     },
     /// The text is broken.
     #[error("{place}: {error}")]
     Status {
-        /// What was read.
+        /// Path of the text, quoted, or what standard input is called.
         place: String,
-        /// Where and why.
+        /// Line and reason.
         error: ParseStatusError,
     },
     /// The text is something else.
     #[error("{place} has no line like CapEff: in /proc/PID/status")]
     NoSets {
-        /// What was read.
+        /// Path of the text, quoted, or what standard input is called.
         place: String,
     },
 }

@@ -33,7 +33,7 @@ pub struct Search {
 pub struct Privileged {
     /// Where, as reached from the given path: hostile.
     pub path: PathBuf,
-    /// Its capabilities.
+    /// What its attribute `security.capability` holds; `None` if it has none.
     pub capabilities: Option<FileCapabilities>,
     /// It is set-user-ID and root's.
     pub setuid_root: bool,
@@ -42,9 +42,9 @@ pub struct Privileged {
 /// What could not be looked at.
 #[derive(Debug)]
 pub struct Unseen {
-    /// Where.
+    /// Path, as reached from the given one: hostile.
     pub path: PathBuf,
-    /// Why.
+    /// What the kernel answered, or why a file system was left out.
     pub why: String,
 }
 

@@ -14,18 +14,18 @@ use crate::proc::{
     threads,
 };
 
-/// One thread.
+/// A thread with its capability sets, as `/proc` showed them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Process id: its thread group's.
     pub pid: u32,
     /// Thread id; the process id for the first thread.
     pub tid: u32,
-    /// Command name: hostile.
+    /// Command name (`Name:` in `/proc/PID/status`): hostile.
     pub command: String,
     /// Real and effective user, as capaudit's user namespace calls them.
     pub users: Users,
-    /// What it holds.
+    /// Its five capability sets.
     pub holds: Holds,
     /// Whether execve can give no privileges any more; `None` before Linux 4.10, which does not tell.
     pub no_new_privileges: Option<bool>,

@@ -83,7 +83,7 @@ pub fn give_up_all_but_reserve(set: CapSet, reserve: CapSet) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Effective {
     before: CapabilitySet,
-    /// Of one thread.
+    /// Effective sets are one a thread, so this must not move to another: `*const ()` is not `Send`.
     _thread: PhantomData<*const ()>,
 }
 

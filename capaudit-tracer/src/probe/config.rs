@@ -11,7 +11,7 @@ pub struct TracerConfig {
     pub hook: Option<Hook>,
     /// Whose checks are recorded.
     pub scope: TraceScope,
-    /// Capabilities of interest.
+    /// Capabilities whose checks are recorded; the kernel side ignores all others.
     pub capabilities: CapSet,
     /// Leave out checks that were granted.
     pub denied_only: bool,

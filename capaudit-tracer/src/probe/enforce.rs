@@ -23,7 +23,7 @@ pub struct EnforcerConfig {
 }
 
 impl EnforcerConfig {
-    /// Nothing is refused.
+    /// Every check is answered as the kernel would answer it.
     pub const PERMISSIVE: Self = Self {
         command_may: CapSet::from_bits(u64::MAX),
         containers_may: CapSet::from_bits(u64::MAX),

@@ -34,7 +34,7 @@ pub enum ProbeError {
     Attach {
         /// Its name in the object.
         program: &'static str,
-        /// The kernel's answer.
+        /// What the verifier or the system call answered.
         error: ProgramError,
     },
     /// The kernel does not let BPF programs refuse anything.

@@ -18,7 +18,7 @@ pub enum Event {
     Adopt(Fork),
     /// A process runs another executable.
     Exec(Box<Exec>),
-    /// A process ended.
+    /// A process ended: its last thread has exited.
     Exit(Exit),
     /// A system call that matters without any check.
     Call(Call),

@@ -77,7 +77,7 @@ impl ObjectConfig {
         }
     }
 
-    /// For empty programs.
+    /// For the empty programs of the benchmarks, which record nothing.
     pub(super) fn idle() -> Self {
         Self {
             max_processes: 1,

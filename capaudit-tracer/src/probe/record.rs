@@ -19,7 +19,6 @@ const ARENA_BYTES: usize = 1 << 16;
 pub(super) struct RecordBatch(Vec<Bytes>);
 
 impl RecordBatch {
-    /// Number of records.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -136,7 +136,7 @@ impl Tracer {
         self.processes.follow(pid, execution)
     }
 
-    /// Takes back [`Self::follow_process`].
+    /// Takes back [`Self::follow_process`]; nothing happens if the process has ended meanwhile.
     pub fn forget_process(&mut self, pid: u32) {
         let _ = self.processes.remove(pid);
     }

@@ -37,7 +37,7 @@ impl Cgroups {
             .filter_map(|line| line.splitn(3, ':').nth(2))
     }
 
-    /// The innermost container.
+    /// The innermost container whose id is part of a path; `None` if no path holds one.
     pub fn container(&self) -> Option<ContainerId> {
         self.paths().find_map(|path| {
             names_in(path).find_map(|name| ContainerId::from_cgroup(name.as_bytes()))

@@ -65,7 +65,7 @@ impl ContainerId {
         }
     }
 
-    /// All digits.
+    /// The whole id: all its hexadecimal digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }

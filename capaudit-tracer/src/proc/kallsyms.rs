@@ -12,7 +12,6 @@ const CHUNK: usize = 1 << 16;
 /// The kernel's functions: a hundred thousand, so their names lie one behind the other.
 #[derive(Debug, Default)]
 pub struct Symbols {
-    /// Sorted by address.
     functions: Vec<Function>,
     names: String,
     /// Where the kernel proper lies: `_stext` to `_etext`.

@@ -37,7 +37,7 @@ impl SetName {
         Self::Bounding,
     ];
 
-    /// In one word.
+    /// The set's name in capaudit's options and reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Effective => "effective",
@@ -64,16 +64,16 @@ impl SetName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Seccomp {
-    /// Nothing.
+    /// The kernel filters no system call.
     Off,
     /// Only read, write, exit and sigreturn are left.
     Strict,
-    /// A filter decides.
+    /// A BPF program decides about each system call.
     Filter,
 }
 
 impl Seccomp {
-    /// In one word.
+    /// The mode as capaudit's reports name it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Off => "off",
@@ -86,9 +86,9 @@ impl Seccomp {
 /// Real and effective user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Users {
-    /// Real user id.
+    /// Whose process it is for signals and limits.
     pub real: u32,
-    /// Effective user id.
+    /// Whose rights it has.
     pub effective: u32,
 }
 
@@ -97,13 +97,13 @@ pub struct Users {
 pub struct Status {
     /// Command name, unescaped: hostile.
     pub name: Option<String>,
-    /// Users.
+    /// Real and effective user (`Uid:`); `None` if the text has no such line.
     pub users: Option<Users>,
     /// Process id of the parent; 0 for one that has none in the reader's pid namespace.
     pub parent: Option<u32>,
     /// Whether execve can give no privileges any more.
     pub no_new_privileges: Option<bool>,
-    /// Seccomp mode.
+    /// Mode of seccomp (`Seccomp:`); `None` if the text has no such line.
     pub seccomp: Option<Seccomp>,
     sets: [Option<CapSet>; 5],
 }

@@ -163,7 +163,6 @@ pub(super) fn add_overflow(totals: &impl Totals, facts: &mut Facts) -> Result<()
 /// Says what is counted under a key, and for whom.
 #[derive(Clone, Copy)]
 pub(super) struct Accountant<'a> {
-    /// Who is who.
     pub(super) tracker: &'a Tracker,
     /// What the records told.
     pub(super) joined: &'a Joined,

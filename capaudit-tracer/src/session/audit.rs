@@ -24,7 +24,7 @@ use crate::{
 pub struct Plan {
     /// How the kernel is watched.
     pub settings: TracerConfig,
-    /// The command.
+    /// Program and arguments of the command.
     pub command: Vec<OsString>,
     /// Go on until the last of the command's descendants has ended.
     pub wait_children: bool,
@@ -32,10 +32,10 @@ pub struct Plan {
     pub reserve: CapSet,
 }
 
-/// An audit's end.
+/// What an audit leaves when the command has ended.
 #[derive(Debug)]
 pub struct Outcome {
-    /// What was found.
+    /// Every record of the audit, with its losses.
     pub ledger: Ledger,
     /// How the command ended.
     pub status: ExitStatus,

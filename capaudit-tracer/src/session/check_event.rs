@@ -24,7 +24,7 @@ const MOST_WAITING: usize = 1 << 15;
 /// One check: a fact, which is for others to judge.
 #[derive(Clone, Debug)]
 pub struct CheckEvent {
-    /// When (UTC).
+    /// When the kernel made the check (UTC).
     pub time: jiff::Timestamp,
     /// Whose it is: name and kind of the subject, without its facts.
     pub subject: Arc<SubjectRecord>,
@@ -62,7 +62,7 @@ impl CheckEvent {
     }
 }
 
-/// Checks that wait.
+/// Check events that wait for the result of their system call.
 #[derive(Debug, Default)]
 pub(super) struct PendingChecks {
     queue: VecDeque<PendingCheck>,

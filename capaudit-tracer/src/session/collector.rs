@@ -102,7 +102,7 @@ impl Collector {
         self.naming.expect(attached);
     }
 
-    /// Takes a record.
+    /// Takes a decoded record, in the order of the ring buffer.
     pub fn record(&mut self, event: Event) {
         match event {
             Event::Check(check) => self.check(&check),
@@ -424,7 +424,6 @@ impl Collector {
         naming::containers(&self.tracker, subjects)
     }
 
-    /// The processes followed.
     pub(super) fn tracker(&self) -> &Tracker {
         &self.tracker
     }

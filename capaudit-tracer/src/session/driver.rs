@@ -40,19 +40,19 @@ const LAST_LOOK: Duration = Duration::from_millis(20);
 pub struct Plan {
     /// How the kernel is watched.
     pub settings: TracerConfig,
-    /// What.
+    /// Command, targets or everything.
     pub aim: Aim,
     /// End after this time.
     pub duration: Option<Duration>,
     /// What is kept in reserve of capaudit's own capabilities for what follows.
     pub reserve: CapSet,
-    /// Who gets signals.
+    /// Whether the command gets the signals that capaudit receives.
     pub on_signal: OnSignal,
     /// Keep checks one by one, from the first.
     pub keep_check_events: bool,
 }
 
-/// What is observed.
+/// What is observed, which also says when observation ends.
 #[derive(Debug)]
 pub enum Aim {
     /// A command, from its start to its end, and containers that start meanwhile.
@@ -69,11 +69,11 @@ pub enum Aim {
     Targets(Vec<Target>),
     /// Every container that runs or starts, without end.
     EveryContainer,
-    /// Everything, without end.
+    /// Every process of the machine, without end.
     Machine,
 }
 
-/// Who gets signals.
+/// What a signal does that capaudit receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnSignal {
     /// The command while it runs; without one that runs, they end the observation.
@@ -126,7 +126,6 @@ pub struct Driver {
 
 /// The command under way.
 struct Command {
-    /// In words.
     name: Vec<String>,
     launched: Launched,
     status: Option<ExitStatus>,
@@ -235,7 +234,7 @@ impl Driver {
         self.command.as_ref()?.status
     }
 
-    /// What is observed.
+    /// The observation that this drives, for callers that read ledgers and check events while it goes on.
     pub fn observation(&mut self) -> &mut Observation {
         &mut self.observation
     }

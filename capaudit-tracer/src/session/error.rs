@@ -15,9 +15,9 @@ pub enum ObservationError {
     /// Something that observing needs of the system failed.
     #[error("{what}: {error}")]
     System {
-        /// What.
+        /// What was being done.
         what: &'static str,
-        /// Why.
+        /// What the system answered.
         error: io::Error,
     },
 }
@@ -54,7 +54,7 @@ pub enum AuditError {
     Command {
         /// What was to be run.
         program: OsString,
-        /// Why not.
+        /// What execve or fork answered.
         error: io::Error,
     },
     /// There is nothing to attach to.

@@ -19,7 +19,7 @@ use crate::{
     subject::{Identity, UserNamespace, engine},
 };
 
-/// What people name.
+/// What `--pid`, `--container` and the like name: not looked up yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// A process and its descendants.
@@ -38,7 +38,7 @@ pub enum Target {
 /// Why there is nothing to attach to.
 #[derive(Debug, Error)]
 pub enum TargetError {
-    /// No such process.
+    /// No process has this pid.
     #[error("there is no process {0}")]
     Process(u32),
     /// capaudit itself cannot be observed.
@@ -61,12 +61,12 @@ pub enum TargetError {
     Cgroup(PathBuf),
 }
 
-/// A target, found.
+/// A target that was looked up: there is something to observe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attached {
     /// A process and its descendants.
     Tree(u32),
-    /// These containers.
+    /// Containers, by their full ids.
     Containers(HashSet<ContainerId>),
     /// The containers of a service.
     Service(String, HashSet<ContainerId>),
@@ -74,28 +74,28 @@ pub enum Attached {
     Cgroup(PathBuf),
     /// Every process of the machine: each by its container, its systemd service or its program.
     Machine,
-    /// Every container.
+    /// Every container that runs or starts; no other process.
     EveryContainer,
 }
 
 /// A running process, as it was when it was looked at.
 #[derive(Debug)]
 pub struct Running {
-    /// Whose it is.
+    /// The subject it belongs to.
     pub identity: Identity,
     /// Its pid in the initial pid namespace.
     pub pid: u32,
     /// Path of its executable, in its own mount namespace.
     pub exe: String,
-    /// Its command name.
+    /// Its command name (`comm`): hostile.
     pub comm: String,
     /// Inode number of its mount namespace.
     pub mount_namespace: u32,
-    /// Its user namespace.
+    /// The user namespace that its credentials count in.
     pub user_namespace: UserNamespace,
     /// The engine of its container, if that can be told.
     pub engine: Option<Engine>,
-    /// Its bounding set.
+    /// Its bounding set: an `execve` cannot give more.
     pub bounding: CapSet,
     /// Its real user id.
     pub uid: u32,

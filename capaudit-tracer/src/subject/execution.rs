@@ -7,7 +7,7 @@ use super::{identity::SubjectId, owner::Owner};
 /// One run of one executable.
 #[derive(Clone, Debug)]
 pub struct Execution {
-    /// Whose it is.
+    /// The subject that it belongs to, as far as that is known.
     pub owner: Owner,
     /// Sets the audited program up, but is not it.
     pub setup: bool,
@@ -40,7 +40,7 @@ impl Execution {
 /// A process that turned out to be none of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unrelated {
-    /// What it runs.
+    /// Number of the execution that it was in.
     pub execution: u64,
     /// Process id in the initial pid namespace.
     pub process: u32,

@@ -30,7 +30,7 @@ pub enum Identity {
 /// A user namespace: its inode number and its depth below the initial one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserNamespace {
-    /// Inode number.
+    /// Inode number of `/proc/PID/ns/user`.
     pub inode: u32,
     /// 0 for the initial user namespace.
     pub level: u32,

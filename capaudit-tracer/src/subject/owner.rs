@@ -5,7 +5,7 @@ use super::{attached::Attached, identity::SubjectId};
 /// Whose an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// This subject's.
+    /// The subject with this number.
     Subject(SubjectId),
     /// Not known yet: met in a namespace of its own, and has not executed anything since.
     Undecided,
@@ -18,7 +18,7 @@ pub enum Owner {
 /// Which containers are ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Interest {
-    /// Those that start.
+    /// Those that start while capaudit observes.
     New,
     /// All of them, and everything else on the machine.
     All,

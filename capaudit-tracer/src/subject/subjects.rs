@@ -16,7 +16,7 @@ const MAX_PROGRAMS: usize = 4096;
 /// What the kernel told of a subject.
 #[derive(Clone, Debug)]
 pub struct Subject {
-    /// What it is.
+    /// What it is called by: command, container, service or program.
     pub identity: Identity,
     /// The user namespace it was started in: the one its capabilities count in.
     pub user_namespace: UserNamespace,
@@ -46,11 +46,8 @@ impl Subject {
 /// What a process that begins a subject was started with.
 #[derive(Clone, Copy)]
 pub(super) struct Start<'a> {
-    /// Its namespaces.
     pub(super) namespaces: &'a Namespaces,
-    /// Its bounding set.
     pub(super) bounding: u64,
-    /// Its real user.
     pub(super) uid: u32,
 }
 
@@ -62,12 +59,10 @@ pub(super) struct Subjects {
 }
 
 impl Subjects {
-    /// A subject.
     pub(super) fn get(&self, id: SubjectId) -> &Subject {
         &self.all[id.0]
     }
 
-    /// A subject.
     pub(super) fn get_mut(&mut self, id: SubjectId) -> &mut Subject {
         &mut self.all[id.0]
     }
@@ -77,7 +72,6 @@ impl Subjects {
         self.by_identity.get(identity).map(|id| self.get(*id))
     }
 
-    /// All of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SubjectId, &Subject)> {
         self.all
             .iter()

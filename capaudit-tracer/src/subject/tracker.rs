@@ -182,7 +182,7 @@ impl Tracker {
         );
     }
 
-    /// A process ended.
+    /// Takes the record of a process that ended: its execution is over.
     pub fn exit(&mut self, exit: &Exit) {
         self.end(exit.header.execution);
     }
@@ -278,7 +278,7 @@ impl Tracker {
         self.executions.get(&execution)
     }
 
-    /// A subject.
+    /// The subject with this number, which this tracker gave out.
     pub fn get(&self, id: SubjectId) -> &Subject {
         self.subjects.get(id)
     }

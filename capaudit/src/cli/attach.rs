@@ -48,7 +48,6 @@ pub struct Arguments {
     tracing: Tracing,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.presentation.check(arguments.save.as_deref())?;
     let targets = arguments.targets.list();

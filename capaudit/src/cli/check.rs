@@ -61,7 +61,6 @@ pub struct Arguments {
     sessions: Sessions,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let ledger = arguments.sessions.merged()?;
     let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;

@@ -17,7 +17,6 @@ pub struct Arguments {
     shell: Shell,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(

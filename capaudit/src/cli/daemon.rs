@@ -49,7 +49,6 @@ pub struct Arguments {
     tracing: Tracing,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = Plan {
         settings: arguments.tracing.settings(),

@@ -89,7 +89,6 @@ impl Set {
     }
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let reading = match (arguments.mask, arguments.pid) {
         (true, _) => Reading::Mask,

@@ -29,7 +29,6 @@ struct Check {
     result: Result<String, String>,
 }
 
-/// Runs the subcommand.
 pub fn run(_arguments: &Arguments) -> Result<Exit, Failure> {
     let style = terminal::style_of(&std::io::stdout());
     let mut text = String::new();

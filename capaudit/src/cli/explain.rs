@@ -32,7 +32,6 @@ pub struct Arguments {
     capabilities: Vec<Capability>,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let kernel = running();
     let wanted = if arguments.capabilities.is_empty() {

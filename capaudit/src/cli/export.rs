@@ -95,7 +95,6 @@ enum Product<'a> {
     Compose(patch::Job<'a>),
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let product = arguments.product().map_err(Failure::usage)?;
     let ledger = arguments.sessions.merged()?;

@@ -10,7 +10,6 @@ use crate::verify::channel::Failed;
 /// Why a subcommand did not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// How capaudit ends.
     pub exit: Exit,
     /// What went wrong, in one sentence.
     pub message: String,

@@ -79,7 +79,6 @@ struct Unseen {
     why: String,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let search = Search {
         setuid: arguments.setuid,

@@ -29,7 +29,6 @@ pub struct Arguments {
     subcommand: Option<String>,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match (&arguments.output, &arguments.subcommand) {
         (Some(directory), _) => write_all(directory),

@@ -105,7 +105,6 @@ struct Container<'a> {
 
 type Names = HashMap<ContainerId, Description>;
 
-/// Runs the subcommand.
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let found = read(&arguments.pid).map_err(Failure::usage)?;
     let names = names(&found.tasks);

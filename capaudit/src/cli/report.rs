@@ -17,7 +17,6 @@ pub struct Arguments {
     sessions: Sessions,
 }
 
-/// Runs the subcommand.
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let ledger = arguments.sessions.merged()?;
     arguments

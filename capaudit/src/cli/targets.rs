@@ -28,7 +28,6 @@ pub struct Targets {
 }
 
 impl Targets {
-    /// As a list.
     pub fn list(&self) -> Vec<Target> {
         let pids = self.pid.iter().copied().map(Target::Pid);
         let containers = self.container.iter().cloned().map(Target::Container);

@@ -46,7 +46,7 @@ const QUESTIONS: usize = 16;
 pub struct Plan {
     /// How the kernel is watched.
     pub settings: TracerConfig,
-    /// Where to listen.
+    /// Path of the Unix socket that the daemon listens at.
     pub socket: PathBuf,
     /// Who may ask, besides root and the daemon's own user.
     pub group: Option<String>,
@@ -73,9 +73,9 @@ pub enum DaemonError {
     /// Something of the system failed.
     #[error("{what}: {error}")]
     System {
-        /// What.
+        /// What was being done, and to what.
         what: String,
-        /// Why.
+        /// What the system answered.
         error: std::io::Error,
     },
 }
@@ -104,7 +104,7 @@ impl DaemonError {
 /// A question to the loop.
 #[derive(Debug)]
 pub enum Question {
-    /// All totals.
+    /// The totals so far, past and present.
     Ledger(oneshot::Sender<Ledger>),
     /// Single checks from now on; `None` if too many ask for that.
     Watch(oneshot::Sender<Option<Subscription>>),
@@ -214,7 +214,6 @@ enum Due {
     Question(Question),
     /// Put what has ended with the past.
     Retire,
-    /// Save all totals.
     Save,
 }
 

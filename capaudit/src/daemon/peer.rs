@@ -4,7 +4,7 @@ use std::{ffi::CString, io};
 
 use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
-/// Who may ask.
+/// Users and groups that may ask the daemon.
 #[derive(Clone, Copy, Debug)]
 pub struct Allowed {
     group: Option<Gid>,

@@ -11,7 +11,7 @@ use crate::storage;
 /// wrote become one an image: names that an engine makes up are never seen again.
 const MOST_BY_NAME: usize = 500;
 
-/// The past.
+/// What the daemon knows of containers that have ended, from this run and from earlier ones.
 #[derive(Debug)]
 pub struct State {
     file: PathBuf,

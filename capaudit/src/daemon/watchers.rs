@@ -47,7 +47,6 @@ enum Broadcast {
     Missing(Missing),
 }
 
-/// All who watch.
 pub struct Watchers {
     sender: broadcast::Sender<Broadcast>,
     /// Number of the next check.
@@ -58,7 +57,6 @@ pub struct Watchers {
 }
 
 impl Watchers {
-    /// Nobody yet.
     pub fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(WAITING),
@@ -135,7 +133,7 @@ impl Watchers {
     }
 }
 
-/// A watcher's.
+/// What one watcher receives; dropping it ends that.
 #[derive(Debug)]
 pub struct Subscription {
     receiver: broadcast::Receiver<Broadcast>,

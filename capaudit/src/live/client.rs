@@ -35,12 +35,12 @@ pub enum ClientError {
         "no capaudit daemon answers at {socket:?}: {error} (systemctl start capaudit; --socket tells another place)"
     )]
     Unreachable {
-        /// Where.
+        /// Path that was tried.
         socket: PathBuf,
-        /// Why not.
+        /// What connecting answered.
         error: io::Error,
     },
-    /// It refuses.
+    /// The daemon answered, but does not do what it is asked for; its words.
     #[error("the capaudit daemon refuses: {0}")]
     Refused(String),
     /// It answers in a way that this version does not understand.

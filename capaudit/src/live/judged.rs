@@ -11,7 +11,7 @@ use capaudit_tracer::session::check_event::CheckEvent;
 /// A check event, judged.
 #[derive(Clone, Debug)]
 pub struct JudgedCheck {
-    /// When (UTC).
+    /// When the kernel made the check (UTC).
     pub time: jiff::Timestamp,
     /// Whose it is: name and kind of the subject, without its facts.
     pub subject: Arc<SubjectRecord>,

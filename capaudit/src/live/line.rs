@@ -206,7 +206,7 @@ impl CheckLine {
 }
 
 impl Line {
-    /// The first line.
+    /// The first line of a stream: which contract it follows and how checks are seen.
     pub fn begin(hook: Hook, watching: &str) -> Self {
         Self::Begin {
             schema: SCHEMA.to_owned(),
@@ -215,7 +215,7 @@ impl Line {
         }
     }
 
-    /// A check's.
+    /// The line of a check.
     pub fn check(check: &JudgedCheck) -> Self {
         let identity = &check.record.identity;
         let sample = check.record.samples.first();
@@ -271,7 +271,7 @@ impl Line {
         }
     }
 
-    /// The last line.
+    /// The last line of a stream: how many checks there were, and what is missing.
     pub fn end(shown: u64, summary: &Summary) -> Self {
         Self::End {
             checks: summary.checks,

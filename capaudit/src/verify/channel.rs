@@ -24,11 +24,11 @@ const LONGEST: usize = 4096;
 /// Why a capaudit failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
-    /// Its exit status.
+    /// Its exit status, as documented for its subcommand.
     pub exit: i32,
-    /// What went wrong.
+    /// What went wrong, in one sentence without `capaudit:` before it.
     pub message: String,
-    /// What helps.
+    /// What to do about it, in a sentence of its own; `None` if there is no advice.
     pub hint: Option<String>,
 }
 

@@ -32,7 +32,7 @@ pub enum VerifyError {
     NotExecuted {
         /// What there is to say.
         told: String,
-        /// 126 or 127.
+        /// 126 if it cannot be executed, 127 if there is no such program, as of a shell.
         status: i32,
     },
     /// The command did not end in time, with all that it grants itself.
@@ -44,11 +44,11 @@ pub enum VerifyError {
     /// A signal asked to stop.
     #[error("interrupted; {}", interrupted(.kept, .file))]
     Interrupted {
-        /// Which.
+        /// The signal that capaudit received.
         signal: Signal,
         /// Runs that are kept.
         kept: usize,
-        /// Where.
+        /// The file that keeps them (`--state`); `None` if they are lost.
         file: Option<PathBuf>,
     },
 }

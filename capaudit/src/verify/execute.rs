@@ -48,15 +48,15 @@ pub enum ExecuteError {
     Command {
         /// What was to be run.
         program: OsString,
-        /// Why not.
+        /// What execve or fork answered.
         error: io::Error,
     },
     /// Something a run needs of the system failed.
     #[error("{what}: {error}")]
     System {
-        /// What.
+        /// What was being done.
         what: &'static str,
-        /// Why.
+        /// What the system answered.
         error: io::Error,
     },
     /// Somebody wants no more runs.

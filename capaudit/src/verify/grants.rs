@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Grant {
     /// Which subject, counted from 0.
     pub subject: usize,
-    /// Which capability.
+    /// A capability that this subject is given.
     pub capability: Capability,
 }
 
@@ -54,7 +54,7 @@ impl Grants {
         self.of(grant.subject).contains(grant.capability)
     }
 
-    /// Adds a grant.
+    /// Gives a subject one more capability.
     pub fn insert(&mut self, grant: Grant) {
         if self.0.len() <= grant.subject {
             self.0.resize(grant.subject + 1, CapSet::EMPTY);

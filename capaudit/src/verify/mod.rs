@@ -60,7 +60,7 @@ pub enum Source {
 /// What is to be verified, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The command.
+    /// Program and arguments of the command.
     pub command: Vec<OsString>,
     /// How sets are enforced.
     pub via: Via,

@@ -16,9 +16,9 @@ use super::{
 
 /// Takes what is to be told.
 pub trait Progress {
-    /// A run begins.
+    /// A run begins; `run` says which.
     fn begins(&mut self, run: &str);
-    /// It has ended.
+    /// The run that began last has ended; `how` is its conclusion.
     fn ended(&mut self, run: &str, how: &str);
     /// Something that is no run.
     fn note(&mut self, text: &str);

@@ -28,11 +28,9 @@ const AUDIT: &str = "run 1: with what it grants itself, audited";
 /// Docker's and Podman's status if the container could not be created or started.
 const ENGINE_FAILED: i32 = 125;
 
-/// Makes the runs.
 pub struct Runner<'a> {
     /// How sets are enforced.
     pub enforcement: &'a Enforcement,
-    /// The command.
     pub command: &'a [OsString],
     /// Names of what they are enforced on.
     pub subjects: Vec<String>,
@@ -44,7 +42,6 @@ pub struct Runner<'a> {
     pub usual: Option<Duration>,
     /// What asks to stop.
     pub signals: &'a Signals,
-    /// Who is told.
     pub progress: &'a mut dyn Progress,
     /// That something was missed has been told.
     pub told_of_missing: bool,

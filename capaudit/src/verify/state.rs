@@ -19,7 +19,6 @@ const SCHEMA: &str = "capaudit.verify/1";
 /// What the runs are runs of. Runs of anything else are of no use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
-    /// The command.
     pub command: Vec<String>,
     /// Where it is run.
     pub directory: PathBuf,
@@ -30,7 +29,6 @@ pub struct Key {
 /// The audit that was made first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audited {
-    /// What it found.
     pub ledger: Ledger,
     /// Id of the container that the command started; of compose, name of the project.
     pub started: Option<String>,
@@ -57,7 +55,6 @@ pub struct Run {
     pub duration_ms: u64,
 }
 
-/// The file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct SavedRuns {
     schema: String,
@@ -73,25 +70,25 @@ pub enum StateError {
     /// It cannot be read.
     #[error("cannot read {path:?}: {error}")]
     Read {
-        /// The file.
+        /// Path given by `--state`.
         path: PathBuf,
-        /// Why.
+        /// What the system answered.
         error: io::Error,
     },
-    /// It is none.
+    /// The file is not JSON, or not of this form.
     #[error("{path:?} does not hold the runs of a verification: {error}")]
     Format {
-        /// The file.
+        /// Path given by `--state`.
         path: PathBuf,
-        /// Where and why.
+        /// Line, column and reason.
         error: serde_json::Error,
     },
-    /// It holds others.
+    /// The file holds the runs of something else.
     #[error(
         "{path:?} holds the runs of another {what}: name another file, or remove it to start anew"
     )]
     Other {
-        /// The file.
+        /// Path given by `--state`.
         path: PathBuf,
         /// In what it differs.
         what: &'static str,
@@ -99,9 +96,9 @@ pub enum StateError {
     /// It cannot be written.
     #[error("cannot write {path:?}: {error}")]
     Write {
-        /// The file.
+        /// Path given by `--state`.
         path: PathBuf,
-        /// Why.
+        /// What the system answered.
         error: io::Error,
     },
 }

@@ -23,7 +23,7 @@ pub fn clip(text: &str, width: usize) -> String {
     clipped
 }
 
-/// Exactly `width` columns.
+/// The text in exactly `width` columns: clipped, or filled up with blanks.
 pub fn fit(text: &str, width: usize) -> String {
     let mut fitted = clip(text, width);
     let padding = width.saturating_sub(fitted.width());

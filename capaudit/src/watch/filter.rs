@@ -12,11 +12,11 @@ use crate::watch::words;
 /// What a check, or the total of some, is filtered by.
 #[derive(Clone, Copy, Debug)]
 pub struct Facets<'a> {
-    /// Which capability.
+    /// The capability that was asked for.
     pub capability: Capability,
     /// Whether any of it was refused.
     pub denied: bool,
-    /// What it means.
+    /// Its verdict so far.
     pub verdict: Verdict,
     /// What people call the subject; also its compose service and image.
     pub subject: &'a str,
@@ -29,11 +29,11 @@ pub struct Facets<'a> {
 pub struct Filter {
     /// Also those that make no difference.
     pub noise: bool,
-    /// Only refused ones.
+    /// Show only what was refused.
     pub denied: bool,
     /// Only those with this verdict.
     pub verdict: Option<Verdict>,
-    /// What was typed.
+    /// The words that a line has to match.
     pub typed: Typed,
 }
 

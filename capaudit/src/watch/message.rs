@@ -54,7 +54,7 @@ pub enum Ending {
     Command(ExitStatus),
     /// All that was attached to.
     Targets,
-    /// The daemon.
+    /// The daemon that was watched.
     Daemon,
 }
 
@@ -63,7 +63,7 @@ pub enum Ending {
 pub enum Request {
     /// Save the session so far.
     Save(PathBuf),
-    /// End.
+    /// End the watch.
     Quit,
 }
 
@@ -78,7 +78,7 @@ pub struct Delivery {
     pub streams: Streams,
 }
 
-/// The end.
+/// What a watch comes to, once it has ended.
 #[derive(Debug)]
 pub struct Finished {
     /// What it comes to.

@@ -28,12 +28,12 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 use capaudit_core::capability::CapSet;
 use capaudit_tracer::{probe::TracerConfig, subject::attached::Target};
 
-/// What is watched.
+/// Whose checks are watched, and who observes them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Everything on the machine.
     Machine,
-    /// What runs already.
+    /// Processes and containers that run already.
     Targets(Vec<Target>),
     /// A command that is started, and the containers that start meanwhile.
     Command(Vec<OsString>),
@@ -44,11 +44,11 @@ pub enum Scope {
 /// A daemon, and what of it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Daemon {
-    /// Where it listens.
+    /// Path of its socket.
     pub socket: PathBuf,
     /// Names or ids of containers; any if there are none here and no services.
     pub containers: Vec<String>,
-    /// Compose services.
+    /// Names of compose services; any if there are none here and no containers.
     pub services: Vec<String>,
 }
 
@@ -110,7 +110,7 @@ impl std::fmt::Display for Scope {
 pub struct Plan {
     /// How the kernel is watched.
     pub settings: TracerConfig,
-    /// What.
+    /// Whose checks are watched.
     pub scope: Scope,
     /// End after this time.
     pub duration: Option<Duration>,

@@ -48,7 +48,7 @@ pub struct Leaf {
     pub program: String,
     /// It set the subject up, and is not it.
     pub setup: bool,
-    /// Which capability.
+    /// The capability that was asked for.
     pub capability: Capability,
     /// Checks that were granted.
     pub granted: u64,
@@ -58,7 +58,7 @@ pub struct Leaf {
     pub verdict: Verdict,
     /// How sure that is.
     pub evidence: Evidence,
-    /// Why.
+    /// The rule's sentence for the verdict.
     pub reason: String,
     /// The check that decides, with samples.
     pub example: CheckRecord,
@@ -67,7 +67,7 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    /// All its checks.
+    /// Checks, whatever their outcome.
     pub fn total(&self) -> u64 {
         self.granted + self.denied
     }

@@ -27,7 +27,7 @@ pub fn sure_verdict(verdict: Verdict, evidence: Evidence) -> String {
     }
 }
 
-/// The kernel's answer.
+/// The kernel's answer in the words of `capaudit.watch/1`.
 pub fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Granted => "granted",

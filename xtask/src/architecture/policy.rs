@@ -6,7 +6,6 @@ pub const LONGEST_FILE: usize = 500;
 /// What one crate of the project may use.
 #[derive(Debug)]
 pub struct Crate {
-    /// Its package name.
     pub name: &'static str,
     /// The project's crates that its code may use.
     pub uses: &'static [&'static str],

@@ -36,7 +36,6 @@ impl Setting {
         })
     }
 
-    /// A sentence's beginning.
     pub fn measured(&self) -> String {
         let Self {
             date,

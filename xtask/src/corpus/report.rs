@@ -16,7 +16,6 @@ struct Contract {
 /// What a report says of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Findings {
-    /// What capaudit recommends.
     pub recommended: CapSet,
     /// Every capability of which at least one check was granted.
     pub granted: CapSet,

@@ -91,7 +91,6 @@ impl fmt::Display for Outcome {
 /// One scenario's line in the score.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Its name.
     pub scenario: String,
     /// What it needs at least.
     pub needed: CapSet,

@@ -30,7 +30,6 @@ impl Client {
             .find(|client| client.engine_version().is_ok())
     }
 
-    /// Where it is.
     pub fn program(&self) -> &Path {
         &self.program
     }

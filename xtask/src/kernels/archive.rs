@@ -167,7 +167,6 @@ impl Archive {
         matches!(age, Ok(Ok(age)) if age < LISTS_CURRENT)
     }
 
-    /// Updates the lists.
     fn update(&self) -> Result<()> {
         command::text_of(self.command("apt-get").arg("update"))?;
         command::write(&self.stamp(), "")

@@ -31,7 +31,6 @@ const FOLDERS: [&str; 6] = ["dev", "proc", "root", "sys", "etc", "steps"];
 pub(super) struct Step {
     /// What reports call it.
     pub(super) label: String,
-    /// The script.
     pub(super) script: String,
 }
 

@@ -18,7 +18,6 @@ const MODULES: [&str; 1] = ["overlay"];
 /// A kernel on disk, ready to boot.
 #[derive(Clone, Debug)]
 pub(super) struct Unpacked {
-    /// Its release.
     pub(super) release: Release,
     folder: PathBuf,
 }
@@ -55,7 +54,6 @@ impl Unpacked {
         })
     }
 
-    /// The compressed kernel.
     pub(super) fn image(&self) -> PathBuf {
         self.folder.join("vmlinuz")
     }

@@ -24,7 +24,6 @@ const POLL: Duration = Duration::from_millis(50);
 /// A virtual machine to be run once.
 #[derive(Debug)]
 pub(super) struct Machine<'a> {
-    /// The emulator.
     pub(super) qemu: &'a Emulator,
     /// The kernel to boot.
     pub(super) kernel: &'a Unpacked,

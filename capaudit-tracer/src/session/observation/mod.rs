@@ -197,7 +197,7 @@ impl Observation {
         self.tracer.hook()
     }
 
-    /// Who is observed.
+    /// The executions that are tracked, and their subjects.
     pub fn tracker(&self) -> &Tracker {
         self.collector.tracker()
     }

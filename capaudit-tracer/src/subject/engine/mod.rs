@@ -39,13 +39,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What an engine tells about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// Its name.
+    /// What people call it; hostile.
     pub name: String,
     /// Its image as it was asked for.
     pub image: String,
-    /// `com.docker.compose.project`
+    /// Label `com.docker.compose.project`; `None` for a container that compose did not start.
     pub compose_project: Option<String>,
-    /// `com.docker.compose.service`
+    /// Label `com.docker.compose.service`; `None` for a container that compose did not start.
     pub compose_service: Option<String>,
     /// The Kubernetes pod it is of.
     pub pod: Option<Pod>,

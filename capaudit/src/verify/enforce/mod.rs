@@ -72,20 +72,20 @@ impl Via {
 /// A command on which sets can be enforced.
 #[derive(Clone, Debug)]
 pub enum Enforcement {
-    /// A plain command.
+    /// A plain command: capaudit drops everything else before it executes it.
     Bounding(Vec<OsString>),
-    /// A container.
+    /// `docker run` or `podman run`: the same command with other capability options.
     Docker(Box<DockerRun>),
-    /// Services.
+    /// `docker compose`: the same command with an edited file, made of the resolved one.
     Compose(Box<ComposeRun>, Resolved),
-    /// Any command.
+    /// Any command: a BPF LSM program refuses what is not in the set, on whatever the command starts.
     Lsm(Vec<OsString>),
 }
 
 /// What is executed for a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// Program and arguments.
+    /// The program, then its arguments.
     pub words: Vec<OsString>,
     /// Set to be left to it; `None`: whatever there is.
     pub bounding: Option<CapSet>,

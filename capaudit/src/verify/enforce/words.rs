@@ -14,7 +14,7 @@ use capaudit_core::text::sanitize;
 pub struct NotUnderstood(String);
 
 impl NotUnderstood {
-    /// From a sentence.
+    /// Keeps a sentence that says what is not understood.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }
@@ -41,7 +41,6 @@ impl Word {
     }
 }
 
-/// Reads options.
 #[derive(Debug)]
 pub struct Words<'a> {
     words: &'a [OsString],

@@ -37,7 +37,7 @@ pub enum Outcome {
     Passed,
     /// It failed, and its last words tell that it was refused something.
     Refused,
-    /// It failed.
+    /// The command failed, and its last words do not say why.
     Failed,
     /// It was not even started: something else is wrong.
     Disturbed,
@@ -48,7 +48,7 @@ pub enum Outcome {
 pub struct Trial {
     /// Which, for whoever keeps the records.
     pub number: usize,
-    /// How it ended.
+    /// How the command ended in it.
     pub outcome: Outcome,
 }
 
@@ -67,7 +67,7 @@ pub enum Purpose {
     Confirm,
 }
 
-/// The next run.
+/// The run that the search asks for next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What it is to find out.
@@ -78,7 +78,7 @@ pub struct Step {
     pub left: usize,
 }
 
-/// Makes runs.
+/// Makes the runs that the search asks for; tests make them up.
 pub trait Trials {
     /// Why a run cannot be made.
     type Error;
@@ -132,7 +132,7 @@ pub enum Fate {
     Kept,
 }
 
-/// What was found.
+/// The smallest set found, and what the runs say of each member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Minimum {
     /// The set that is left.

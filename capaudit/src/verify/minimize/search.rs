@@ -13,16 +13,14 @@ use crate::verify::{Grant, Grants};
 /// What is known of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It passes.
     Passes,
-    /// It fails.
     Fails {
         /// The run that failed.
         trial: usize,
         /// There is no need to see it again.
         firm: bool,
     },
-    /// Its runs disagree.
+    /// Some of its runs passed, others failed.
     Disagrees,
     /// The command could not be started.
     Disturbed,
@@ -31,7 +29,7 @@ enum Verdict {
 /// When a failure is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trust {
-    /// At once.
+    /// After one run.
     AtOnce,
     /// At once if the command's last words tell that it was refused something, else if it fails again.
     IfTold,

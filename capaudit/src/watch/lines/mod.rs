@@ -25,9 +25,9 @@ const MOST_DISTINCT: usize = 1 << 20;
 /// How a check becomes a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Aligned columns.
+    /// Text in aligned columns, for people.
     Plain,
-    /// One JSON object.
+    /// One JSON object a line: the contract `capaudit.watch/1`.
     Json,
 }
 
@@ -215,7 +215,7 @@ fn running(processes: usize) -> String {
     }
 }
 
-/// Beside the lines.
+/// Prints a remark on standard error, so that standard output holds lines of checks only.
 fn tell(text: &str) {
     let text = capaudit_core::text::sanitize(text);
     // Nobody is left to tell if this cannot be printed.

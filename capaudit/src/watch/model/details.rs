@@ -22,7 +22,7 @@ pub struct Detail {
     pub text: String,
 }
 
-/// About a total.
+/// What is known of a total: its checks by call site, and why its verdict is what it is.
 pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
     let mut details = Details::default();
     details.say("subject", &subject.name);

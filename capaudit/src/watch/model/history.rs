@@ -70,7 +70,6 @@ impl History {
         }
     }
 
-    /// A total's.
     pub fn get(&self, name: &str) -> Option<&Series> {
         self.series.get(name)
     }

@@ -16,11 +16,11 @@ const SIDE: u16 = 44;
 pub struct Areas {
     /// What is watched, and how much there is.
     pub header: Rect,
-    /// Totals.
+    /// The table of totals.
     pub table: Option<Rect>,
     /// The recommendation.
     pub advice: Option<Rect>,
-    /// Single checks.
+    /// Check events, one a line.
     pub stream: Option<Rect>,
     /// What the command writes.
     pub output: Option<Rect>,
@@ -29,7 +29,7 @@ pub struct Areas {
 }
 
 impl Areas {
-    /// Divides the screen.
+    /// Divides a screen of `size` columns and rows. On one too low for all panes, that with the focus is alone.
     pub fn of(size: (u16, u16), focus: Pane) -> Self {
         let all = Rect::new(0, 0, size.0, size.1);
         let [header, middle, footer] = Layout::vertical([

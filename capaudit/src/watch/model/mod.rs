@@ -43,11 +43,11 @@ use crate::{
 /// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pane {
-    /// Totals.
+    /// The totals.
     Table,
-    /// Single checks.
+    /// The check events, one a line.
     Stream,
-    /// The recommendation.
+    /// The recommendation as it is so far.
     Advice,
     /// What the command writes.
     Output,
@@ -61,7 +61,7 @@ impl Pane {
 /// What covers the rest.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Popup {
-    /// The keys.
+    /// The list of keys.
     Help,
     /// Everything about a row or a check.
     Details(Vec<Detail>),
@@ -70,7 +70,7 @@ pub enum Popup {
 /// What a line is typed for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To filter.
+    /// What the totals and the check events are filtered by.
     Filter,
     /// To save the session in that file.
     Save,
@@ -81,7 +81,7 @@ pub enum Purpose {
 /// A line that is being typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
-    /// What for.
+    /// What Enter does with it.
     pub purpose: Purpose,
     /// As it is so far.
     pub text: String,
@@ -92,11 +92,11 @@ pub struct Prompt {
 /// What is to be done outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// End.
+    /// Leave the live view.
     Quit,
     /// Give the terminal back and stop, until somebody lets us go on.
     Suspend,
-    /// Paint everything anew.
+    /// Clear the screen and paint all of it.
     Repaint,
     /// Save the session so far.
     Save(PathBuf),
@@ -122,13 +122,13 @@ pub struct Model {
     pub hook: Option<Hook>,
     /// Why nothing more will come.
     pub ended: Option<String>,
-    /// Where whoever looks lives.
+    /// Time zone that times of day are shown in.
     pub zone: TimeZone,
-    /// Columns and rows.
+    /// Columns and rows of the terminal.
     pub size: (u16, u16),
-    /// What is looked at.
+    /// The pane that keys go to.
     pub focus: Pane,
-    /// What covers it.
+    /// The window over the panes; keys go to it while there is one.
     pub popup: Option<Popup>,
     /// How far the popup, or else the recommendation, is scrolled.
     pub scrolled: usize,
@@ -136,13 +136,13 @@ pub struct Model {
     pub prompt: Option<Prompt>,
     /// What was just done, or why not.
     pub notice: Option<String>,
-    /// Nothing moves.
+    /// Totals and check events stand still; those that come meanwhile are held.
     pub paused: bool,
-    /// Which checks are shown.
+    /// Which totals and check events are shown.
     pub filter: Filter,
-    /// Under what.
+    /// What the rows are gathered under.
     pub grouping: Grouping,
-    /// In what order.
+    /// The order of the rows of a group.
     pub sorting: Sorting,
     /// The totals that are shown.
     pub state: Option<State>,
@@ -152,7 +152,7 @@ pub struct Model {
     pub selected: usize,
     /// Index of the first row on the screen.
     pub first: usize,
-    /// Single checks.
+    /// The last check events, with those held while paused.
     pub stream: Stream,
     /// What the command wrote, safe to show.
     pub output: Output,
@@ -210,7 +210,7 @@ impl Model {
         }
     }
 
-    /// Takes a message.
+    /// Takes a message of the source into what is shown; while paused, totals and check events wait.
     pub fn take(&mut self, message: Message) {
         match message {
             Message::Began { hook, .. } => self.hook = Some(hook),
@@ -290,7 +290,7 @@ impl Model {
         self.first = self.first.min(self.rows.len().saturating_sub(height));
     }
 
-    /// Where everything is.
+    /// Where the panes are on a screen of this size.
     pub fn areas(&self) -> Areas {
         Areas::of(self.size, self.focus)
     }

@@ -17,7 +17,6 @@ const MOST_KEPT: usize = 5000;
 pub struct Shown {
     /// Counts from the first on.
     pub number: u64,
-    /// The check.
     pub single: JudgedCheck,
     subject: String,
     text: String,
@@ -36,7 +35,7 @@ impl Shown {
     }
 }
 
-/// The last checks.
+/// The last check events, a bounded number of them.
 #[derive(Debug, Default)]
 pub struct Stream {
     kept: VecDeque<Shown>,

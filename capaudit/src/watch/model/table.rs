@@ -28,9 +28,9 @@ pub enum Grouping {
     Subject,
     /// Compose service, program, capability: replicas are one.
     Service,
-    /// Capability, container, program.
+    /// Capability, then container, then program.
     Capability,
-    /// Program, capability, container.
+    /// Program, then capability, then container.
     Program,
 }
 
@@ -45,7 +45,7 @@ impl Grouping {
         }
     }
 
-    /// In words.
+    /// What the heading of the table calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Subject => "container",
@@ -83,13 +83,13 @@ pub enum Sorting {
     /// What matters most: by verdict, then by total.
     #[default]
     Verdict,
-    /// The most checks.
+    /// The most checks first.
     Total,
-    /// The most checks lately.
+    /// The most checks a second first, by the last two states.
     Rate,
-    /// The most refusals.
+    /// The most refused checks first.
     Denied,
-    /// By name.
+    /// By name, in the alphabet's order.
     Name,
 }
 
@@ -105,7 +105,7 @@ impl Sorting {
         }
     }
 
-    /// In words.
+    /// What the heading of the table calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Verdict => "verdict",
@@ -132,7 +132,7 @@ pub struct Row {
     pub granted: u64,
     /// Checks that were refused.
     pub denied: u64,
-    /// How they grew.
+    /// How its checks grew, about once a second over the last minute.
     pub series: Series,
     /// What it is so far: of a group, the greatest.
     pub verdict: Verdict,
@@ -145,7 +145,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// All its checks.
+    /// Checks, whatever their outcome.
     pub fn total(&self) -> u64 {
         self.granted + self.denied
     }
@@ -154,11 +154,11 @@ impl Row {
 /// What rows are made from, beside the state.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice<'a> {
-    /// What is shown.
+    /// Which totals become rows.
     pub filter: &'a Filter,
-    /// Under what.
+    /// What the rows are gathered under.
     pub grouping: Grouping,
-    /// In what order.
+    /// The order of the rows of a group.
     pub sorting: Sorting,
     /// Keys of groups that show no rows below.
     pub closed: &'a HashSet<String>,

@@ -18,7 +18,6 @@ use crate::watch::{
     model::{Model, Pane, table::subject_name},
 };
 
-/// Draws the pane.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let area = Rect {
         x: area.x + 1,

@@ -21,7 +21,7 @@ use crate::watch::{
 
 pub use self::theme::Theme;
 
-/// Draws everything.
+/// Draws a frame: the panes that the model has room for, and what covers them.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     let areas = model.areas();
     line(

@@ -16,7 +16,6 @@ use crate::watch::{
 /// Columns that a window takes at most: longer lines are hard to read.
 const WIDEST: u16 = 110;
 
-/// Draws a window.
 pub fn draw(frame: &mut Frame<'_>, popup: &Popup, scrolled: usize, theme: Theme) {
     let screen = frame.area();
     let width = screen.width.min(WIDEST);

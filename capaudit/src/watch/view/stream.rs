@@ -23,7 +23,6 @@ use crate::{
 /// Columns from which on there is room for the reason, too.
 const WITH_REASON: usize = 140;
 
-/// Draws the pane.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let title = match model.stream.at {
         Some(_) => "CHECKS, one by one (End follows the newest)",

@@ -76,7 +76,6 @@ impl Columns {
     }
 }
 
-/// Draws the table.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let columns = Columns::of(area.width.into());
     let titles = [

@@ -3,7 +3,7 @@
 use capaudit_core::advise::{Evidence, Verdict};
 use ratatui::style::{Color, Modifier, Style};
 
-/// How things look.
+/// Colours and emphasis; without colours, emphasis alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Theme {
     colour: bool,
@@ -54,7 +54,7 @@ impl Theme {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// What is wrong.
+    /// Failures, losses and refusals that the user has to notice.
     pub fn alarm(self) -> Style {
         self.coloured(Color::Red).add_modifier(Modifier::BOLD)
     }
@@ -64,7 +64,7 @@ impl Theme {
         self.coloured(Color::Magenta)
     }
 
-    /// Refusals.
+    /// Refused checks.
     pub fn denied(self) -> Style {
         self.coloured(Color::Red)
     }
@@ -74,7 +74,7 @@ impl Theme {
         self.coloured(Color::Green).add_modifier(Modifier::BOLD)
     }
 
-    /// A verdict.
+    /// How a verdict looks, by how sure it is.
     pub fn verdict(self, verdict: Verdict, evidence: Evidence) -> Style {
         match (verdict, evidence) {
             (Verdict::Needed, Evidence::Possible) => self.coloured(Color::Magenta),

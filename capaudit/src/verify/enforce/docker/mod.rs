@@ -47,11 +47,11 @@ const LABEL: &str = "capaudit.verify";
 /// What the subcommand of a client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subcommand {
-    /// `run`
+    /// `docker run`: starts one container.
     Run,
-    /// `compose`
+    /// `docker compose`: starts a project's services.
     Compose,
-    /// Anything else.
+    /// Any other subcommand.
     Other,
 }
 
