@@ -22,7 +22,7 @@ pub const NEEDED: CapSet = CapSet::of(&[
 ]);
 
 /// To raise its own priority, so that short-lived processes are looked at in time; it works without.
-pub const TO_HURRY: CapSet = CapSet::of(&[Capability::SYS_NICE]);
+pub const TO_RAISE_PRIORITY: CapSet = CapSet::of(&[Capability::SYS_NICE]);
 
 /// What stays once everything is loaded: reading the kernel's maps (BPF: on kernels before 5.19 every bpf(2) takes it), and
 /// other processes' links, roots and files.

@@ -14,7 +14,7 @@ use capaudit_core::{
     capability::{CapSet, Capability},
     report::Report,
 };
-use capaudit_tracer::privilege::{NEEDED, TO_HURRY, TO_OBSERVE, TO_SIGNAL, TO_WRITE};
+use capaudit_tracer::privilege::{NEEDED, TO_OBSERVE, TO_RAISE_PRIORITY, TO_SIGNAL, TO_WRITE};
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{self, Signal},
@@ -345,7 +345,10 @@ fn itself() -> Verdicts {
     let audited = audit(&[CAPAUDIT, "run", "--", "true"])?;
     audited.succeeded()?;
     let found = recommended(&audited.report)?;
-    ensure(found == NEEDED.union(TO_HURRY), (found, &audited.report))?;
+    ensure(
+        found == NEEDED.union(TO_RAISE_PRIORITY),
+        (found, &audited.report),
+    )?;
     // Another user's process, and a program that root may not read without DAC_READ_SEARCH.
     let directory = tempfile::tempdir()?;
     let program = directory.path().join("program");
@@ -375,7 +378,10 @@ fn itself() -> Verdicts {
     let audited = audited?;
     audited.succeeded()?;
     let found = recommended(&audited.report)?;
-    ensure(found == NEEDED.union(TO_HURRY), (found, &audited.report))
+    ensure(
+        found == NEEDED.union(TO_RAISE_PRIORITY),
+        (found, &audited.report),
+    )
 }
 
 /// `capaudit check` finds nothing in the unit that is shipped, against what the daemon did.
