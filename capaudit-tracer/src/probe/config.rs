@@ -62,8 +62,8 @@ pub enum CheckEvents {
     /// The sightings of each call site.
     #[default]
     Sightings,
-    /// While [`Tracer::send_singles`](super::Tracer::send_singles) asks for it every check, but no more than so many a
-    /// second of each processor.
+    /// While [`Tracer::send_check_events`](super::Tracer::send_check_events) asks for it every check, but no more than so
+    /// many a second of each processor.
     PerSecond(NonZeroU32),
 }
 

@@ -96,12 +96,12 @@ impl Tracer {
         self.processes.following_children(spawn)
     }
 
-    /// From now on single checks are sent, or are not any more, if [`TracerConfig::check_events`] provides for it.
+    /// From now on check events are sent, or are not any more, if [`TracerConfig::check_events`] provides for it.
     ///
     /// # Errors
     ///
     /// The map cannot be written.
-    pub fn send_singles(&mut self, wanted: bool) -> Result<(), ProbeError> {
+    pub fn send_check_events(&mut self, wanted: bool) -> Result<(), ProbeError> {
         Ok(self.watched.set(0, u32::from(wanted), 0)?)
     }
 

@@ -28,7 +28,7 @@ use crate::{
     },
 };
 #[cfg(feature = "live-view")]
-use crate::{live::singles_a_second, watch::screen};
+use crate::{live::check_events_a_second, watch::screen};
 
 /// Watch capability checks live: of the whole machine, of what runs already, or of a command.
 ///
@@ -162,7 +162,7 @@ impl Arguments {
             View::Lines(_) => (CheckEvents::PerSecond(NonZeroU32::MAX), false),
             // Keys save and write.
             #[cfg(feature = "live-view")]
-            View::Screen => (CheckEvents::PerSecond(singles_a_second()), true),
+            View::Screen => (CheckEvents::PerSecond(check_events_a_second()), true),
         };
         let everything = TracerConfig::default().capabilities;
         Plan {

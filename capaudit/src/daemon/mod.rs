@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 use watchers::{Subscription, Watchers};
 
 use crate::{
-    live::{Missing, singles_a_second},
+    live::{Missing, check_events_a_second},
     storage,
 };
 
@@ -106,9 +106,9 @@ impl DaemonError {
 pub enum Question {
     /// The totals so far, past and present.
     Ledger(oneshot::Sender<Ledger>),
-    /// Single checks from now on; `None` if too many ask for that.
+    /// Check events from now on; `None` if too many ask for that.
     Watch(oneshot::Sender<Option<Subscription>>),
-    /// What is missing among all single checks.
+    /// What is missing among all check events.
     Missing(oneshot::Sender<Missing>),
 }
 
@@ -132,7 +132,7 @@ pub async fn run(
     };
     let watching = driver::Plan {
         settings: TracerConfig {
-            check_events: CheckEvents::PerSecond(singles_a_second()),
+            check_events: CheckEvents::PerSecond(check_events_a_second()),
             ..plan.settings.clone()
         },
         aim: Aim::EveryContainer,
@@ -278,7 +278,7 @@ async fn subscription(ask: &mpsc::Sender<Question>) -> Option<Option<Subscriptio
     answer_to(ask, Question::Watch).await
 }
 
-/// What is missing among single checks.
+/// What is missing among check events.
 async fn missing(ask: &mpsc::Sender<Question>) -> Option<Missing> {
     answer_to(ask, Question::Missing).await
 }

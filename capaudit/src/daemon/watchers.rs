@@ -122,7 +122,7 @@ impl Watchers {
         let _ = self.sender.send(broadcast);
     }
 
-    /// Has the kernel send single checks only while somebody wants them.
+    /// Has the kernel send check events only while somebody wants them.
     fn switch(&mut self, observation: &mut Observation) -> Result<(), ProbeError> {
         let wanted = self.sender.receiver_count() > 0;
         if wanted != self.is_on {

@@ -144,7 +144,7 @@ pub struct NamespaceLine {
 
 impl CheckLine {
     /// The check that the line tells, as far as it does. `None` if no check could have it.
-    pub fn single(self) -> Option<JudgedCheck> {
+    pub fn judged(self) -> Option<JudgedCheck> {
         let optional = |text: String| (!text.is_empty()).then_some(text);
         let subject = SubjectRecord {
             name: self.subject.name,
@@ -307,8 +307,8 @@ mod tests {
 
     #[test]
     fn a_line_about_no_capability_is_none() {
-        let single = samples::singles().remove(0);
-        let text = Line::check(&single).text();
+        let check = samples::check_events().remove(0);
+        let text = Line::check(&check).text();
         assert!(serde_json::from_str::<Line>(&text).is_ok());
         let wrong = text.replace(r#""capability":"CHOWN""#, r#""capability":"CHOWM""#);
         assert_ne!(wrong, text);

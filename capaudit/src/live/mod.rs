@@ -16,22 +16,22 @@ pub const SOCKET: &str = "/run/capaudit/capaudit.sock";
 
 /// The question for all totals.
 pub(crate) const LEDGER: &str = "ledger";
-/// The question for single checks.
+/// The question for check events.
 pub(crate) const WATCH: &str = "watch";
 
-/// Single checks a second that are worth sending for people: nobody reads more.
-const SINGLES: u32 = 10_000;
-/// Single checks in one message.
+/// Check events a second that are worth sending for people: nobody reads more.
+const MOST_A_SECOND: u32 = 10_000;
+/// Check events in one message.
 pub(crate) const BATCH: usize = 512;
 
-/// Single checks a second that each processor may send for people.
-pub fn singles_a_second() -> NonZeroU32 {
+/// Check events a second that each processor may send for people.
+pub fn check_events_a_second() -> NonZeroU32 {
     let processors = thread::available_parallelism().map_or(1, |count| count.get());
-    let each = SINGLES / u32::try_from(processors).unwrap_or(1).min(SINGLES);
+    let each = MOST_A_SECOND / u32::try_from(processors).unwrap_or(1).min(MOST_A_SECOND);
     NonZeroU32::new(each).unwrap_or(NonZeroU32::MIN)
 }
 
-/// What is not among the single checks.
+/// What is not among the check events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Checks that were counted, but not sent one by one because there were too many.
@@ -65,7 +65,7 @@ impl Missing {
 pub struct Summary {
     /// All checks that were made.
     pub checks: u64,
-    /// What is not among the single checks.
+    /// What is not among the check events.
     pub missing: Missing,
     /// How long it took.
     pub duration_ms: u64,

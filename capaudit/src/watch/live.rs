@@ -1,4 +1,4 @@
-//! What a daemon observes, as messages: it writes single checks as lines, and is asked for its totals.
+//! What a daemon observes, as messages: it writes check events as lines, and is asked for its totals.
 
 use std::{
     future::pending,
@@ -53,7 +53,7 @@ pub(super) async fn watch(
     let mut lines = client::watch(&daemon.socket).await?;
     let mut signals = SignalStream::new(signals).map_err(AuditError::from)?;
     let mut live = Live {
-        wanted: Wanted {
+        selection: Selection {
             daemon,
             settings: &plan.settings,
         },
@@ -133,7 +133,7 @@ pub(super) async fn watch(
         }
     }
     let ledger = match (&plan.save, ending) {
-        (Some(_), None) => Some(live.wanted.totals()?),
+        (Some(_), None) => Some(live.selection.totals()?),
         _ => None,
     };
     Ok(Finished {
@@ -149,8 +149,8 @@ pub(super) async fn watch(
 
 /// A watch under way.
 struct Live<'a> {
-    wanted: Wanted<'a>,
-    /// Checks that came, of those that are wanted.
+    selection: Selection<'a>,
+    /// Checks that came, of those that are selected.
     checks: u64,
     missing: Missing,
     since: Instant,
@@ -166,8 +166,8 @@ impl Live<'_> {
         let mut checks = Vec::new();
         for line in lines.drain(..) {
             match line {
-                Line::Check(check) if self.wanted.check(&check) => {
-                    checks.push(check.single().ok_or(ClientError::NoLine)?);
+                Line::Check(check) if self.selection.check(&check) => {
+                    checks.push(check.judged().ok_or(ClientError::NoLine)?);
                 }
                 Line::Missing { unsent, losses } => {
                     self.missing = Missing { unsent, losses };
@@ -186,7 +186,7 @@ impl Live<'_> {
     /// Asks for totals if that is due.
     fn ask(&mut self) {
         if self.totals.is_none() && Instant::now() >= self.next_state {
-            let socket = self.wanted.daemon.socket.clone();
+            let socket = self.selection.daemon.socket.clone();
             let answer = tokio::task::spawn_blocking(move || client::totals(&socket));
             self.totals = Some((Instant::now(), answer));
         }
@@ -201,26 +201,26 @@ impl Live<'_> {
         self.next_state = *asked + STATE_EVERY.max(asked.elapsed() * STATE_SHARE);
         self.totals = None;
         let mut ledger = answer.ok()?.ok()?;
-        self.wanted.narrow(&mut ledger);
+        self.selection.narrow(&mut ledger);
         // The daemon does not say which have ended: of too many, those that asked longest ago are taken together.
         Some(State::of(ledger, self.missing.clone(), |_subject| true))
     }
 
     async fn save(&self, path: PathBuf) -> Result<PathBuf, String> {
-        let ledger = self.wanted.totals().map_err(|error| error.to_string())?;
+        let ledger = self.selection.totals().map_err(|error| error.to_string())?;
         storage::save(&ledger, &path)
             .map_err(|error| format!("cannot save to {path:?}: {error}"))?;
         Ok(path)
     }
 }
 
-/// Which of the daemon's checks are wanted: by themselves as in the kernel when we watch by ourselves.
-struct Wanted<'a> {
+/// Which of the daemon's checks this watch shows: the same that the kernel side would send if it watched by itself.
+struct Selection<'a> {
     daemon: &'a Daemon,
     settings: &'a TracerConfig,
 }
 
-impl Wanted<'_> {
+impl Selection<'_> {
     fn totals(&self) -> Result<Ledger, ClientError> {
         let mut ledger = client::totals(&self.daemon.socket)?;
         self.narrow(&mut ledger);
@@ -239,7 +239,7 @@ impl Wanted<'_> {
             && self.subject(name, id, compose_service)
     }
 
-    /// Leaves only what is wanted.
+    /// Leaves only what is selected.
     fn narrow(&self, ledger: &mut Ledger) {
         let named = |subject: &SubjectRecord| {
             let service = subject.compose_service.as_deref().unwrap_or_default();
@@ -286,12 +286,12 @@ mod tests {
 
     #[test]
     fn a_line_is_the_check_that_it_tells() {
-        for single in samples::singles() {
-            let line = Line::check(&single);
+        for event in samples::check_events() {
+            let line = Line::check(&event);
             let Line::Check(check) = line.clone() else {
                 panic!("{line:?}");
             };
-            let again = check.single().map(|single| Line::check(&single));
+            let again = check.judged().map(|check| Line::check(&check));
             assert_eq!(again, Some(line));
         }
     }
@@ -317,25 +317,23 @@ mod tests {
                 denied_only,
                 ..TracerConfig::default()
             };
-            let wanted = Wanted {
+            let selection = Selection {
                 daemon: &daemon,
                 settings: &settings,
             };
             let mut ledger = samples::ledger(1);
-            wanted.narrow(&mut ledger);
+            selection.narrow(&mut ledger);
             let subjects: std::collections::BTreeSet<String> = ledger
                 .subjects
                 .iter()
                 .filter(|subject| !subject.checks.is_empty())
                 .map(|subject| subject.name.clone())
                 .collect();
-            let singles = samples::singles();
-            let told = singles
-                .iter()
-                .filter_map(|single| match Line::check(single) {
-                    Line::Check(check) if wanted.check(&check) => Some(check.subject.name),
-                    _ => None,
-                });
+            let events = samples::check_events();
+            let told = events.iter().filter_map(|event| match Line::check(event) {
+                Line::Check(check) if selection.check(&check) => Some(check.subject.name),
+                _ => None,
+            });
             assert_eq!(subjects, told.collect(), "{daemon}");
             assert_eq!(subjects.len(), names, "{daemon} {set:?} {denied_only}");
         }

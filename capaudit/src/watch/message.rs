@@ -29,11 +29,11 @@ pub enum Message {
         /// Processes that ran already and are watched.
         processes: usize,
     },
-    /// Single checks, in their order.
+    /// Check events, in their order.
     Checks(Vec<JudgedCheck>),
     /// What all checks add up to, and what it means so far.
     State(Box<State>),
-    /// What is missing among the single checks so far, about once a second.
+    /// What is missing among the check events so far, about once a second.
     Missing(Missing),
     /// The command wrote this.
     Output(Vec<u8>),

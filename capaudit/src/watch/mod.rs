@@ -1,6 +1,6 @@
 //! Checks, live.
 //!
-//! [`source`] turns what is observed into messages ([`message`]): single checks as they come, and about once a second
+//! [`source`] turns what is observed into messages ([`message`]): check events as they come, and about once a second
 //! the state of all totals with what they mean so far; or, with `live.rs`, what a daemon observes. They are shown as
 //! lines ([`lines`]: text or JSON) or on a terminal ([`screen`]), where a [`model`] takes messages and keys, and a
 //! [`view`] draws it; both are pure.

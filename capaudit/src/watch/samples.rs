@@ -149,10 +149,10 @@ pub fn state(factor: u64) -> State {
 }
 
 /// One check after another, of all subjects.
-pub fn singles() -> Vec<JudgedCheck> {
+pub fn check_events() -> Vec<JudgedCheck> {
     let ledger = ledger(1);
     let mut time = jiff::Timestamp::UNIX_EPOCH;
-    let mut singles = Vec::new();
+    let mut events = Vec::new();
     for subject in &ledger.subjects {
         let named = Arc::new(SubjectRecord {
             checks: Vec::new(),
@@ -175,8 +175,8 @@ pub fn singles() -> Vec<JudgedCheck> {
                 credentials_namespace: 4_026_531_837,
                 credentials_level: 0,
             };
-            singles.push(JudgedCheck::of(event, &ledger.session));
+            events.push(JudgedCheck::of(event, &ledger.session));
         }
     }
-    singles
+    events
 }

@@ -35,7 +35,7 @@ pub struct State {
     pub checks: u64,
     /// Refused ones among them, as far as subjects are known.
     pub denied: u64,
-    /// What is not among the single checks.
+    /// What is not among the check events.
     pub missing: Missing,
 }
 

@@ -310,7 +310,7 @@ fn stalled() -> Verdicts {
     ensure(told, "what was missed is in no line of its own")
 }
 
-/// Whether the daemon has the kernel send single checks.
+/// Whether the daemon has the kernel send check events.
 fn is_switched_on(daemon: &Daemon) -> Result<bool, Failed> {
     for descriptor in std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.pid()?))? {
         let text = std::fs::read_to_string(descriptor?.path()).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::{
     subject::{Identity, SubjectId},
 };
 
-/// Subjects of single checks whose names are kept.
+/// Subjects of check events whose names are kept.
 const MOST_NAMED: usize = 1 << 14;
 
 impl Observation {
@@ -22,10 +22,10 @@ impl Observation {
     /// The kernel's map cannot be written.
     pub fn keep_check_events(&mut self, wanted: bool) -> Result<(), ProbeError> {
         self.collector.keep_check_events(wanted);
-        self.tracer.send_singles(wanted)
+        self.tracer.send_check_events(wanted)
     }
 
-    /// Single checks that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
+    /// Check events that have come meanwhile, in their order, at most `most`; with `last`, without waiting for what
     /// else might come to be known of them. `command` is what the audited command is called.
     pub fn check_events(&mut self, command: &[String], most: usize, last: bool) -> Vec<CheckEvent> {
         let mut taken = Vec::new();

@@ -53,7 +53,7 @@ pub struct Observation {
     last_record: Instant,
     /// Next number of an execution that user space gives.
     next_execution: u64,
-    /// Subjects of single checks, named.
+    /// Subjects of check events, named.
     named: HashMap<SubjectId, Arc<SubjectRecord>>,
     /// System calls are not seen.
     checks_only: bool,
@@ -169,7 +169,7 @@ impl Observation {
         Ok(self.collector.sweep(&mut self.tracer)?)
     }
 
-    /// Single checks that were not sent, because there were too many, and what was lost.
+    /// Check events that were not sent, because there were too many, and what was lost.
     ///
     /// # Errors
     ///

@@ -58,41 +58,41 @@ pub fn of_leaf(leaf: &Leaf, subject: &SubjectReport) -> Vec<Detail> {
     details.0
 }
 
-/// About a single check.
-pub fn of_single(single: &JudgedCheck, zone: &TimeZone) -> Vec<Detail> {
-    let record = &single.record;
+/// About a check event.
+pub fn of_check(check: &JudgedCheck, zone: &TimeZone) -> Vec<Detail> {
+    let record = &check.record;
     let identity = &record.identity;
     let mut details = Details::default();
-    let local = single.time.to_zoned_datetime(zone.clone());
+    let local = check.time.to_zoned_datetime(zone.clone());
     details.say("time", &local.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string());
-    details.say("subject", &single.subject.name);
-    if !single.subject.image.is_empty() {
-        details.say("image", &single.subject.image);
+    details.say("subject", &check.subject.name);
+    if !check.subject.image.is_empty() {
+        details.say("image", &check.subject.image);
     }
     details.say(
         "process",
         &format!(
             "{} pid {} tid {} ({})",
-            identity.asker.comm, single.pid, single.tid, identity.asker.exe
+            identity.asker.comm, check.pid, check.tid, identity.asker.exe
         ),
     );
     details.say("answer", words::outcome(identity.outcome));
     details.capability(identity.capability);
-    let judgement = &single.judgement;
+    let judgement = &check.judgement;
     details.say(
         "verdict",
         &words::sure_verdict(judgement.verdict, judgement.evidence),
     );
     details.say("because", &judgement.reason);
-    details.record(record, &single.object);
+    details.record(record, &check.object);
     details.say(
         "user ns",
         &format!(
             "asked in {} (level {}) of credentials of {} (level {})",
-            single.target_namespace,
-            single.target_level,
-            single.credentials_namespace,
-            single.credentials_level
+            check.target_namespace,
+            check.target_level,
+            check.credentials_namespace,
+            check.credentials_level
         ),
     );
     details.0

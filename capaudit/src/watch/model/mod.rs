@@ -158,7 +158,7 @@ pub struct Model {
     pub output: Output,
     /// Whether there is a command.
     pub has_command: bool,
-    /// What is not among the single checks.
+    /// What is not among the check events.
     pub missing: Missing,
     later: Option<State>,
     history: History,
@@ -464,7 +464,7 @@ impl Model {
             Pane::Stream => self
                 .stream
                 .current(&self.filter)
-                .map(|shown| details::of_single(&shown.single, &self.zone)),
+                .map(|shown| details::of_check(&shown.check, &self.zone)),
             _ => self
                 .leaf()
                 .zip(self.subject())

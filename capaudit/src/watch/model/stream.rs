@@ -1,4 +1,4 @@
-//! Single checks, the last of them.
+//! Check events, the last of them.
 
 use std::collections::VecDeque;
 
@@ -17,18 +17,18 @@ const MOST_KEPT: usize = 5000;
 pub struct Shown {
     /// Counts from the first on.
     pub number: u64,
-    pub single: JudgedCheck,
+    pub check: JudgedCheck,
     subject: String,
     text: String,
 }
 
 impl Shown {
     fn is_shown(&self, filter: &Filter) -> bool {
-        let identity = &self.single.record.identity;
+        let identity = &self.check.record.identity;
         filter.shows(&Facets {
             capability: identity.capability,
             denied: identity.outcome == Outcome::Denied,
-            verdict: self.single.judgement.verdict,
+            verdict: self.check.judgement.verdict,
             subject: &self.subject,
             text: &self.text,
         })
@@ -48,51 +48,51 @@ pub struct Stream {
 
 impl Stream {
     /// Takes checks; with `hold` they are not shown yet.
-    pub fn take(&mut self, singles: Vec<JudgedCheck>, hold: bool) {
+    pub fn take(&mut self, checks: Vec<JudgedCheck>, hold: bool) {
         if hold {
-            self.held.extend(singles);
+            self.held.extend(checks);
             let surplus = self.held.len().saturating_sub(MOST_KEPT);
             self.held.drain(..surplus);
         } else {
-            for single in singles {
-                self.push(single);
+            for check in checks {
+                self.push(check);
             }
         }
     }
 
     /// Shows what was held.
     pub fn release(&mut self) {
-        for single in std::mem::take(&mut self.held) {
-            self.push(single);
+        for check in std::mem::take(&mut self.held) {
+            self.push(check);
         }
     }
 
-    fn push(&mut self, single: JudgedCheck) {
+    fn push(&mut self, check: JudgedCheck) {
         if self.kept.len() == MOST_KEPT {
             self.kept.pop_front();
         }
-        let subject = &single.subject;
+        let subject = &check.subject;
         let name = format!(
             "{} {} {}",
             subject.name,
             subject.compose_service.as_deref().unwrap_or_default(),
             subject.image
         );
-        let identity = &single.record.identity;
+        let identity = &check.record.identity;
         let text = sanitize(&format!(
             "{name} {} {} {} {} {} {}",
             identity.asker.comm,
             identity.asker.exe,
             identity.capability.cap_name(),
             identity.syscall.as_deref().unwrap_or_default(),
-            single.object,
-            single.judgement.reason
+            check.object,
+            check.judgement.reason
         ));
         self.kept.push_back(Shown {
             number: self.next,
             subject: name,
             text: text.to_lowercase(),
-            single,
+            check,
         });
         self.next += 1;
     }

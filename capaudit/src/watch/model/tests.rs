@@ -26,7 +26,7 @@ pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
 fn model() -> Model {
     let mut model = Model::new("all", true, false, (100, 40), TimeZone::UTC);
     model.take(Message::State(Box::new(samples::state(1))));
-    model.take(Message::Checks(samples::singles()));
+    model.take(Message::Checks(samples::check_events()));
     model
 }
 
@@ -96,7 +96,7 @@ fn nothing_moves_while_paused_and_nothing_is_lost() {
     let seen = model.stream.visible(&model.filter, 1000).len();
     press(&mut model, "p");
     model.take(Message::State(Box::new(samples::state(5))));
-    model.take(Message::Checks(samples::singles()));
+    model.take(Message::Checks(samples::check_events()));
     assert_eq!(model.rows, rows);
     assert_eq!(model.stream.visible(&model.filter, 1000).len(), seen);
     press(&mut model, "p");
@@ -217,10 +217,10 @@ fn the_commands_output_is_kept_in_safe_lines() {
 }
 
 #[test]
-fn single_checks_are_bounded_and_can_be_gone_through() {
+fn check_events_are_bounded_and_can_be_gone_through() {
     let mut model = model();
     for _ in 0..500 {
-        model.take(Message::Checks(samples::singles()));
+        model.take(Message::Checks(samples::check_events()));
     }
     press(&mut model, "n2");
     assert_eq!(model.stream.visible(&model.filter, 100_000).len(), 5000);
@@ -234,7 +234,7 @@ fn single_checks_are_bounded_and_can_be_gone_through() {
         .current(&model.filter)
         .map(|shown| shown.number);
     assert_eq!(pointed, newest.map(|number| number - 2));
-    model.take(Message::Checks(samples::singles()));
+    model.take(Message::Checks(samples::check_events()));
     let still = model
         .stream
         .current(&model.filter)

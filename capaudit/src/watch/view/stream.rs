@@ -1,4 +1,4 @@
-//! Single checks.
+//! Check events.
 
 use capaudit_core::{ledger::Outcome, text::sanitize};
 use jiff::tz::TimeZone;
@@ -31,7 +31,7 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let mut lines = vec![heading(title, model, Pane::Stream, theme, area.width)];
     let height = usize::from(area.height.saturating_sub(1));
     for shown in model.stream.visible(&model.filter, height) {
-        let line = line(&shown.single, &model.zone, theme, area.width.into());
+        let line = line(&shown.check, &model.zone, theme, area.width.into());
         lines.push(if model.stream.at == Some(shown.number) {
             pointed(line, theme)
         } else {
@@ -41,29 +41,29 @@ pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     frame.render_widget(Paragraph::new(lines), area);
 }
 
-fn line<'a>(single: &JudgedCheck, zone: &TimeZone, theme: Theme, width: usize) -> Line<'a> {
-    let identity = &single.record.identity;
-    let judgement = &single.judgement;
-    let local = single.time.to_zoned_datetime(zone.clone());
+fn line<'a>(check: &JudgedCheck, zone: &TimeZone, theme: Theme, width: usize) -> Line<'a> {
+    let identity = &check.record.identity;
+    let judgement = &check.judgement;
+    let local = check.time.to_zoned_datetime(zone.clone());
     let is_denied = identity.outcome == Outcome::Denied;
     let answer = if is_denied {
         theme.denied()
     } else {
         Style::new()
     };
-    let call = match single.result() {
+    let call = match check.result() {
         Some(value) if value < 0 => words::result(Some(value)),
         _ => String::new(),
     };
     let mut words = vec![identity.syscall.as_deref().unwrap_or_default()];
-    words.extend([single.object.as_str(), call.as_str()]);
+    words.extend([check.object.as_str(), call.as_str()]);
     if width >= WITH_REASON {
         words.extend(["-", judgement.reason.as_str()]);
     }
     words.retain(|word| !word.is_empty());
     let call = sanitize(&words.join(" "));
     let capability = identity.capability.name();
-    let who = sanitize(&format!("{}[{}]", identity.asker.comm, single.pid));
+    let who = sanitize(&format!("{}[{}]", identity.asker.comm, check.pid));
     let verdict = words::sure_verdict(judgement.verdict, judgement.evidence);
     let style = theme.verdict(judgement.verdict, judgement.evidence);
     // Name, columns and style of each part, and from what width on there is room for it.
@@ -76,7 +76,7 @@ fn line<'a>(single: &JudgedCheck, zone: &TimeZone, theme: Theme, width: usize) -
         ),
         (words::outcome(identity.outcome).to_owned(), 8, answer, 0),
         (
-            sanitize(&words::subject(&single.subject)),
+            sanitize(&words::subject(&check.subject)),
             20,
             Style::new(),
             90,

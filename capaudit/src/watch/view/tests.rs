@@ -25,7 +25,7 @@ fn model(size: (u16, u16)) -> Model {
     for seconds in 1..=8 {
         model.take(Message::State(Box::new(samples::state(seconds))));
     }
-    model.take(Message::Checks(samples::singles()));
+    model.take(Message::Checks(samples::check_events()));
     model
 }
 
@@ -92,7 +92,7 @@ fn what_is_missing_and_what_is_typed_is_told() {
         },
     }));
     press(&mut model, "p");
-    model.take(Message::Checks(samples::singles()));
+    model.take(Message::Checks(samples::check_events()));
     press(&mut model, "/cap:chown web");
     insta::assert_snapshot!("missing-and-typed", shown(&model));
     press(&mut model, "\n");

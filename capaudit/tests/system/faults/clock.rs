@@ -57,7 +57,7 @@ fn of_capaudit() -> Verdicts {
         let ended = Run::start_with(inside(), &["--strict"], &script)?.end()?;
         ensure(ended.status.success(), ended.status)?;
         is_in_time(&ended)?;
-        // Single checks have the time of day.
+        // Check events have the time of day.
         let began = jiff::Timestamp::now();
         let output = inside()
             .args(["watch", "--json", "--", "chown", "1", &path])
