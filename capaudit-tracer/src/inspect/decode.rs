@@ -33,12 +33,12 @@ pub enum Word {
 /// How words are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reading {
-    /// Each as it looks.
+    /// Each by its form: a mask, a process id, names or a file.
     #[default]
     ByLook,
-    /// All as masks.
+    /// All as masks, however few digits they have.
     Mask,
-    /// All as process ids.
+    /// All as process ids, however many digits they have.
     Process,
 }
 
@@ -67,7 +67,7 @@ pub enum DecodeError {
         /// What the kernel answered.
         error: io::Error,
     },
-    /// The text is broken.
+    /// A line of the text cannot be parsed.
     #[error("{place}: {error}")]
     Status {
         /// Path of the text, quoted, or what standard input is called.
@@ -75,7 +75,7 @@ pub enum DecodeError {
         /// Line and reason.
         error: ParseStatusError,
     },
-    /// The text is something else.
+    /// The text has none of the five sets.
     #[error("{place} has no line like CapEff: in /proc/PID/status")]
     NoSets {
         /// Path of the text, quoted, or what standard input is called.

@@ -91,7 +91,7 @@ impl Holds {
         })
     }
 
-    /// One of the sets.
+    /// The set of this name.
     pub fn set(&self, name: SetName) -> CapSet {
         match name {
             SetName::Effective => self.effective,

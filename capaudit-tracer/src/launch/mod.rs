@@ -139,7 +139,7 @@ impl Launched {
         self.child.wait()
     }
 
-    /// Passes a signal on.
+    /// Sends the command a signal; nothing happens if it has ended.
     pub fn forward(&self, signal: Signal) {
         if let (Ok(pid), Ok(_signalling)) = (
             i32::try_from(self.child.id()),

@@ -79,7 +79,7 @@ impl Tracer {
         })
     }
 
-    /// The hook in use.
+    /// The hook that checks are seen at.
     pub fn hook(&self) -> Hook {
         self.hook
     }

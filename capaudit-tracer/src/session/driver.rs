@@ -42,7 +42,7 @@ pub struct Plan {
     pub settings: TracerConfig,
     /// Command, targets or everything.
     pub aim: Aim,
-    /// End after this time.
+    /// End after this time; `None`: when the aim has ended, or a signal asks.
     pub duration: Option<Duration>,
     /// What is kept in reserve of capaudit's own capabilities for what follows.
     pub reserve: CapSet,

@@ -32,7 +32,7 @@ impl ObservationError {
 /// Why a target cannot be attached to.
 #[derive(Debug, Error)]
 pub enum AttachError {
-    /// It is not there.
+    /// What was named cannot be found.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// The kernel's map cannot be written.

@@ -97,7 +97,7 @@ pub struct Running {
     pub engine: Option<Engine>,
     /// Its bounding set: an `execve` cannot give more.
     pub bounding: CapSet,
-    /// Its real user id.
+    /// Its real user id, as capaudit's user namespace calls it.
     pub uid: u32,
     handle: OwnedFd,
 }

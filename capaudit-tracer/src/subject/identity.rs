@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::proc::ContainerId;
 
-/// Index of a subject.
+/// Number of a subject, given out by one tracker and good there only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubjectId(pub(super) usize);
 

@@ -50,7 +50,7 @@ pub struct Plan {
     pub socket: PathBuf,
     /// Who may ask, besides root and the daemon's own user.
     pub group: Option<String>,
-    /// Directory of the totals.
+    /// Directory that the totals are saved in; made if it is missing.
     pub state: PathBuf,
     /// How often totals are saved.
     pub save_every: Duration,

@@ -67,7 +67,7 @@ pub struct Summary {
     pub checks: u64,
     /// What is not among the check events.
     pub missing: Missing,
-    /// How long it took.
+    /// How long the watch took, in milliseconds.
     pub duration_ms: u64,
 }
 

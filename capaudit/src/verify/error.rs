@@ -30,7 +30,7 @@ pub enum VerifyError {
     /// The command cannot be executed.
     #[error("{told}")]
     NotExecuted {
-        /// What there is to say.
+        /// What is wrong, as a sentence that names the command.
         told: String,
         /// 126 if it cannot be executed, 127 if there is no such program, as of a shell.
         status: i32,
@@ -46,7 +46,7 @@ pub enum VerifyError {
     Interrupted {
         /// The signal that capaudit received.
         signal: Signal,
-        /// Runs that are kept.
+        /// Number of runs that the file keeps.
         kept: usize,
         /// The file that keeps them (`--state`); `None` if they are lost.
         file: Option<PathBuf>,

@@ -22,7 +22,7 @@ pub struct Grant {
 pub struct Grants(Vec<CapSet>);
 
 impl Grants {
-    /// One set a subject.
+    /// One set for each subject, in their order.
     #[must_use]
     pub fn new(sets: Vec<CapSet>) -> Self {
         Self(sets)

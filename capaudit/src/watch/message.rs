@@ -81,7 +81,7 @@ pub struct Delivery {
 /// What a watch comes to, once it has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// What it comes to.
+    /// Number of checks, what is missing, and the time it took.
     pub summary: Summary,
     /// What was found; `None` if it is the daemon's, and nobody wants it.
     pub ledger: Option<Ledger>,
@@ -92,7 +92,7 @@ pub struct Finished {
 /// Why there is nothing to watch.
 #[derive(Debug, Error)]
 pub enum WatchError {
-    /// By ourselves we cannot.
+    /// This process cannot observe.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// The daemon does not let us.

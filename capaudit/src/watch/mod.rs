@@ -112,7 +112,7 @@ pub struct Plan {
     pub settings: TracerConfig,
     /// Whose checks are watched.
     pub scope: Scope,
-    /// End after this time.
+    /// End after this time; `None`: when what is watched has ended.
     pub duration: Option<Duration>,
     /// Save the session here at the end.
     pub save: Option<PathBuf>,

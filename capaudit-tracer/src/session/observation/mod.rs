@@ -192,7 +192,7 @@ impl Observation {
         privilege::keep(kept, reserve).map_err(ObservationError::system("cannot drop capabilities"))
     }
 
-    /// The hook in use.
+    /// The hook that checks are seen at.
     pub fn hook(&self) -> Hook {
         self.tracer.hook()
     }

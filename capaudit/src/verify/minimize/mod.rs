@@ -74,7 +74,7 @@ pub struct Step {
     pub purpose: Purpose,
     /// It is made again, because of its outcome or because each is made several times.
     pub again: bool,
-    /// Runs expected after it.
+    /// Number of runs expected after it: an estimate.
     pub left: usize,
 }
 
@@ -96,7 +96,7 @@ pub trait Trials {
 pub struct Candidate {
     /// Which, of which subject.
     pub grant: Grant,
-    /// How sure that is.
+    /// How sure the audit was that it is needed.
     pub evidence: Evidence,
 }
 

@@ -38,7 +38,7 @@ pub struct Choice {
     pub all: bool,
     /// Of checks that differ in nothing but their object only the first.
     pub unique: bool,
-    /// End after this many.
+    /// End after so many lines; `None`: never for that reason.
     pub count: Option<u64>,
 }
 

@@ -132,7 +132,7 @@ pub struct Model {
     pub popup: Option<Popup>,
     /// How far the popup, or else the recommendation, is scrolled.
     pub scrolled: usize,
-    /// What is being typed.
+    /// The line that is being typed; `None` while keys are commands.
     pub prompt: Option<Prompt>,
     /// What was just done, or why not.
     pub notice: Option<String>,

@@ -120,9 +120,9 @@ impl Sorting {
 /// A row. All text is safe to show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Names it across states.
+    /// Identifies the row in this state and in later ones.
     pub key: String,
-    /// 0 for the outermost.
+    /// Groups that it lies in: 0 for the outermost.
     pub depth: usize,
     /// Its name within its group.
     pub label: String,
