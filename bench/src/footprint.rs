@@ -60,11 +60,11 @@ pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
 
 #[derive(Clone, Copy)]
 struct Seen {
-    /// Megabytes.
+    /// Resident memory of capaudit, in megabytes.
     resident: f64,
-    /// Percent of a core.
+    /// Processor time that capaudit took, in percent of one core.
     processor: f64,
-    /// Megabytes.
+    /// Memory of its BPF maps, in megabytes.
     maps: f64,
 }
 

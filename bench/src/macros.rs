@@ -1,4 +1,4 @@
-//! Whole programs.
+//! Whole programs, traced in every way: servers under load, tar, a build.
 
 use std::{
     ffi::OsStr,
@@ -103,7 +103,7 @@ fn stop(server: &mut Child) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds a request.
+/// Serves a small file over and over; microseconds a request.
 fn nginx(programs: &Programs, tracing: Tracing) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let configuration = directory.path().join("nginx.conf");
@@ -135,7 +135,7 @@ fn nginx(programs: &Programs, tracing: Tracing) -> Result<f64> {
     })
 }
 
-/// Microseconds a request.
+/// Answers redis-benchmark; microseconds a request.
 fn redis(programs: &Programs, tracing: Tracing) -> Result<f64> {
     let words = ["--port", "8124", "--save", "", "--appendonly", "no"].map(OsStr::new);
     served(

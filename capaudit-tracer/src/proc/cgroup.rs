@@ -1,4 +1,4 @@
-//! `/proc/PID/cgroup`.
+//! The cgroups of a process, from `/proc/PID/cgroup`, and the container, engine and service that they name.
 
 use std::{fmt::Display, io, path::Path};
 

@@ -1,4 +1,4 @@
-//! `/proc/PID/stat`.
+//! When a task was started, whether it has ended and whether it is the kernel's own, from `/proc/PID/stat`.
 
 use std::{fmt::Display, io};
 

@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, path::Path};
 
 use proptest::{collection::vec, prelude::*};
 
-/// Longest input.
+/// Bytes that a mutated input has at most.
 const LONGEST: usize = 1 << 15;
 /// Most changes of one input.
 const CHANGES: usize = 8;

@@ -49,7 +49,6 @@ fn removed(names: &'static [&'static str]) -> Gone<impl FnMut()> {
     Gone(remove)
 }
 
-/// capaudit, attached.
 struct Attached(Child);
 
 impl Attached {

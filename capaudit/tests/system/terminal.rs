@@ -55,7 +55,6 @@ impl Terminal {
         Ok(())
     }
 
-    /// Types.
     pub fn send(&mut self, keys: &[u8]) -> Verdicts {
         Ok(self.ours.write_all(keys)?)
     }

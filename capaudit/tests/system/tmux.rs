@@ -63,12 +63,10 @@ impl Tmux {
         self.run(&words).map(|_| ())
     }
 
-    /// Types text.
     pub fn text(&self, text: &str) -> Verdicts {
         self.run(&["send-keys", "-l", text]).map(|_| ())
     }
 
-    /// Types a line.
     pub fn line(&self, text: &str) -> Verdicts {
         self.text(text)?;
         self.keys(&["Enter"])

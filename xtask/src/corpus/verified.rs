@@ -69,7 +69,6 @@ impl Verification {
     }
 }
 
-/// One scenario's line.
 #[derive(Debug)]
 struct Row {
     scenario: String,

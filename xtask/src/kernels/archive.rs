@@ -35,7 +35,7 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// How long the archive's lists are taken to be current.
 const LISTS_CURRENT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Debian's archive.
+/// An apt of its own under the cache folder, which reads Debian's lists and fetches kernel packages.
 #[derive(Debug)]
 pub(super) struct Archive {
     cache: PathBuf,

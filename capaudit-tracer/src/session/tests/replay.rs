@@ -219,7 +219,7 @@ impl Asked {
         }
     }
 
-    /// Its record.
+    /// The record that the kernel side sends of this check.
     pub(super) fn record(&self, started: u64) -> Event {
         let mut stack = [0; STACK_LEN];
         stack[..4].copy_from_slice(&[0x11, 0x21, self.caller, 0x51]);

@@ -1,4 +1,4 @@
-//! The search itself.
+//! The search for an inclusion-minimal set: which run comes next, and what it says. Pure but for the runs.
 
 use std::cmp::Reverse;
 

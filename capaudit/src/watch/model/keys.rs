@@ -1,4 +1,4 @@
-//! Keys and mouse.
+//! What keys and the mouse do to the model.
 
 use capaudit_core::text::sanitize;
 use crossterm::event::{

@@ -18,7 +18,7 @@ pub struct Areas {
     pub header: Rect,
     /// The table of totals.
     pub table: Option<Rect>,
-    /// The recommendation.
+    /// The recommendation, beside the totals if the screen is wide.
     pub advice: Option<Rect>,
     /// Check events, one a line.
     pub stream: Option<Rect>,

@@ -1,4 +1,4 @@
-//! Check events.
+//! The pane of check events: one line each, with the reason where there is room.
 
 use capaudit_core::{ledger::Outcome, text::sanitize};
 use jiff::tz::TimeZone;

@@ -1,4 +1,4 @@
-//! Totals.
+//! The pane of totals: a row for each, with its curve and verdict.
 
 use capaudit_core::text::sanitize;
 use ratatui::{

@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
 
 const IMAGE: &str = "capaudit-faults:1";
 
-/// A dockerd.
+/// A dockerd of its own, with socket and data in a directory that is removed.
 struct Engine {
     directory: tempfile::TempDir,
     child: Option<Child>,

@@ -89,7 +89,6 @@ impl Run {
         })
     }
 
-    /// capaudit's pid.
     fn pid(&self) -> Result<Pid, Failed> {
         Ok(Pid::from_raw(i32::try_from(self.child.id())?))
     }
