@@ -10,7 +10,7 @@ use crate::{
 /// Where to look for a compiler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Everywhere.
+    /// Among rustup's toolchains first, then in the system's own Rust.
     Any,
     /// Only among rustup's toolchains.
     Rustup,
@@ -19,7 +19,11 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// Reads [`OVERRIDE`].
+    /// What [`OVERRIDE`] chooses; everywhere if it is unset or empty.
+    ///
+    /// # Errors
+    ///
+    /// It has a value that means nothing.
     pub fn from_environment() -> Result<Self, Missing> {
         let value = env::var_os(OVERRIDE).unwrap_or_default();
         let value = value.to_string_lossy();

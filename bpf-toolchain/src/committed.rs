@@ -90,7 +90,7 @@ impl fmt::Display for Stale {
 /// How a fresh build compares with the committed object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
-    /// The same bytes.
+    /// The bytes are the same.
     Same,
     /// Other bytes, from the compiler and linker that are said to have made the committed ones.
     Different,

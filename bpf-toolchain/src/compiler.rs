@@ -92,7 +92,7 @@ impl Compiler {
         &self.cargo
     }
 
-    /// The compiler proper.
+    /// The compiler itself, not rustup's proxy for it.
     pub fn rustc(&self) -> &Path {
         &self.rustc
     }
@@ -102,7 +102,7 @@ impl Compiler {
         &self.sysroot
     }
 
-    /// Its release.
+    /// Its release, as `rustc --version --verbose` gives it.
     pub fn version(&self) -> Version {
         self.version
     }

@@ -39,7 +39,7 @@ impl Linker {
         found
     }
 
-    /// Where it is.
+    /// Where the program lies.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -20,14 +20,14 @@ pub enum Piece {
     Linker,
     /// Compilers and linkers, but no two of the same LLVM.
     MatchingLinker {
-        /// The best compiler.
+        /// The best compiler, which needs a linker of its own LLVM.
         compiler: Compiler,
-        /// The first linker found.
+        /// The linker that was found first.
         linker: Linker,
     },
     /// The variable that chooses a toolchain has a value that means nothing.
     Override {
-        /// That value.
+        /// What the variable is set to.
         value: String,
     },
 }
@@ -75,7 +75,7 @@ impl Missing {
         &self.pieces
     }
 
-    /// How to mend it.
+    /// What to do about it, as the end of the message.
     pub fn remedy(&self) -> &'static str {
         match self.pieces[..] {
             [Piece::Override { .. }] => "set it to `debian` or `rustup`, or unset it",
