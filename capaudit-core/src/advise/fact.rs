@@ -5,10 +5,10 @@ use crate::ledger::{CheckRecord, Session, SubjectRecord};
 /// A fact, in the company of those that it may depend on.
 #[derive(Clone, Copy, Debug)]
 pub struct Fact<'a> {
-    /// The check.
+    /// The check that is judged, with its count and samples.
     pub check: &'a CheckRecord,
-    /// Whose it is.
+    /// The subject that made the check.
     pub subject: &'a SubjectRecord,
-    /// How it was recorded.
+    /// The session that recorded it, and how completely.
     pub session: &'a Session,
 }

@@ -40,7 +40,7 @@ pub enum Rule {
     Diagnostics,
     /// The kernel module of an unknown network interface.
     DeviceModule,
-    /// A refused check.
+    /// A check with the outcome denied.
     Refused,
     /// Reading that either of two capabilities allows.
     ReadByEither,
@@ -54,7 +54,7 @@ pub enum Rule {
     PtraceRead,
     /// What was part of SYS_ADMIN once.
     SplitFromSysAdmin,
-    /// Audit records.
+    /// Audit records that a program writes through netlink.
     AuditRecord,
     /// Socket options that NET_RAW or NET_ADMIN allows.
     MarkAndTransparent,
@@ -88,7 +88,7 @@ impl AnyOf {
         (!set.is_empty()).then_some(Self(set))
     }
 
-    /// Either of two.
+    /// Either of two capabilities.
     pub const fn either(one: Capability, other: Capability) -> Self {
         Self(CapSet::of(&[one, other]))
     }
@@ -158,21 +158,21 @@ impl Meaning {
         }
     }
 
-    /// Makes no difference.
+    /// A fact that makes no difference to the program, or is not about it.
     pub fn noise(reason: impl Into<String>) -> Self {
         Self::Noise {
             reason: reason.into(),
         }
     }
 
-    /// Was refused without consequence.
+    /// A capability that was refused, and the program went on.
     pub fn tolerated(reason: impl Into<String>) -> Self {
         Self::Tolerated {
             reason: reason.into(),
         }
     }
 
-    /// Cannot be granted.
+    /// A capability that no grant to the subject provides.
     pub fn ungrantable(reason: impl Into<String>) -> Self {
         Self::Ungrantable {
             reason: reason.into(),
@@ -191,9 +191,9 @@ impl Meaning {
 /// What a rule says of a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// The rule.
+    /// The rule that made the judgement.
     pub rule: Rule,
-    /// What it says.
+    /// What the rule makes of the fact.
     pub meaning: Meaning,
 }
 

@@ -7,7 +7,7 @@ use crate::{
     ledger::{CheckRecord, FileOwner, Object, SubjectRecord},
 };
 
-/// Objects that are named.
+/// The greatest number of objects that advice names.
 const MAX_NAMED: usize = 3;
 
 /// The known way out of a need that these checks showed; `None` if there is none.

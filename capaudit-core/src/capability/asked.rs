@@ -16,11 +16,11 @@ use super::{Capability, name::NAMED};
 pub struct Asked {
     /// Its name in the source; `sys_chroot` is the system call's own, `__x64_sys_chroot` in a symbol table.
     pub function: &'static str,
-    /// Its source file.
+    /// Its source file, relative to the root of the kernel's sources.
     pub file: &'static str,
     /// What is being done when it asks.
     pub about: &'static str,
-    /// Which sources have it.
+    /// Which of the sources that were read have it.
     pub source: Source,
 }
 
@@ -40,9 +40,9 @@ pub enum Source {
 pub struct Release(pub u32, pub u32);
 
 impl Release {
-    /// The older source.
+    /// Linux 6.1, the older of the sources that were read.
     pub const OLD: Self = Self(6, 1);
-    /// The newer source.
+    /// Linux 6.12, the newer of the sources that were read.
     pub const NEW: Self = Self(6, 12);
 
     /// From what uname(2) says: `6.1.0-18-amd64`. `None` if it does not begin with two numbers.
@@ -89,7 +89,7 @@ const fn after(function: &'static str, file: &'static str, about: &'static str) 
     }
 }
 
-/// By number.
+/// What asks for each capability, at the index of its number.
 // A table: a row a line.
 #[rustfmt::skip]
 static ASKED: [(Capability, &[Asked]); NAMED] = [

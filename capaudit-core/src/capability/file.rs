@@ -10,9 +10,9 @@ use super::{CapSet, Capability};
 /// Capabilities of a file, from its `security.capability` attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FileCapabilities {
-    /// Permitted.
+    /// What a process gains when it executes the file, as far as its bounding set has it.
     pub permitted: CapSet,
-    /// Inheritable.
+    /// What a process gains when it executes the file, as far as its own inheritable set has it.
     pub inheritable: CapSet,
     /// Whether they become effective at once; then execve insists on all of them.
     pub effective: bool,

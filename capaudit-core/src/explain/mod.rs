@@ -28,7 +28,7 @@ pub struct Kernel {
 /// Explanations: the contract capaudit.explain/1.
 #[derive(Clone, Debug, Serialize)]
 pub struct Explanations {
-    /// `capaudit.explain/1`
+    /// Name and version of the format: `capaudit.explain/1`.
     pub schema: &'static str,
     /// Release of the kernel they are for.
     pub kernel: String,
@@ -41,7 +41,7 @@ pub struct Explanations {
 /// What there is to say of one capability.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
-    /// Which.
+    /// The capability that is explained, written without `CAP_`.
     pub name: Capability,
     /// Its number in the kernel.
     pub number: u8,
@@ -68,11 +68,11 @@ pub struct Explanation {
 /// What a seccomp profile unlocks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unlocked {
-    /// Whose default profile: `Docker's`.
+    /// Whose default profile it is, as `Docker's`.
     pub profile: &'static str,
     /// Where it is published.
     pub source: &'static str,
-    /// Versions that were read.
+    /// Versions of the profile that were read.
     pub versions: &'static str,
     /// The calls; clone only with flags for new namespaces.
     pub calls: Vec<&'static str>,
@@ -103,7 +103,7 @@ impl Level {
         }
     }
 
-    /// In one word.
+    /// The level in one word, as JSON has it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
@@ -119,7 +119,7 @@ impl Level {
 pub struct Function {
     /// Its name in the source.
     pub function: &'static str,
-    /// Its source file.
+    /// Its source file, relative to the root of the kernel's sources.
     pub file: &'static str,
     /// What is being done when it asks.
     pub about: &'static str,
@@ -147,7 +147,7 @@ impl Kernel {
         )
     }
 
-    /// Explains these.
+    /// Explains the given capabilities, in the given order, for this kernel.
     pub fn explain(&self, capabilities: &[Capability]) -> Explanations {
         Explanations {
             schema: "capaudit.explain/1",

@@ -4,7 +4,6 @@ use super::{Explanation, Explanations, Function, Level};
 use crate::text::{Style, paragraph, sanitize, table};
 
 impl Level {
-    /// In a few words.
     fn words(self) -> &'static str {
         match self {
             Self::Low => "little or nothing",

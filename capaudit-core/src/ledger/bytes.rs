@@ -12,20 +12,20 @@ use super::{Ledger, SCHEMA};
 /// Why a saved session cannot be used.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {path:?}: {error}")]
     Read {
-        /// The file.
+        /// The file as the caller named it.
         path: PathBuf,
-        /// Why.
+        /// What the system answered.
         error: io::Error,
     },
-    /// It is none.
+    /// The file is no session, or a broken one.
     #[error("{path:?} is not a session that `capaudit run --save` wrote: {error}")]
     Format {
-        /// The file.
+        /// The file as the caller named it.
         path: PathBuf,
-        /// Where and why.
+        /// Where in the file the reader stopped, and why.
         error: serde_json::Error,
     },
     /// It is one of another version.
@@ -33,9 +33,9 @@ pub enum LoadError {
         "{path:?} has format {found:?}, this capaudit reads {SCHEMA:?}: use the version that wrote it"
     )]
     Version {
-        /// The file.
+        /// The file as the caller named it.
         path: PathBuf,
-        /// Its format.
+        /// What the file gives as its `schema`.
         found: String,
     },
 }

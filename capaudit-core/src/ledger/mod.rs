@@ -26,7 +26,7 @@ pub const SCHEMA: &str = "capaudit.session/1";
 /// Everything an audit found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// [`SCHEMA`].
+    /// Name and version of the saved format, [`SCHEMA`]: no other is loaded.
     pub schema: String,
     /// How it was made.
     pub session: Session,
@@ -39,9 +39,9 @@ pub struct Ledger {
 pub struct Session {
     /// When, in UTC (RFC 3339).
     pub started: String,
-    /// How long, in milliseconds.
+    /// How long the audit lasted, in milliseconds.
     pub duration_ms: u64,
-    /// Release of the kernel.
+    /// Release of the kernel, as uname(2) gives it.
     pub kernel: String,
     /// How checks were seen.
     pub hook: Hook,

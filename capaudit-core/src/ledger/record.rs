@@ -20,7 +20,7 @@ pub enum Kind {
 /// All facts about one subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubjectRecord {
-    /// What it is.
+    /// Whether it is a command, a container or a process.
     pub kind: Kind,
     /// What people call it.
     pub name: String,
@@ -59,13 +59,13 @@ pub struct SubjectRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// Docker.
+    /// Docker's daemon, dockerd.
     Docker,
-    /// Podman.
+    /// Podman, which runs containers without a daemon.
     Podman,
     /// containerd, as Kubernetes' container runtime.
     Containerd,
-    /// CRI-O.
+    /// CRI-O, as Kubernetes' container runtime.
     Crio,
 }
 
@@ -109,7 +109,7 @@ fn yes() -> bool {
     true
 }
 
-/// Who asked.
+/// The requester of a check or call: executable, command name, and phase (set-up or not).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Asker {
     /// Path of the executable as it was given to execve; empty if unknown.
@@ -171,15 +171,15 @@ pub struct Options {
 pub struct CheckIdentity {
     /// The capability asked for.
     pub capability: Capability,
-    /// The answer.
+    /// What the kernel answered.
     pub outcome: Outcome,
-    /// Who asked.
+    /// The requester: whose executable asked, and in which phase.
     pub asker: Asker,
-    /// Where.
+    /// The user namespace in which it was asked, seen from the subject's own.
     pub place: Place,
     /// The examined credentials were of a user namespace below the subject's own.
     pub inner_credentials: bool,
-    /// With whose credentials.
+    /// Whose credentials the kernel examined.
     pub credentials: Credentials,
     /// How; `None` if the hook does not tell.
     pub options: Option<Options>,
@@ -194,14 +194,14 @@ pub struct CheckIdentity {
 /// A check and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckRecord {
-    /// What was asked.
+    /// What makes the check different from the others.
     #[serde(flatten)]
     pub identity: CheckIdentity,
-    /// How often.
+    /// How many such checks there were: all are counted, and few are sampled.
     pub count: u64,
-    /// When first, in milliseconds of the session.
+    /// When the first one was, in milliseconds from the session's start.
     pub first_ms: u64,
-    /// When last.
+    /// When the last one was, in milliseconds from the session's start.
     pub last_ms: u64,
     /// System calls, among those sampled, that succeeded afterwards.
     pub succeeded: u64,
@@ -214,7 +214,7 @@ pub struct CheckRecord {
 }
 
 impl CheckRecord {
-    /// Samples that are kept.
+    /// The greatest number of samples that is kept of one check.
     pub const MAX_SAMPLES: usize = 8;
 }
 
@@ -232,7 +232,7 @@ pub struct Sample {
     /// The owner of the file, where that is known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub owner: Option<FileOwner>,
-    /// Who asks.
+    /// User and group ids of the task that asks.
     pub ids: UserIds,
     /// What the system call returned; negative is an errno; `None` if that was not seen.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -249,31 +249,31 @@ pub enum Object {
     Internet {
         /// Address in the usual notation.
         address: String,
-        /// Port number.
+        /// Port number, in the byte order of the host.
         port: u16,
     },
     /// A socket path, or `@name` in the abstract namespace.
     Unix(String),
     /// A netlink message.
     Netlink {
-        /// `nlmsg_type`
+        /// Type of the message: `nlmsg_type`, include/uapi/linux/netlink.h.
         kind: u16,
-        /// `nlmsg_flags`
+        /// Flags of the message: `nlmsg_flags`, include/uapi/linux/netlink.h.
         flags: u16,
         /// How its payload starts, as far as that is plain text.
         text: String,
     },
     /// The sets that capset(2) asks for, and what the task held before.
     Capset {
-        /// Permitted before.
+        /// Permitted set before the call.
         held: CapSet,
-        /// Inheritable before.
+        /// Inheritable set before the call.
         held_inheritable: CapSet,
-        /// Effective.
+        /// Effective set that is asked for.
         effective: CapSet,
-        /// Permitted.
+        /// Permitted set that is asked for.
         permitted: CapSet,
-        /// Inheritable.
+        /// Inheritable set that is asked for.
         inheritable: CapSet,
     },
 }
@@ -281,9 +281,9 @@ pub enum Object {
 /// A file's owner, group and permission bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileOwner {
-    /// Owner.
+    /// User id of the file's owner, in the initial user namespace.
     pub uid: u32,
-    /// Group.
+    /// Id of the file's group, in the initial user namespace.
     pub gid: u32,
     /// Mode with the file type.
     pub mode: u32,
@@ -322,25 +322,25 @@ pub struct ExecRecord {
     pub setid: Option<FileOwner>,
     /// The process was gone before the file could be looked at.
     pub unseen: bool,
-    /// How often.
+    /// How many times the file was executed.
     pub count: u64,
 }
 
 /// A system call that matters without any check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallRecord {
-    /// Name or number.
+    /// Name of the system call, its number if it has none.
     pub syscall: String,
-    /// Who called.
+    /// The requester: whose executable called, and in which phase.
     pub asker: Asker,
     /// Hash of the arguments that decide what the call does.
     pub operation: u32,
     /// Arguments at the first call.
     pub arguments: [u64; 6],
-    /// Whether it failed.
+    /// Whether the calls failed; calls that succeeded are a record of their own.
     pub failed: bool,
     /// What the first call returned.
     pub result: i64,
-    /// How often.
+    /// How many such calls there were.
     pub count: u64,
 }

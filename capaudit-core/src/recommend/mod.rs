@@ -13,7 +13,7 @@ pub use workload::{Declined, Need, POSSIBLY, START_UNSEEN, Workload, name_of, qu
 
 use crate::{ledger::Kind, report::Report};
 
-/// What is recommended.
+/// The recommendation for every workload of a report, and what limits it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recommendation {
     /// Commands, containers, processes, each by name.

@@ -22,7 +22,7 @@ pub const START_UNSEEN: &str =
 /// call the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// What it is.
+    /// Whether it is a command, a container or a process.
     pub kind: Kind,
     /// What it is configured under.
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Workload {
 pub struct Need {
     /// How sure that is, by the surest member.
     pub evidence: Evidence,
-    /// That member's reason.
+    /// The reason that this member has, in one sentence; empty if none was found.
     pub reason: String,
     /// Where it was asked for, by all members.
     pub seen_in: Vec<Use>,
@@ -64,7 +64,7 @@ pub struct Need {
 pub struct Declined {
     /// What it is instead of needed.
     pub verdict: Verdict,
-    /// Why.
+    /// The reason that the first member to ask for it has, in one sentence.
     pub reason: String,
 }
 

@@ -60,7 +60,7 @@ pub struct SessionReport {
 pub struct Seconds(u64);
 
 impl Seconds {
-    /// From milliseconds.
+    /// A duration of so many milliseconds.
     pub fn from_millis(milliseconds: u64) -> Self {
         Self(milliseconds)
     }
@@ -152,7 +152,7 @@ pub struct SubjectReport {
 }
 
 impl Report {
-    /// Judges a ledger.
+    /// Judges every fact of a ledger, and reports on each subject.
     pub fn of(ledger: &Ledger) -> Self {
         let session = &ledger.session;
         Self {

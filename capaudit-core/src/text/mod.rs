@@ -79,27 +79,27 @@ impl Style {
         width: 100,
     };
 
-    /// Bold.
+    /// Sets `text` in bold; leaves it as it is without colour.
     pub fn bold(self, text: &str) -> String {
         self.ansi("1", text)
     }
 
-    /// Faint.
+    /// Sets `text` in a fainter colour; leaves it as it is without colour.
     pub fn faint(self, text: &str) -> String {
         self.ansi("2", text)
     }
 
-    /// For what needs attention.
+    /// Marks what needs attention, in yellow; leaves it as it is without colour.
     pub fn warning(self, text: &str) -> String {
         self.ansi("33", text)
     }
 
-    /// For what is wrong.
+    /// Marks what is wrong, in red; leaves it as it is without colour.
     pub fn alarm(self, text: &str) -> String {
         self.ansi("31", text)
     }
 
-    /// For what is to be used.
+    /// Marks what is to be used, in green; leaves it as it is without colour.
     pub fn good(self, text: &str) -> String {
         self.ansi("32", text)
     }

@@ -16,7 +16,6 @@ use crate::{
 
 /// A rule about checks.
 pub struct Definition {
-    /// Which rule this is.
     pub rule: Rule,
     /// What a fact means, if the rule is about such facts.
     pub apply: fn(&Fact<'_>) -> Option<Meaning>,

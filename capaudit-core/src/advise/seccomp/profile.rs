@@ -11,7 +11,7 @@ use crate::{
 /// Flags of clone, unshare and setns that make or enter namespaces: `CLONE_NEW*`, include/uapi/linux/sched.h.
 const CLONE_NEW: u64 = 0x7e02_0000;
 
-/// A profile.
+/// An engine's default seccomp profile, reduced to what it allows only with a capability.
 #[derive(Debug)]
 pub struct Profile {
     /// Engines that use it by default.
@@ -31,22 +31,18 @@ pub struct Profile {
 pub struct Condition {
     /// Any of them will do.
     pub any_of: &'static [C],
-    /// The calls.
     pub calls: &'static [&'static str],
-    /// Which of these calls.
     pub when: When,
 }
 
 /// Which calls a condition is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// All.
     Always,
     /// Those with one of these bits in this argument.
     AnyBit {
         /// Index of the argument.
         argument: usize,
-        /// The bits.
         bits: u64,
     },
 }
