@@ -33,7 +33,7 @@ pub use used::{Used, used};
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was looked at.
+    /// The workloads that were checked, in the order in which they were given.
     pub subjects: Vec<Subject>,
     /// What was found, in the files' order.
     pub findings: Vec<Finding>,
@@ -42,9 +42,9 @@ pub struct Outcome {
 /// A workload that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject {
-    /// What people call it.
+    /// What people call it, as `service web`.
     pub title: String,
-    /// Where it is.
+    /// Where it stands; `None` outside files.
     pub place: Option<Place>,
     /// A session saw it.
     pub audited: bool,
@@ -53,9 +53,9 @@ pub struct Subject {
 /// One thing that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which rule.
+    /// The rule that the workload breaks, or that limits the check.
     pub rule: Rule,
-    /// How bad it is.
+    /// How bad it is: the rule's level, or a lower one where the record does not prove it.
     pub level: Level,
     /// Number of the workload in [`Outcome::subjects`]; `None` if it is about the record.
     pub subject: Option<usize>,
@@ -63,9 +63,9 @@ pub struct Finding {
     pub place: Option<Place>,
     /// Which capabilities it is about.
     pub capabilities: CapSet,
-    /// What, in one sentence.
+    /// What is wrong, in one sentence.
     pub message: String,
-    /// How to mend it.
+    /// What to do about it, in one sentence.
     pub mend: String,
 }
 

@@ -25,7 +25,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// A rule.
+/// What `capaudit check` looks for when it compares what is granted with what was used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// Granted, and not used.
@@ -53,7 +53,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// All of them.
+    /// Every rule, in the order of declaration.
     pub const ALL: [Self; 11] = [
         Self::OverGranted,
         Self::Missing,
@@ -68,7 +68,7 @@ impl Rule {
         Self::IncompleteRecord,
     ];
 
-    /// What programs call it.
+    /// What programs call it: the rule's id in SARIF, a stable name in lower case.
     pub fn id(self) -> &'static str {
         match self {
             Self::OverGranted => "over-granted",
@@ -85,7 +85,7 @@ impl Rule {
         }
     }
 
-    /// How bad it is.
+    /// How bad a finding by this rule is, if the record proves it.
     pub fn level(self) -> Level {
         match self {
             Self::OverGranted | Self::Missing | Self::Privileged | Self::AddsAll | Self::NoDrop => {

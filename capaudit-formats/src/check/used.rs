@@ -11,7 +11,7 @@ use capaudit_core::{
 /// What all replicas of one thing used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// What it is.
+    /// Whether it is a command, a container or a process.
     pub kind: Kind,
     /// What it is configured under.
     pub name: String,
@@ -19,7 +19,7 @@ pub struct Used {
     pub images: BTreeSet<String>,
     /// What it needs: the recommendation.
     pub needed: CapSet,
-    /// Why, by capability.
+    /// Why each capability is needed, in one sentence.
     pub reasons: BTreeMap<Capability, String>,
     /// No setuid or file-capability program was run.
     pub no_new_privileges_is_safe: bool,
@@ -46,7 +46,7 @@ impl From<&Workload> for Used {
 }
 
 impl Used {
-    /// What both used.
+    /// What either of the two used, for replicas that are configured as one.
     #[must_use]
     pub fn united(mut self, other: Self) -> Self {
         self.needed |= other.needed;

@@ -14,7 +14,7 @@ pub struct Allowance {
     pub capabilities: Result<CapSet, String>,
     /// Why; empty if that is not told.
     pub reason: String,
-    /// Where.
+    /// Where the comment's `#` stands.
     pub place: Place,
 }
 

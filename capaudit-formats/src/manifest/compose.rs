@@ -31,11 +31,11 @@ struct File {
 /// One mapping that takes part in a service. Compose lays them over each other in this order; lists are joined.
 #[derive(Clone, Debug)]
 pub struct Layer {
-    /// Number of its file.
+    /// Index of its file among those of the project.
     pub file: usize,
-    /// The service's name there.
+    /// What the service is called in that file.
     pub service: String,
-    /// Its key.
+    /// The service's key in that file.
     pub key: Rc<Node>,
     /// Its value, possibly an alias or nothing.
     pub body: Rc<Node>,
@@ -46,11 +46,11 @@ pub struct Layer {
 /// A member of a list, or a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// What it says.
+    /// What it says, without quotes; empty if it is no text.
     pub text: String,
-    /// Where.
+    /// Where in its file it stands.
     pub place: Place,
-    /// Number of its file.
+    /// Index of its file among those of the project.
     pub file: usize,
     /// The service that it belongs to, if that is one that is extended.
     pub extended: Option<String>,
@@ -59,11 +59,11 @@ pub struct Item {
 /// What compose makes of a service's layers, as far as privileges go.
 #[derive(Clone, Debug, Default)]
 pub struct Effective {
-    /// `cap_add` of all layers.
+    /// Members of `cap_add`, of all layers.
     pub cap_add: Vec<Item>,
-    /// `cap_drop` of all layers.
+    /// Members of `cap_drop`, of all layers.
     pub cap_drop: Vec<Item>,
-    /// `security_opt` of all layers.
+    /// Members of `security_opt`, of all layers.
     pub security_opt: Vec<Item>,
     /// The last layer's `privileged` that has one, if it is true.
     pub privileged: Option<Item>,

@@ -21,14 +21,14 @@ pub use load::{load, project};
 #[cfg(any(test, feature = "samples"))]
 pub use memory::Memory;
 
-/// What grants.
+/// Where a grant comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Platform {
-    /// A compose file.
+    /// A service of a compose file.
     Compose,
-    /// A Kubernetes manifest.
+    /// A container of a Kubernetes manifest.
     Kubernetes,
-    /// A unit of systemd's.
+    /// A unit of systemd.
     Systemd,
     /// A plain set, for whatever was audited.
     Set,
@@ -39,7 +39,7 @@ pub enum Platform {
 /// One thing that is granted capabilities: a compose service, a pod's container, a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// What grants.
+    /// Where its grant comes from.
     pub platform: Platform,
     /// By what a session may know it: the service's, the container's or the unit's name; empty for whatever was audited.
     pub name: String,
@@ -56,7 +56,7 @@ pub struct Workload {
     pub held: CapSet,
     /// What of `granted` is granted by name, and where.
     pub named: Vec<Named>,
-    /// Where it is privileged.
+    /// Where `privileged` is set; `None` if it is not.
     pub privileged: Option<Place>,
     /// Where all capabilities are added.
     pub adds_all: Option<Place>,
@@ -73,7 +73,7 @@ pub struct Workload {
 /// Capabilities that are granted by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Which.
+    /// The capabilities that are named at this place.
     pub capabilities: CapSet,
     /// Where; `None` outside files.
     pub place: Option<Place>,

@@ -7,7 +7,7 @@ use super::{Kind, Node, Source, Unusable, is_merge};
 pub enum Data {
     /// Text, whether it may be more than text (a number, say), and its tag.
     Scalar(String, bool, Option<String>),
-    /// A list.
+    /// The members of a list, in their order.
     Sequence(Vec<Data>),
     /// Keys and values; those of merged mappings come last.
     Mapping(Vec<(Data, Data)>),

@@ -19,20 +19,20 @@ pub use source::{Place, Source};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
 pub struct Unusable {
-    /// Where.
+    /// Where the reason stands.
     pub place: Place,
-    /// Why.
+    /// What is wrong there, in one line.
     pub message: String,
 }
 
 /// One document of a stream.
 #[derive(Clone, Debug)]
 pub struct Document {
-    /// Its value.
+    /// The outermost value, with all that it holds.
     pub root: Rc<Node>,
 }
 
-/// A comment.
+/// A comment of a YAML text, from `#` to the end of its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comment {
     /// What stands behind the `#`.
@@ -58,11 +58,11 @@ pub struct Node {
     /// Where its content stands, without trailing white space. Empty for a value that is left out, which then is
     /// at the end of its key.
     pub span: Range<usize>,
-    /// Name of its anchor.
+    /// Name of its anchor, without `&`.
     pub anchor: Option<String>,
     /// Its tag as it was written.
     pub tag: Option<String>,
-    /// What it is.
+    /// What the node holds.
     pub kind: Kind,
     reach: Reach,
 }
@@ -82,7 +82,7 @@ const DEEPEST: usize = 512;
 /// Mappings that one takes over, and those that they take over.
 const MOST_MERGED: usize = 10_000;
 
-/// What a node is.
+/// What a node holds.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// Text; `plain` if it is not quoted and not a block.
@@ -92,16 +92,16 @@ pub enum Kind {
         /// Neither quoted nor a block.
         plain: bool,
     },
-    /// A list.
+    /// A list of values, with or without brackets.
     Sequence {
-        /// `[a, b]`.
+        /// Whether it is written with brackets, as `[a, b]`, and not with dashes.
         flow: bool,
-        /// Its members.
+        /// The members in their order.
         items: Vec<Rc<Node>>,
     },
-    /// A mapping.
+    /// A mapping of keys to values, with or without braces.
     Mapping {
-        /// `{a: b}`.
+        /// Whether it is written with braces, as `{a: b}`, and not by indentation.
         flow: bool,
         /// Keys and values in their order.
         entries: Vec<(Rc<Node>, Rc<Node>)>,
@@ -113,7 +113,7 @@ pub enum Kind {
 /// A key's value in a mapping.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The key.
+    /// The key; that of the other mapping, if the entry is merged.
     pub key: Rc<Node>,
     /// The value, possibly an alias.
     pub value: Rc<Node>,

@@ -20,7 +20,7 @@ pub struct Place {
     pub file: Rc<str>,
     /// Line; 0 for the file as a whole.
     pub line: usize,
-    /// Column.
+    /// Column, from 1; 0 for the file as a whole.
     pub column: usize,
 }
 
@@ -46,7 +46,7 @@ impl Place {
 }
 
 impl Source {
-    /// Takes a text.
+    /// A text and the name of the file that it came from.
     pub fn new(name: &str, text: String) -> Self {
         let starts = text.match_indices('\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
@@ -67,7 +67,7 @@ impl Source {
         &self.name
     }
 
-    /// The text.
+    /// The text of the whole file.
     pub fn text(&self) -> &str {
         &self.text
     }

@@ -7,19 +7,12 @@ use thiserror::Error;
 /// A kind of object that has a pod or a template of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// v1
     Pod,
-    /// apps/v1
     Deployment,
-    /// apps/v1
     StatefulSet,
-    /// apps/v1
     DaemonSet,
-    /// apps/v1
     ReplicaSet,
-    /// batch/v1
     Job,
-    /// batch/v1
     CronJob,
 }
 
@@ -35,7 +28,6 @@ const KINDS: [(Kind, &[&str]); 7] = [
 ];
 
 impl Kind {
-    /// As in a manifest.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pod => "Pod",
@@ -75,7 +67,7 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// What it is.
+    /// Which kind of object it is.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -89,7 +81,7 @@ impl Owner {
 /// A text that names no object.
 #[derive(Debug, PartialEq, Eq, Error)]
 pub enum ParseOwnerError {
-    /// Not two parts.
+    /// The text has not two parts with a `/` between them.
     #[error("write KIND/NAME, as deployment/web")]
     Form,
     /// The first part is no kind that has containers.

@@ -46,11 +46,11 @@ pub struct Patch {
 /// A file before and after.
 #[derive(Clone, Debug)]
 pub struct Patched {
-    /// The file.
+    /// The file as the caller named it.
     pub path: PathBuf,
-    /// Its text before.
+    /// Its text as it was handed in.
     pub before: String,
-    /// Its text after.
+    /// Its text with the edits; the same if there were none.
     pub after: String,
 }
 

@@ -16,7 +16,6 @@ use crate::{
 pub struct Members {
     /// For each member, whether it stays.
     pub keep: Vec<bool>,
-    /// What is added.
     pub add: Vec<String>,
 }
 
@@ -114,7 +113,6 @@ fn with_members(
     }
 }
 
-/// A new value.
 enum Value {
     False,
     List(Vec<String>),
