@@ -1,8 +1,9 @@
 //! Whether the code keeps to the architecture: which crates use which, what pure crates must not touch, that modules do not
-//! depend on each other in a circle, and that files stay short.
+//! depend on each other in a circle, that files stay short, and that comments of public items say more than the name.
 
 mod circles;
 mod dependencies;
+mod docs;
 mod names;
 mod packages;
 mod paths;
@@ -18,7 +19,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use self::{
-    policy::{CRATES, Crate, LONGEST_FILE},
+    policy::{CRATES, Crate, DOCUMENTED, LONGEST_FILE},
     source::Tree,
 };
 use crate::project;
@@ -41,6 +42,9 @@ pub fn check() -> Result<()> {
             if target.is_product() {
                 let tree = Tree::read(&target.src_path)?;
                 violations.extend(check_code(&package.name, &tree, rule, project::root()));
+                if DOCUMENTED.contains(&package.name.as_str()) {
+                    violations.extend(check_docs(&tree, project::root()));
+                }
             } else if target.is_build_script() {
                 let tree = Tree::read(&target.src_path)?;
                 violations.extend(check_lengths(&tree, project::root()));
@@ -89,4 +93,20 @@ fn check_lengths(tree: &Tree, root: &Path) -> Vec<String> {
         )
     })
     .collect()
+}
+
+fn check_docs(tree: &Tree, root: &Path) -> Vec<String> {
+    let modules = tree.ids().map(|id| tree.module(id));
+    let short = modules.flat_map(|module| {
+        let path = module.file.strip_prefix(root).unwrap_or(&module.file);
+        module.docs.short.iter().map(move |short| (path, short))
+    });
+    short
+        .map(|(path, docs::Short { item, text, line })| {
+            format!(
+                "{}:{line}: {item}: {text:?} is too short to say what it means",
+                path.display()
+            )
+        })
+        .collect()
 }

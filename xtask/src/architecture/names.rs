@@ -170,7 +170,7 @@ fn of_path(path: &Path) -> Name {
 }
 
 /// The attributes of an item, and the name that it defines in its module.
-fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
+pub fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
     match item {
         Item::Const(item) => (&item.attrs, Some(&item.ident)),
         Item::Enum(item) => (&item.attrs, Some(&item.ident)),

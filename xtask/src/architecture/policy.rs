@@ -3,6 +3,15 @@
 /// The most lines that a source file may have, its tests not counted.
 pub const LONGEST_FILE: usize = 500;
 
+/// The crates in which a documentation comment of a public item has more than two words.
+///
+/// capaudit-common and capaudit-ebpf are not among them: any change to their sources takes a new BPF object.
+pub const DOCUMENTED: &[&str] = &["bpf-toolchain", "capaudit-core", "capaudit-formats"];
+
+/// Derives that hand a type's documentation to users, as help or in a schema, where two words may be the right ones.
+pub const PUBLISHING_DERIVES: &[&str] =
+    &["Args", "JsonSchema", "Parser", "Subcommand", "ValueEnum"];
+
 /// What one crate of the project may use.
 #[derive(Debug)]
 pub struct Crate {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use syn::Item;
 
-use super::{names::Names, test_code};
+use super::{docs::Docs, names::Names, test_code};
 
 /// The modules of one library or program.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub struct Module {
     /// Where the files of its modules are.
     folder: PathBuf,
     pub names: Names,
+    pub docs: Docs,
 }
 
 /// A file of a crate.
@@ -66,6 +67,7 @@ impl Tree {
             is_file: true,
             folder: folder.to_owned(),
             names: Names::default(),
+            docs: Docs::default(),
         });
         tree.read_file(id)?;
         Ok(tree)
@@ -115,6 +117,7 @@ impl Tree {
                 Item::Mod(module) => self.read_module(id, module)?,
                 item => self.modules[id.0].names.add(item),
             }
+            self.modules[id.0].docs.add(item);
         }
         Ok(())
     }
@@ -141,6 +144,7 @@ impl Tree {
             is_file: module.content.is_none(),
             folder,
             names: Names::default(),
+            docs: Docs::default(),
         });
         match &module.content {
             Some((_, items)) => self.read_items(id, items),

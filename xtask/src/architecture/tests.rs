@@ -3,12 +3,17 @@
 use super::{policy::Forbidden, *};
 
 /// A crate in a directory of its own: its files, by path below `src`.
-fn violations(files: &[(&str, &str)]) -> Vec<String> {
+fn fixture(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let root = folder.path();
     for (path, text) in files {
-        crate::command::write(&root.join("src").join(path), text).unwrap();
+        crate::command::write(&folder.path().join("src").join(path), text).unwrap();
     }
+    folder
+}
+
+fn violations(files: &[(&str, &str)]) -> Vec<String> {
+    let folder = fixture(files);
+    let root = folder.path();
     const RULE: Crate = Crate {
         name: "fixture",
         uses: &[],
@@ -299,4 +304,85 @@ fn sources_that_cannot_be_read_are_named() {
     );
     let violations = violations(&[("lib.rs", "mod a;"), ("a.rs", "\nfn 1() {}")]);
     assert!(violations[0].starts_with("src/a.rs:2: "), "{violations:?}");
+}
+
+fn short_docs(files: &[(&str, &str)]) -> Vec<String> {
+    let folder = fixture(files);
+    check_docs(
+        &Tree::read(&folder.path().join("src/lib.rs")).unwrap(),
+        folder.path(),
+    )
+}
+
+#[test]
+fn short_documentation_is_found_on_every_kind_of_public_item() {
+    for code in [
+        "/// Why.\npub const IT: u8 = 0;",
+        "/// Why.\npub static IT: u8 = 0;",
+        "/// Why.\npub type IT = u8;",
+        "/// Why.\npub fn IT() {}",
+        "/// Why.\npub struct IT;",
+        "/// Why.\npub enum IT {}",
+        "/// Why.\npub union IT { field: u8 }",
+        "/// Why.\npub trait IT {}",
+        "/// Why.\npub mod IT {}",
+        "pub mod inner {\n/// Why.\npub struct IT; }",
+        "pub struct Struct {\n/// Why.\npub IT: u8 }",
+        "pub struct IT(\n/// Why.\npub u8);",
+        "pub union Union {\n/// Why.\npub IT: u8 }",
+        "pub enum Enum {\n/// Why.\nIT }",
+        "pub enum Enum { Variant {\n/// Why.\nIT: u8 } }",
+        "impl Type {\n/// Why.\npub fn IT() {} }",
+        "impl Type {\n/// Why.\npub const IT: u8 = 0; }",
+        "pub trait Trait {\n/// Why.\nfn IT(); }",
+        "pub trait Trait {\n/// Why.\nconst IT: u8; }",
+        "pub trait Trait {\n/// Why.\ntype IT; }",
+    ] {
+        let line = if code.starts_with("///") { 1 } else { 2 };
+        assert_eq!(
+            short_docs(&[("lib.rs", code)]),
+            [format!(
+                "src/lib.rs:{line}: IT: \"Why.\" is too short to say what it means"
+            )],
+            "{code}"
+        );
+    }
+    for code in [
+        "mod it;",
+        "/// The file.\npub struct It;",
+        "///\npub struct It;",
+        "/// The\n///\n/// file.\n#[derive(Debug)]\npub struct It;",
+    ] {
+        let found = short_docs(&[("lib.rs", code), ("it.rs", "/// Why.\npub fn it() {}")]);
+        assert_eq!(found.len(), 1, "{code}: {found:?}");
+    }
+}
+
+#[test]
+fn documentation_that_is_long_enough_private_or_published_passes() {
+    for code in [
+        "/// Why it failed.\npub struct It;",
+        "/// Why.\n///\n/// # Errors\n///\n/// None.\npub fn it() {}",
+        "pub struct It { pub field: u8 }",
+        "/// Why.\nstruct It {\n/// Why.\nfield: u8 }",
+        "/// Why.\npub(crate) fn it() {}",
+        "enum It {\n/// Why.\nVariant }",
+        "impl Trait for It {\n/// Why.\nfn it() {} }",
+        "/// Why.\n#[derive(Debug, JsonSchema)]\npub struct It {\n/// Why.\npub field: u8 }",
+        "#[cfg_attr(feature = \"clap\", derive(clap::ValueEnum))]\npub enum It {\n/// Why.\nVariant }",
+        "#[cfg(test)]\n/// Why.\npub fn it() {}",
+        "#[cfg(test)]\npub mod tests {\n/// Why.\npub fn it() {} }",
+        "#[doc = concat!(\"Why\")]\npub fn it() {}",
+        "#[doc(hidden)]\npub fn it() {}",
+    ] {
+        let found = short_docs(&[("lib.rs", code)]);
+        assert!(found.is_empty(), "{code}: {found:?}");
+    }
+}
+
+#[test]
+fn crates_whose_documentation_is_checked_are_crates_of_the_project() {
+    for name in DOCUMENTED {
+        assert!(CRATES.iter().any(|known| known.name == *name), "{name}");
+    }
 }
