@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    CallRecord, CheckIdentity, CheckRecord, ExecRecord, Kind, Ledger, Sample, Session,
-    SubjectRecord,
+    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, Sample, Session,
+    Subject, SubjectRecord,
 };
 
 /// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
@@ -44,10 +44,16 @@ pub fn unite(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
 /// so many that their names say nothing.
 pub fn unite_by_image(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
     let by_image = subjects.into_iter().map(|mut subject| {
-        let named = subject.compose_service.is_some() || subject.pod.is_some();
-        if subject.kind == Kind::Container && !named && !subject.image.is_empty() {
-            subject.name.clone_from(&subject.image);
-            subject.id.clear();
+        if let Subject::Container(Container {
+            id,
+            image: Some(image),
+            compose_service: None,
+            pod: None,
+            ..
+        }) = &mut subject.identity
+        {
+            subject.name.clone_from(image);
+            *id = None;
         }
         subject
     });
@@ -56,20 +62,25 @@ pub fn unite_by_image(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
 
 /// Equal for subjects that get one recommendation.
 fn same_name(subject: &SubjectRecord) -> String {
-    match (
-        &subject.compose_project,
-        &subject.compose_service,
-        &subject.pod,
-    ) {
-        (Some(project), Some(service), _) => {
-            format!("{:?} service {project}/{service}", subject.kind)
-        }
+    match &subject.identity {
+        Subject::Container(Container {
+            compose_project: Some(project),
+            compose_service: Some(service),
+            ..
+        }) => format!("service {project}/{service}"),
         // Replicas of a workload are pods of different names with the same container.
-        (_, _, Some(pod)) => format!(
-            "{:?} pod {}/{} {}",
-            subject.kind, pod.namespace, pod.container, subject.image
-        ),
-        _ => format!("{:?} {} {}", subject.kind, subject.id, subject.name),
+        Subject::Container(Container {
+            pod: Some(pod),
+            image,
+            ..
+        }) => {
+            let image = image.as_deref().unwrap_or_default();
+            format!("pod {}/{} {image}", pod.namespace, pod.container)
+        }
+        _ => {
+            let id = subject.id().unwrap_or_default();
+            format!("{:?} {id} {}", subject.kind(), subject.name)
+        }
     }
 }
 

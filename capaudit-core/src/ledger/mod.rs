@@ -8,15 +8,17 @@ mod hook;
 mod losses;
 mod merge;
 mod record;
+mod subject;
 
 pub use bytes::{LoadError, from_bytes, to_bytes};
 pub use hook::Hook;
 pub use losses::Losses;
 pub use merge::{merge, unite, unite_by_image};
 pub use record::{
-    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord, FileOwner,
-    Kind, Object, Options, Outcome, Place, Pod, Sample, SubjectRecord, UserIds,
+    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object,
+    Options, Outcome, Place, Sample, UserIds,
 };
+pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 
 use serde::{Deserialize, Serialize};
 

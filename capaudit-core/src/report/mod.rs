@@ -204,14 +204,14 @@ impl SubjectReport {
     fn of(ledger: &Ledger, subject: &SubjectRecord) -> Self {
         let advice = advise::advise(ledger, subject);
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let pod = subject.pod.as_ref();
+        let pod = subject.pod();
         Self {
-            kind: subject.kind,
+            kind: subject.kind(),
             name: subject.name.clone(),
-            id: known(&subject.id),
-            image: known(&subject.image),
-            compose_project: subject.compose_project.as_deref().and_then(known),
-            compose_service: subject.compose_service.as_deref().and_then(known),
+            id: subject.id().and_then(known),
+            image: subject.image().and_then(known),
+            compose_project: subject.compose_project().and_then(known),
+            compose_service: subject.compose_service().and_then(known),
             pod_namespace: pod.and_then(|pod| known(&pod.namespace)),
             pod: pod.and_then(|pod| known(&pod.name)),
             pod_container: pod.and_then(|pod| known(&pod.container)),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use capaudit_core::{
     capability::Capability,
-    ledger::{Kind, SubjectRecord},
+    ledger::{self, Container, SubjectRecord},
 };
 
 use crate::subject::{Identity, Subject, SubjectId};
@@ -73,21 +73,28 @@ impl Facts {
 
 /// What the kernel told of a subject, without a name and without any facts yet.
 pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
-    let (kind, id) = match &subject.identity {
-        Identity::Command => (Kind::Command, String::new()),
-        Identity::Container(container) => (Kind::Container, container.to_string()),
-        Identity::Namespace(inode) => (Kind::Container, format!("pid:[{inode}]")),
-        Identity::Process(pid) => (Kind::Process, pid.to_string()),
-        Identity::Cgroup(path) => (Kind::Process, path.to_string_lossy().into_owned()),
-        Identity::Unit(name) | Identity::Program(name) => (Kind::Process, name.to_string()),
+    let engine = subject.engine;
+    let container = |id| {
+        ledger::Subject::Container(Container {
+            id: Some(id),
+            engine,
+            ..Container::default()
+        })
+    };
+    let process = |id| ledger::Subject::Process { id, engine };
+    let identity = match &subject.identity {
+        Identity::Command => ledger::Subject::Command,
+        Identity::Container(id) => container(id.to_string()),
+        Identity::Namespace(inode) => container(format!("pid:[{inode}]")),
+        Identity::Process(pid) => process(pid.to_string()),
+        Identity::Cgroup(path) => process(path.to_string_lossy().into_owned()),
+        Identity::Unit(name) | Identity::Program(name) => process(name.to_string()),
     };
     SubjectRecord {
-        id,
-        engine: subject.engine,
         uid: subject.uid,
         granted: subject.granted,
         user_namespace_level: subject.user_namespace.level,
         seen_from_start: subject.seen_from_start,
-        ..SubjectRecord::new(kind)
+        ..SubjectRecord::new(identity)
     }
 }

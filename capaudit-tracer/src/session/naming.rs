@@ -51,7 +51,7 @@ impl Naming {
             })
             .filter(|record| self.is_wanted(record))
             .collect();
-        records.sort_by_key(|record| record.kind);
+        records.sort_by_key(SubjectRecord::kind);
         records
     }
 
@@ -60,9 +60,8 @@ impl Naming {
         !record.seen_from_start
             || self.services.is_empty()
             || record
-                .compose_service
-                .as_ref()
-                .is_some_and(|service| self.services.contains(service))
+                .compose_service()
+                .is_some_and(|service| self.services.iter().any(|wanted| wanted == service))
     }
 }
 
@@ -81,10 +80,12 @@ fn name(
             } else {
                 known.name
             };
-            record.image = known.image;
-            record.compose_project = known.compose_project;
-            record.compose_service = known.compose_service;
-            record.pod = known.pod;
+            if let Some(container) = record.container_mut() {
+                container.image = (!known.image.is_empty()).then_some(known.image);
+                container.compose_project = known.compose_project;
+                container.compose_service = known.compose_service;
+                container.pod = known.pod;
+            }
         }
         Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),
         Identity::Process(pid) => record.name = format!("{}[{pid}]", subject.comm),

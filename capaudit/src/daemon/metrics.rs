@@ -195,14 +195,14 @@ pub fn text(ledger: &Ledger) -> String {
 mod tests {
     use capaudit_core::{
         capability::CapSet,
-        ledger::{Hook, SCHEMA, Session, SubjectRecord},
+        ledger::{Container, Hook, SCHEMA, Session, SubjectRecord},
     };
 
     use super::*;
 
     #[test]
     fn names_cannot_break_out_of_their_labels() {
-        let mut subject = SubjectRecord::new(Kind::Container);
+        let mut subject = SubjectRecord::new(Container::default());
         subject.name = "a\"} 1\nevil{x=\"".to_owned();
         subject.granted = CapSet::from(Capability::CHOWN);
         let ledger = Ledger {

@@ -6,8 +6,8 @@ use capaudit_core::{
     advise::{Assessment, Evidence, Verdict},
     capability::Capability,
     ledger::{
-        Asker, CheckIdentity, CheckRecord, Credentials, Hook, Kind, Losses, Outcome, Place, Pod,
-        Sample, SubjectRecord, UserIds,
+        Asker, CheckIdentity, CheckRecord, Container, Credentials, Hook, Kind, Losses, Outcome,
+        Place, Pod, Sample, Subject, SubjectRecord, UserIds,
     },
     report::Seconds,
     text::escape_json,
@@ -146,14 +146,24 @@ impl CheckLine {
     /// The check that the line tells, as far as it does. `None` if no check could have it.
     pub fn judged(self) -> Option<JudgedCheck> {
         let optional = |text: String| (!text.is_empty()).then_some(text);
+        let identity = match self.subject.kind {
+            Kind::Command => Subject::Command,
+            Kind::Container => Subject::Container(Container {
+                id: optional(self.subject.id),
+                image: optional(self.subject.image),
+                engine: None,
+                compose_project: optional(self.subject.compose_project),
+                compose_service: optional(self.subject.compose_service),
+                pod: self.subject.pod,
+            }),
+            Kind::Process => Subject::Process {
+                id: self.subject.id,
+                engine: None,
+            },
+        };
         let subject = SubjectRecord {
             name: self.subject.name,
-            id: self.subject.id,
-            image: self.subject.image,
-            compose_project: optional(self.subject.compose_project),
-            compose_service: optional(self.subject.compose_service),
-            pod: self.subject.pod,
-            ..SubjectRecord::new(self.subject.kind)
+            ..SubjectRecord::new(identity)
         };
         let mut arguments = [0; 6];
         for (argument, text) in arguments.iter_mut().zip(&self.arguments) {
@@ -220,16 +230,17 @@ impl Line {
         let identity = &check.record.identity;
         let sample = check.record.samples.first();
         let subject = &check.subject;
+        let text = |known: Option<&str>| known.unwrap_or_default().to_owned();
         Self::Check(Box::new(CheckLine {
             time: check.time.to_string(),
             subject: SubjectLine {
-                kind: subject.kind,
+                kind: subject.kind(),
                 name: subject.name.clone(),
-                id: subject.id.clone(),
-                image: subject.image.clone(),
-                compose_project: subject.compose_project.clone().unwrap_or_default(),
-                compose_service: subject.compose_service.clone().unwrap_or_default(),
-                pod: subject.pod.clone(),
+                id: text(subject.id()),
+                image: text(subject.image()),
+                compose_project: text(subject.compose_project()),
+                compose_service: text(subject.compose_service()),
+                pod: subject.pod().cloned(),
             },
             pid: check.pid,
             tid: check.tid,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, ffi::OsString, io, path::Path, time::Duration};
 
 use capaudit_core::{
     capability::CapSet,
-    ledger::{Kind, Ledger},
+    ledger::{Ledger, Subject},
 };
 use capaudit_tracer::launch::{Signals, shell_status};
 use tempfile::TempDir;
@@ -295,7 +295,7 @@ fn call_by_command(ledger: &mut Ledger, command: &[OsString]) {
     ledger.session.command = words.collect();
     let name = ledger.session.command.join(" ");
     for subject in &mut ledger.subjects {
-        if subject.kind == Kind::Command {
+        if subject.identity == Subject::Command {
             subject.name.clone_from(&name);
         }
     }

@@ -3,7 +3,7 @@
 use capaudit_core::{
     advise::Evidence,
     capability::CapSet,
-    ledger::{Kind, Ledger, SubjectRecord},
+    ledger::{Ledger, SubjectRecord},
     report::Report,
 };
 
@@ -42,7 +42,7 @@ pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<St
     if !matches!(enforcement, Enforcement::Bounding(_)) {
         // Containers that somebody else started meanwhile.
         let ours = |place: usize, subject: &SubjectRecord| {
-            subject.kind != Kind::Container
+            subject.container().is_none()
                 || targets
                     .iter()
                     .any(|target| target.subjects.contains(&place))
@@ -75,7 +75,7 @@ pub(super) fn of_ledger(
             if ledger
                 .subjects
                 .iter()
-                .any(|subject| subject.kind == Kind::Container)
+                .any(|subject| subject.container().is_some())
             {
                 notes.push(
                     "containers were started while the command ran: their engine starts them, so what they are granted is not limited by this"

@@ -3,7 +3,7 @@
 use capaudit_core::{
     advise::Evidence,
     capability::CapSet,
-    ledger::{Kind, Ledger, SubjectRecord},
+    ledger::{Ledger, Subject, SubjectRecord},
     report::Report,
     text::sanitize,
 };
@@ -37,12 +37,9 @@ pub fn find(
 ) -> Result<Vec<Target>, NotUnderstood> {
     match enforcement {
         Enforcement::Lsm(_) => {
-            let containers = places(ledger, |subject| subject.kind == Kind::Container);
+            let containers = places(ledger, is_container);
             let (name, subjects) = if containers.is_empty() {
-                (
-                    lsm::COMMAND,
-                    places(ledger, |subject| subject.kind == Kind::Command),
-                )
+                (lsm::COMMAND, places(ledger, is_command))
             } else {
                 (lsm::CONTAINERS, containers)
             };
@@ -66,7 +63,7 @@ pub fn find(
             }])
         }
         Enforcement::Bounding(_) => {
-            let commands = places(ledger, |subject| subject.kind == Kind::Command);
+            let commands = places(ledger, is_command);
             if commands.is_empty() {
                 return Err(NotUnderstood::new(
                     "no command was audited in this session: give the set with --caps",
@@ -75,15 +72,17 @@ pub fn find(
             Ok(vec![one(commands)])
         }
         Enforcement::Docker(run) => {
-            let container = |subject: &SubjectRecord| subject.kind == Kind::Container;
             let found = match started {
-                Some(id) => places(ledger, |subject| container(subject) && subject.id == id),
+                Some(id) => places(ledger, |it| is_container(it) && it.id() == Some(id)),
                 None => {
                     let name = run.name().and_then(|name| name.to_str());
-                    let all = places(ledger, container);
-                    let named =
-                        places(ledger, |it| container(it) && Some(it.name.as_str()) == name);
-                    let of_image = places(ledger, |it| container(it) && run.names_image(&it.image));
+                    let all = places(ledger, is_container);
+                    let named = places(ledger, |it| {
+                        is_container(it) && Some(it.name.as_str()) == name
+                    });
+                    let of_image = places(ledger, |it| {
+                        it.image().is_some_and(|image| run.names_image(image))
+                    });
                     // The surest that finds any.
                     [named, of_image, all]
                         .into_iter()
@@ -96,11 +95,11 @@ pub fn find(
                     "the audit saw nothing of the command's container: does the engine run on this machine?",
                 ));
             }
-            let images = distinct(ledger, &found, |subject| &subject.image);
+            let images = distinct(ledger, &found, |it| it.image().unwrap_or_default());
             if images.len() > 1 {
                 return Err(NotUnderstood::new(format!(
                     "several containers were audited, and it cannot be told which is the command's ({}): give the set with --caps",
-                    listed(&distinct(ledger, &found, |subject| &subject.name))
+                    listed(&distinct(ledger, &found, |it| &it.name))
                 )));
             }
             Ok(vec![one(found)])
@@ -108,8 +107,8 @@ pub fn find(
         Enforcement::Compose(_, resolved) => {
             let of_service = |service: &str| {
                 places(ledger, |subject| {
-                    subject.compose_service.as_deref() == Some(service)
-                        && started.is_none_or(|it| subject.compose_project.as_deref() == Some(it))
+                    subject.compose_service() == Some(service)
+                        && started.is_none_or(|it| subject.compose_project() == Some(it))
                 })
             };
             let targets: Vec<Target> = resolved
@@ -139,6 +138,14 @@ fn one(subjects: Vec<usize>) -> Target {
     }
 }
 
+fn is_command(subject: &SubjectRecord) -> bool {
+    subject.identity == Subject::Command
+}
+
+fn is_container(subject: &SubjectRecord) -> bool {
+    subject.container().is_some()
+}
+
 fn places(ledger: &Ledger, wanted: impl Fn(&SubjectRecord) -> bool) -> Vec<usize> {
     ledger
         .subjects
@@ -152,14 +159,14 @@ fn places(ledger: &Ledger, wanted: impl Fn(&SubjectRecord) -> bool) -> Vec<usize
 fn distinct(
     ledger: &Ledger,
     places: &[usize],
-    text: impl Fn(&SubjectRecord) -> &String,
+    text: impl Fn(&SubjectRecord) -> &str,
 ) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     for place in places {
         if let Some(subject) = ledger.subjects.get(*place)
-            && !found.contains(text(subject))
+            && !found.iter().any(|known| known == text(subject))
         {
-            found.push(text(subject).clone());
+            found.push(text(subject).to_owned());
         }
     }
     found

@@ -242,8 +242,8 @@ impl Selection<'_> {
     /// Leaves only what is selected.
     fn narrow(&self, ledger: &mut Ledger) {
         let named = |subject: &SubjectRecord| {
-            let service = subject.compose_service.as_deref().unwrap_or_default();
-            self.subject(&subject.name, &subject.id, service)
+            let service = subject.compose_service().unwrap_or_default();
+            self.subject(&subject.name, subject.id().unwrap_or_default(), service)
         };
         ledger.subjects.retain(named);
         for subject in &mut ledger.subjects {

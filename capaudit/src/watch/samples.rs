@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::{
-        Asker, CheckIdentity, CheckRecord, Credentials, Hook, Kind, Ledger, Object, Outcome, Place,
-        SCHEMA, Sample, Session, SubjectRecord, UserIds,
+        Asker, CheckIdentity, CheckRecord, Container, Credentials, Hook, Ledger, Object, Outcome,
+        Place, SCHEMA, Sample, Session, Subject, SubjectRecord, UserIds,
     },
 };
 use capaudit_tracer::session::check_event::CheckEvent;
@@ -112,17 +112,29 @@ fn checks(factor: u64) -> Vec<CheckRecord> {
 
 /// A ledger of `subjects` by kind and name; every total of the busy ones is multiplied by `factor`.
 pub fn ledger(factor: u64) -> Ledger {
-    let subject = |kind, name: &str, image: &str, service: Option<&str>| SubjectRecord {
+    let subject = |identity, name: &str| SubjectRecord {
         name: name.to_owned(),
-        id: format!("id-of-{name}"),
-        image: image.to_owned(),
-        compose_project: service.map(|_| "shop".to_owned()),
-        compose_service: service.map(str::to_owned),
         granted: CapSet::known(),
         checks: checks(factor),
-        ..SubjectRecord::new(kind)
+        ..SubjectRecord::new(identity)
     };
-    let mut program = subject(Kind::Process, "/usr/sbin/nginx", "", None);
+    let id = |name: &str| format!("id-of-{name}");
+    let container = |name: &str, image: &str, service: Option<&str>| {
+        let container = Container {
+            id: Some(id(name)),
+            image: Some(image.to_owned()),
+            compose_project: service.map(|_| "shop".to_owned()),
+            compose_service: service.map(str::to_owned),
+            ..Container::default()
+        };
+        subject(container.into(), name)
+    };
+    let nginx = "/usr/sbin/nginx";
+    let process = Subject::Process {
+        id: id(nginx),
+        engine: None,
+    };
+    let mut program = subject(process, nginx);
     program.seen_from_start = false;
     program.checks.truncate(3);
     Ledger {
@@ -134,9 +146,9 @@ pub fn ledger(factor: u64) -> Ledger {
             ..Session::new(Hook::TpBtf)
         },
         subjects: vec![
-            subject(Kind::Container, "shop-web-1", "nginx:1", Some("web")),
-            subject(Kind::Container, "shop-web-2", "nginx:1", Some("web")),
-            subject(Kind::Container, HOSTILE, "evil:1", None),
+            container("shop-web-1", "nginx:1", Some("web")),
+            container("shop-web-2", "nginx:1", Some("web")),
+            container(HOSTILE, "evil:1", None),
             program,
         ],
     }

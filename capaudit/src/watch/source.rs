@@ -180,8 +180,8 @@ impl Running {
             let missing = self.missing()?;
             let tracker = self.driver.observation().tracker();
             let state = State::of(ledger, missing, |subject| {
-                ContainerId::new(&subject.id)
-                    .is_some_and(|id| !tracker.is_live(&Identity::Container(id)))
+                let id = subject.id().and_then(ContainerId::new);
+                id.is_some_and(|id| !tracker.is_live(&Identity::Container(id)))
             });
             self.next_state = began + STATE_EVERY.max(began.elapsed() * STATE_SHARE);
             flow = sink(Message::State(Box::new(state)));

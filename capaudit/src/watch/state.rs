@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use capaudit_core::{
     advise::{Assessment, Evidence, Fact, Verdict, acted_upon, judge},
     capability::Capability,
-    ledger::{CheckRecord, Kind, Ledger, Outcome, SubjectRecord, unite_by_image},
+    ledger::{CheckRecord, Ledger, Outcome, SubjectRecord, unite_by_image},
     report::{Report, SubjectReport},
 };
 
@@ -123,7 +123,7 @@ fn forget(ledger: &mut Ledger, has_ended: impl Fn(&SubjectRecord) -> bool) -> us
         .subjects
         .iter()
         .enumerate()
-        .filter(|(_, subject)| subject.kind == Kind::Container && has_ended(subject))
+        .filter(|(_, subject)| subject.container().is_some() && has_ended(subject))
         .map(|(place, subject)| {
             let last = subject.checks.iter().map(|check| check.last_ms).max();
             (last.unwrap_or(0), place)
@@ -135,8 +135,9 @@ fn forget(ledger: &mut Ledger, has_ended: impl Fn(&SubjectRecord) -> bool) -> us
     let mut place = 0..;
     let forgotten = ledger.subjects.extract_if(.., |subject| {
         let is_forgotten = place.next().is_some_and(|place| places.contains(&place));
-        if is_forgotten && subject.image.is_empty() {
-            UNKNOWN_IMAGE.clone_into(&mut subject.image);
+        if is_forgotten && let Some(container) = subject.container_mut() {
+            let image = &mut container.image;
+            image.get_or_insert_with(|| UNKNOWN_IMAGE.to_owned());
         }
         is_forgotten
     });
@@ -223,23 +224,26 @@ fn leaves_of(
 
 #[cfg(test)]
 mod tests {
+    use capaudit_core::ledger::{Container, Subject};
+
     use super::*;
     use crate::watch::samples;
 
     #[test]
     fn containers_that_ended_long_ago_become_one_and_none_of_their_needs_is_lost() {
         let mut ledger = samples::ledger(1);
-        let container = |subject: &SubjectRecord| subject.kind == Kind::Container;
-        ledger.subjects.retain(container);
+        ledger.subjects.retain(|it| it.container().is_some());
         ledger.subjects.truncate(1);
         let like = ledger.subjects.clone();
         ledger.subjects.clear();
         for number in 0..MOST_ENDED as u64 + 7 {
             for mut subject in like.clone() {
                 subject.name = format!("c{number}");
-                subject.id = number.to_string();
-                (subject.compose_service, subject.pod) = (None, None);
-                subject.image = if number % 2 == 0 { "a:1" } else { "" }.to_owned();
+                subject.identity = Subject::Container(Container {
+                    id: Some(number.to_string()),
+                    image: (number % 2 == 0).then(|| "a:1".to_owned()),
+                    ..Container::default()
+                });
                 for check in &mut subject.checks {
                     check.last_ms = number;
                 }

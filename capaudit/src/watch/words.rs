@@ -53,7 +53,7 @@ pub fn result(value: Option<i64>) -> String {
 
 /// Whose a check is, in short.
 pub fn subject(subject: &SubjectRecord) -> String {
-    match subject.kind {
+    match subject.kind() {
         Kind::Container => subject.name.clone(),
         Kind::Command => "command".to_owned(),
         // The program's, the service's or the cgroup's name without its place.

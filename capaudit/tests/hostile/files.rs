@@ -10,7 +10,7 @@ use std::{
 use capaudit::storage::Disk;
 use capaudit_core::{
     capability::{CapSet, Capability},
-    ledger::{self, Hook, Kind, Ledger, SCHEMA, Session, SubjectRecord},
+    ledger::{self, Container, Hook, Ledger, SCHEMA, Session, SubjectRecord},
     recommend::{Recommendation, Workload as Audited},
     report::Report,
     text::{Style, sanitize},
@@ -288,7 +288,7 @@ fn checked(workloads: &[Workload]) -> Verdict {
 
 fn audited() -> Ledger {
     let subjects = ["web", "db", "app"].map(|name| {
-        let mut subject = SubjectRecord::new(Kind::Container);
+        let mut subject = SubjectRecord::new(Container::default());
         subject.name = name.to_owned();
         subject
     });

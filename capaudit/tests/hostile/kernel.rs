@@ -11,7 +11,7 @@ use capaudit_common::event::{
 };
 use capaudit_core::{
     capability::FileCapabilities,
-    ledger::{Hook, Kind, Session, SubjectRecord},
+    ledger::{Hook, Session, Subject, SubjectRecord},
     text::sanitize,
 };
 use capaudit_tracer::{
@@ -507,7 +507,10 @@ fn recorded(records: &[Bytes]) -> Verdict {
     }
     let mut shown = false;
     while let Some((pending, _subject, record)) = collector.next_check_event(true, |_, _| true) {
-        let mut subject = SubjectRecord::new(Kind::Process);
+        let mut subject = SubjectRecord::new(Subject::Process {
+            id: String::new(),
+            engine: None,
+        });
         subject.name = record.identity.asker.exe.clone();
         let event = CheckEvent::of(&pending, Arc::new(subject), record);
         let check = JudgedCheck::of(event, &Session::new(Hook::TpBtf));

@@ -3,9 +3,9 @@
 use capaudit_core::{
     capability::{CapSet, Capability, FileCapabilities},
     ledger::{
-        Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Engine, ExecRecord, FileOwner,
-        Hook, Kind, Ledger, Losses, Object, Options, Outcome, Place, Pod, SCHEMA, Sample, Session,
-        SubjectRecord, UserIds,
+        Asker, CallRecord, CheckIdentity, CheckRecord, Container, Credentials, Engine, ExecRecord,
+        FileOwner, Hook, Ledger, Losses, Object, Options, Outcome, Place, Pod, SCHEMA, Sample,
+        Session, Subject, SubjectRecord, UserIds,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -177,33 +177,16 @@ impl Maker {
     }
 
     fn subject(&mut self) -> SubjectRecord {
-        let kind = self.pick(&[
-            Kind::Container,
-            Kind::Container,
-            Kind::Command,
-            Kind::Process,
-        ]);
-        let mut subject = SubjectRecord::new(kind);
+        let identity = match self.roll() % 4 {
+            0 => Subject::Command,
+            1 => Subject::Process {
+                id: self.text(),
+                engine: self.perhaps(Self::engine),
+            },
+            _ => Subject::Container(self.container()),
+        };
+        let mut subject = SubjectRecord::new(identity);
         subject.name = self.text();
-        subject.id = self.text();
-        subject.image = self.text();
-        subject.compose_project = self.perhaps(Self::text);
-        subject.compose_service = self.perhaps(Self::text);
-        subject.engine = self.perhaps(|it| {
-            it.pick(&[
-                Engine::Docker,
-                Engine::Podman,
-                Engine::Containerd,
-                Engine::Crio,
-            ])
-        });
-        if self.one_in(4) {
-            subject.pod = Some(Pod {
-                namespace: self.text(),
-                name: self.text(),
-                container: self.text(),
-            });
-        }
         subject.uid = self.pick(&[0, 33, u32::MAX]);
         subject.granted = self.set();
         subject.user_namespace_level = self.pick(&[0, 0, 0, 1, u32::MAX]);
@@ -212,6 +195,30 @@ impl Maker {
         subject.execs = self.perhaps(Self::exec).into_iter().collect();
         subject.calls = (0..self.roll() % 3).map(|_| self.call()).collect();
         subject
+    }
+
+    fn container(&mut self) -> Container {
+        Container {
+            id: Some(self.text()).filter(|text| !text.is_empty()),
+            image: Some(self.text()).filter(|text| !text.is_empty()),
+            engine: self.perhaps(Self::engine),
+            compose_project: self.perhaps(Self::text),
+            compose_service: self.perhaps(Self::text),
+            pod: self.one_in(4).then(|| Pod {
+                namespace: self.text(),
+                name: self.text(),
+                container: self.text(),
+            }),
+        }
+    }
+
+    fn engine(&mut self) -> Engine {
+        self.pick(&[
+            Engine::Docker,
+            Engine::Podman,
+            Engine::Containerd,
+            Engine::Crio,
+        ])
     }
 
     fn asker(&mut self) -> Asker {

@@ -15,7 +15,7 @@ use capaudit::{
 use capaudit_core::{
     advise::Verdict,
     capability::Capability,
-    ledger::{Kind, Outcome},
+    ledger::{Kind, Outcome, Subject},
 };
 use libtest_mimic::{Failed, Trial};
 
@@ -338,7 +338,7 @@ fn of_command(session: &Path, capability: Option<Capability>) -> Result<u64, Fai
     Ok(storage::load(session)?
         .subjects
         .iter()
-        .filter(|subject| subject.kind == Kind::Command)
+        .filter(|subject| subject.identity == Subject::Command)
         .flat_map(|subject| &subject.checks)
         .filter(|check| capability.is_none_or(|wanted| wanted == check.identity.capability))
         .map(|check| check.count)

@@ -89,7 +89,8 @@ mod tests {
     use crate::{
         capability::{Capability, FileCapabilities},
         ledger::{
-            Asker, CallRecord, CheckIdentity, Credentials, Kind, Outcome, Place, Sample, UserIds,
+            Asker, CallRecord, CheckIdentity, Container, Credentials, Outcome, Place, Sample,
+            UserIds,
         },
     };
 
@@ -165,7 +166,7 @@ mod tests {
         SubjectRecord {
             granted: CapSet::known(),
             calls: vec![capget],
-            ..SubjectRecord::new(Kind::Container)
+            ..SubjectRecord::new(Container::default())
         }
     }
 

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::{
         advise::{AnyOf, Evidence},
-        ledger::{Asker, Kind},
+        ledger::{Asker, Container},
     };
 
     fn call(arguments: [u64; 3], result: i64) -> CallRecord {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     fn needs_of(calls: Vec<CallRecord>) -> Vec<(Option<AnyOf>, Evidence)> {
-        let mut subject = SubjectRecord::new(Kind::Container);
+        let mut subject = SubjectRecord::new(Container::default());
         subject.calls = calls;
         needs(&subject)
             .into_iter()

@@ -5,8 +5,8 @@ use crate::{
     advise::{AnyOf, Evidence, Judgement, Verdict, judge},
     capability::CapSet,
     ledger::{
-        Asker, CheckRecord, Credentials, FileOwner, Hook, Kind, Object, Options, Outcome, Place,
-        Sample, Session, SubjectRecord, UserIds,
+        Asker, CheckRecord, Container, Credentials, FileOwner, Hook, Object, Options, Outcome,
+        Place, Sample, Session, SubjectRecord, UserIds,
     },
 };
 
@@ -58,7 +58,7 @@ fn subject(checks: Vec<CheckRecord>) -> SubjectRecord {
         name: "c".to_owned(),
         granted: CapSet::known(),
         checks,
-        ..SubjectRecord::new(Kind::Container)
+        ..SubjectRecord::new(Container::default())
     }
 }
 

@@ -10,23 +10,19 @@ pub use profile::{PROFILES, Profile, conditional_calls};
 use crate::{
     advise::{AnyOf, Judgement, Meaning, Rule},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, Kind, SubjectRecord},
+    ledger::{CallRecord, Engine, SubjectRecord},
 };
 
 /// Capabilities of which any unlocks a call, and the profile that says so. Of an engine that is not known, any
 /// profile that has a condition: rather one capability too many than one too few.
-fn unlocked_by(call: &CallRecord, subject: &SubjectRecord) -> Option<(AnyOf, &'static Profile)> {
+fn unlocked_by(call: &CallRecord, engine: Option<Engine>) -> Option<(AnyOf, &'static Profile)> {
     // Asks nothing: only finds out whether the kernel has the call.
     if call.syscall == "get_mempolicy" && call.arguments == [0; 6] {
         return None;
     }
     PROFILES
         .iter()
-        .filter(|profile| {
-            subject
-                .engine
-                .is_none_or(|engine| profile.engines.contains(&engine))
-        })
+        .filter(|profile| engine.is_none_or(|engine| profile.engines.contains(&engine)))
         .find_map(|profile| {
             let condition = profile.conditions.iter().find(|it| it.is_about(call))?;
             Some((AnyOf::new(CapSet::of(condition.any_of))?, profile))
@@ -64,15 +60,15 @@ const TRIED: [&str; 4] = [
 /// The needs that a container's calls show.
 pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let calls = &subject.calls;
-    if subject.kind != Kind::Container {
+    let Some(container) = subject.container() else {
         return Vec::new();
-    }
+    };
     calls
         .iter()
         .filter(|call| !call.failed && !call.asker.setup)
         .filter(|call| !is_undone(call, calls))
         .filter_map(|call| {
-            let (by, profile) = unlocked_by(call, subject)?;
+            let (by, profile) = unlocked_by(call, container.engine)?;
             let reason = format!(
                 "calls {}, which {} default seccomp profile allows only with it",
                 call.syscall, profile.name
@@ -115,11 +111,13 @@ fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Asker, Engine};
+    use crate::ledger::{Asker, Container};
 
     fn needed(engine: Option<Engine>, syscall: &str, arguments: [u64; 6]) -> CapSet {
-        let mut subject = SubjectRecord::new(Kind::Container);
-        subject.engine = engine;
+        let mut subject = SubjectRecord::new(Container {
+            engine,
+            ..Container::default()
+        });
         subject.calls.push(CallRecord {
             syscall: syscall.to_owned(),
             asker: Asker {

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     capability::Capability,
-    ledger::{Asker, Credentials, Hook, Kind, Losses, Outcome, Place, SCHEMA, UserIds},
+    ledger::{Asker, Credentials, Hook, Losses, Outcome, Place, SCHEMA, UserIds},
 };
 use proptest::prelude::*;
 
@@ -41,10 +41,12 @@ fn check(capability: Capability, count: u64, argument: u64) -> CheckRecord {
 fn subject(name: &str, service: Option<&str>, checks: Vec<CheckRecord>) -> SubjectRecord {
     SubjectRecord {
         name: name.to_owned(),
-        compose_project: service.map(|_| "shop".to_owned()),
-        compose_service: service.map(str::to_owned),
         checks,
-        ..SubjectRecord::new(Kind::Container)
+        ..SubjectRecord::new(Container {
+            compose_project: service.map(|_| "shop".to_owned()),
+            compose_service: service.map(str::to_owned),
+            ..Container::default()
+        })
     }
 }
 

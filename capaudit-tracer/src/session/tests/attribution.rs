@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use capaudit_common::key::flag;
 use capaudit_core::{
     capability::Capability,
-    ledger::{CheckRecord, Credentials, Kind, Options, Outcome, Place},
+    ledger::{CheckRecord, Credentials, Options, Outcome, Place, Subject},
 };
 use syscalls::Sysno;
 
@@ -37,7 +37,7 @@ fn checks_of_the_command_and_its_descendants_are_the_commands() {
             "cmd: SETPCAP 1x  (set-up) prctl",
         ]
     );
-    assert_eq!(records[0].kind, Kind::Command);
+    assert_eq!(records[0].identity, Subject::Command);
     assert_eq!(unattributed, []);
 }
 
@@ -363,7 +363,7 @@ fn subjects_have_the_names_that_engines_give() {
     let (records, _) = replay.finish();
     let names: Vec<(&str, Option<&str>)> = records
         .iter()
-        .map(|record| (&*record.name, record.compose_service.as_deref()))
+        .map(|record| (&*record.name, record.compose_service()))
         .collect();
     let [web, db] = &names[..] else {
         panic!("{names:?}");

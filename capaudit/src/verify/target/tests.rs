@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use capaudit_core::{
     capability::Capability,
-    ledger::{Hook, SCHEMA, Session},
+    ledger::{Container, Hook, SCHEMA, Session},
 };
 
 use super::*;
@@ -13,29 +13,40 @@ use crate::verify::enforce::{
     docker::DockerRun,
 };
 
-fn container(id: &str, name: &str, image: &str) -> SubjectRecord {
+fn subject(name: &str, identity: impl Into<Subject>) -> SubjectRecord {
     SubjectRecord {
         name: name.to_owned(),
-        id: id.to_owned(),
-        image: image.to_owned(),
         granted: CapSet::from(Capability::CHOWN),
-        ..SubjectRecord::new(Kind::Container)
+        ..SubjectRecord::new(identity)
     }
+}
+
+fn container(id: &str, name: &str, image: &str) -> SubjectRecord {
+    subject(
+        name,
+        Container {
+            id: Some(id.to_owned()),
+            image: Some(image.to_owned()),
+            ..Container::default()
+        },
+    )
 }
 
 fn service(project: &str, service: &str) -> SubjectRecord {
-    SubjectRecord {
-        compose_project: Some(project.to_owned()),
-        compose_service: Some(service.to_owned()),
-        ..container(project, service, "image")
-    }
+    subject(
+        service,
+        Container {
+            id: Some(project.to_owned()),
+            image: Some("image".to_owned()),
+            compose_project: Some(project.to_owned()),
+            compose_service: Some(service.to_owned()),
+            ..Container::default()
+        },
+    )
 }
 
 fn command() -> SubjectRecord {
-    SubjectRecord {
-        kind: Kind::Command,
-        ..container("", "make test", "")
-    }
+    subject("make test", Subject::Command)
 }
 
 fn ledger(subjects: Vec<SubjectRecord>) -> Ledger {

@@ -66,8 +66,8 @@ pub fn of_check(check: &JudgedCheck, zone: &TimeZone) -> Vec<Detail> {
     let local = check.time.to_zoned_datetime(zone.clone());
     details.say("time", &local.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string());
     details.say("subject", &check.subject.name);
-    if !check.subject.image.is_empty() {
-        details.say("image", &check.subject.image);
+    if let Some(image) = check.subject.image() {
+        details.say("image", image);
     }
     details.say(
         "process",

@@ -75,8 +75,8 @@ impl Stream {
         let name = format!(
             "{} {} {}",
             subject.name,
-            subject.compose_service.as_deref().unwrap_or_default(),
-            subject.image
+            subject.compose_service().unwrap_or_default(),
+            subject.image().unwrap_or_default()
         );
         let identity = &check.record.identity;
         let text = sanitize(&format!(

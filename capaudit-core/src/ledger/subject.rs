@@ -1,0 +1,189 @@
+//! What was audited, with all facts about it.
+
+mod saved;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use self::saved::SavedSubject;
+use super::{CallRecord, CheckRecord, ExecRecord};
+use crate::capability::CapSet;
+
+/// What kind of thing was audited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The command that capaudit ran, with its descendants.
+    Command,
+    /// A container.
+    Container,
+    /// A process that was running already.
+    Process,
+}
+
+/// What was audited, with what only such a thing has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// The command that capaudit ran, with its descendants: of these, there is one.
+    Command,
+    /// A container.
+    Container(Container),
+    /// A process that was running already, or several that are one to people: a service, a cgroup, a program.
+    Process {
+        /// Its pid, or what the service, the cgroup or the program is called.
+        id: String,
+        /// Engine of the container that it ran in, if that was one.
+        engine: Option<Engine>,
+    },
+}
+
+/// A container. Neither its id nor its image is an empty text: in a file, that stands for one that is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// What its engine calls it; `None` for several that became one.
+    pub id: Option<String>,
+    /// Its container image; `None` if unknown.
+    pub image: Option<String>,
+    /// Engine; `None` if it cannot be told.
+    pub engine: Option<Engine>,
+    /// Compose project. A label of its own, that may be there without that of the service.
+    pub compose_project: Option<String>,
+    /// Compose service.
+    pub compose_service: Option<String>,
+    /// Kubernetes pod.
+    pub pod: Option<Pod>,
+}
+
+impl From<Container> for Subject {
+    fn from(container: Container) -> Self {
+        Self::Container(container)
+    }
+}
+
+/// What runs a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// Docker.
+    Docker,
+    /// Podman.
+    Podman,
+    /// containerd, as Kubernetes' container runtime.
+    Containerd,
+    /// CRI-O.
+    Crio,
+}
+
+/// Where in Kubernetes a container is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// The pod's name.
+    pub name: String,
+    /// The container's name in the pod.
+    pub container: String,
+}
+
+/// All facts about one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "SavedSubject<'static>")]
+pub struct SubjectRecord {
+    /// What it is.
+    pub identity: Subject,
+    /// What people call it.
+    pub name: String,
+    /// Real user id at the start, in the initial user namespace.
+    pub uid: u32,
+    /// Bounding set at the start.
+    pub granted: CapSet,
+    /// Depth of the user namespace it was started in; above 0, some capabilities cannot be granted at all.
+    pub user_namespace_level: u32,
+    /// Whether it was observed from its very start; false if it ran already.
+    pub seen_from_start: bool,
+    /// Checks, by what makes them different.
+    pub checks: Vec<CheckRecord>,
+    /// Executed files that carry privilege.
+    pub execs: Vec<ExecRecord>,
+    /// System calls that matter without any check.
+    pub calls: Vec<CallRecord>,
+}
+
+// By hand: `serde(into)` would copy every fact.
+impl Serialize for SubjectRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        SavedSubject::from(self).serialize(serializer)
+    }
+}
+
+impl SubjectRecord {
+    /// A subject of which nothing else is known yet.
+    pub fn new(identity: impl Into<Subject>) -> Self {
+        Self {
+            identity: identity.into(),
+            name: String::new(),
+            uid: 0,
+            granted: CapSet::EMPTY,
+            user_namespace_level: 0,
+            seen_from_start: true,
+            checks: Vec::new(),
+            execs: Vec::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// What it is, without what only such a thing has.
+    pub fn kind(&self) -> Kind {
+        match self.identity {
+            Subject::Command => Kind::Command,
+            Subject::Container(_) => Kind::Container,
+            Subject::Process { .. } => Kind::Process,
+        }
+    }
+
+    /// The container that it is; `None` if it is none.
+    pub fn container(&self) -> Option<&Container> {
+        match &self.identity {
+            Subject::Container(container) => Some(container),
+            _ => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn container_mut(&mut self) -> Option<&mut Container> {
+        match &mut self.identity {
+            Subject::Container(container) => Some(container),
+            _ => None,
+        }
+    }
+
+    /// What tells it from others of its kind; `None` for a command, and for several containers that became one.
+    pub fn id(&self) -> Option<&str> {
+        match &self.identity {
+            Subject::Command => None,
+            Subject::Container(container) => container.id.as_deref(),
+            Subject::Process { id, .. } => (!id.is_empty()).then_some(id),
+        }
+    }
+
+    /// The container image; `None` if unknown, or if it is no container.
+    pub fn image(&self) -> Option<&str> {
+        self.container()?.image.as_deref()
+    }
+
+    /// The compose project of a container.
+    pub fn compose_project(&self) -> Option<&str> {
+        self.container()?.compose_project.as_deref()
+    }
+
+    /// The compose service of a container.
+    pub fn compose_service(&self) -> Option<&str> {
+        self.container()?.compose_service.as_deref()
+    }
+
+    /// The Kubernetes pod of a container.
+    pub fn pod(&self) -> Option<&Pod> {
+        self.container()?.pod.as_ref()
+    }
+}
