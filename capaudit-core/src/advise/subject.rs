@@ -87,7 +87,7 @@ fn notes(subject: &SubjectRecord) -> Vec<String> {
         .checks
         .iter()
         .filter(|check| check.identity.syscall.as_deref() == Some("capset"))
-        .map(|check| check.identity.asker.exe.as_str())
+        .map(|check| check.identity.requester.exe.as_str())
         .collect();
     let readers: Vec<&str> = own_set::readers(subject)
         .into_iter()
@@ -117,7 +117,7 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
         let identity = &check.identity;
         if identity.syscall.as_deref() == Some("capset")
             && identity.place == Place::Own
-            && !identity.asker.setup
+            && !identity.requester.setup
         {
             let needs = needs_of_capset(check, subject).into_iter();
             judged.extend(needs.map(|judgement| Judged {
@@ -264,8 +264,8 @@ fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>)
     for check in checks {
         let identity = &check.identity;
         let used = |object: String| Use {
-            exe: identity.asker.exe.clone(),
-            comm: identity.asker.comm.clone(),
+            exe: identity.requester.exe.clone(),
+            comm: identity.requester.comm.clone(),
             syscall: identity.syscall.clone().unwrap_or_default(),
             object,
             caller: caller(&identity.callers).to_owned(),

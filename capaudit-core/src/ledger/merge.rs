@@ -165,7 +165,7 @@ impl SubjectRecord {
     pub fn add_call(&mut self, call: CallRecord) {
         match self.calls.iter_mut().find(|known| {
             known.syscall == call.syscall
-                && known.asker == call.asker
+                && known.requester == call.requester
                 && known.operation == call.operation
                 && known.failed == call.failed
         }) {

@@ -15,8 +15,8 @@ pub use hook::Hook;
 pub use losses::Losses;
 pub use merge::{merge, unite, unite_by_image};
 pub use record::{
-    Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object,
-    Options, Outcome, Place, Sample, UserIds,
+    CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object, Options,
+    Outcome, Place, Requester, Sample, UserIds,
 };
 pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 

@@ -6,7 +6,7 @@ use crate::capability::{CapSet, Capability, FileCapabilities};
 
 /// The requester of a check or call: executable, command name, and phase (set-up or not).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Asker {
+pub struct Requester {
     /// Path of the executable as it was given to execve; empty if unknown.
     pub exe: String,
     /// Command name of the thread.
@@ -69,7 +69,8 @@ pub struct CheckIdentity {
     /// What the kernel answered.
     pub outcome: Outcome,
     /// The requester: whose executable asked, and in which phase.
-    pub asker: Asker,
+    #[serde(rename = "asker")]
+    pub requester: Requester,
     /// The user namespace in which it was asked, seen from the subject's own.
     pub place: Place,
     /// The examined credentials were of a user namespace below the subject's own.
@@ -227,7 +228,8 @@ pub struct CallRecord {
     /// Name of the system call, its number if it has none.
     pub syscall: String,
     /// The requester: whose executable called, and in which phase.
-    pub asker: Asker,
+    #[serde(rename = "asker")]
+    pub requester: Requester,
     /// Hash of the arguments that decide what the call does.
     pub operation: u32,
     /// Arguments at the first call.

@@ -6,7 +6,9 @@ use std::collections::{HashMap, HashSet};
 use capaudit_common::key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag};
 use capaudit_core::{
     capability::Capability,
-    ledger::{Asker, CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Place},
+    ledger::{
+        CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Place, Requester,
+    },
 };
 
 use crate::{
@@ -265,7 +267,7 @@ impl Accountant<'_> {
             } else {
                 Outcome::Granted
             },
-            asker: Asker {
+            requester: Requester {
                 // What a runtime does in its last execve is for the program that it executes.
                 setup: execution.setup && !is_execve(key),
                 exe: execution.exe.to_string(),
@@ -305,7 +307,7 @@ impl Accountant<'_> {
         };
         let record = CallRecord {
             syscall: number_text(key.syscall),
-            asker: Asker {
+            requester: Requester {
                 exe: execution.exe.to_string(),
                 comm: execution.comm.to_string(),
                 setup: execution.setup,

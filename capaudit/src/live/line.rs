@@ -6,8 +6,8 @@ use capaudit_core::{
     advise::{Assessment, Evidence, Verdict},
     capability::Capability,
     ledger::{
-        Asker, CheckIdentity, CheckRecord, Container, Credentials, Hook, Kind, Losses, Outcome,
-        Place, Pod, Sample, Subject, SubjectRecord, UserIds,
+        CheckIdentity, CheckRecord, Container, Credentials, Hook, Kind, Losses, Outcome, Place,
+        Pod, Requester, Sample, Subject, SubjectRecord, UserIds,
     },
     report::Seconds,
     text::escape_json,
@@ -172,7 +172,7 @@ impl CheckLine {
         let mut record = CheckRecord::new(CheckIdentity {
             capability: self.capability,
             outcome: self.outcome,
-            asker: Asker {
+            requester: Requester {
                 exe: self.exe,
                 comm: self.comm,
                 setup: self.setup,
@@ -244,9 +244,9 @@ impl Line {
             },
             pid: check.pid,
             tid: check.tid,
-            exe: identity.asker.exe.clone(),
-            comm: identity.asker.comm.clone(),
-            setup: identity.asker.setup,
+            exe: identity.requester.exe.clone(),
+            comm: identity.requester.comm.clone(),
+            setup: identity.requester.setup,
             capability: identity.capability,
             outcome: identity.outcome,
             syscall: identity.syscall.clone(),

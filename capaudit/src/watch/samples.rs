@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::{
-        Asker, CheckIdentity, CheckRecord, Container, Credentials, Hook, Ledger, Object, Outcome,
-        Place, SCHEMA, Sample, Session, Subject, SubjectRecord, UserIds,
+        CheckIdentity, CheckRecord, Container, Credentials, Hook, Ledger, Object, Outcome, Place,
+        Requester, SCHEMA, Sample, Session, Subject, SubjectRecord, UserIds,
     },
 };
 use capaudit_tracer::session::check_event::CheckEvent;
@@ -30,7 +30,7 @@ fn check(
     let mut record = CheckRecord::new(CheckIdentity {
         capability,
         outcome,
-        asker: Asker {
+        requester: Requester {
             exe: exe.to_owned(),
             comm: exe.rsplit('/').next().unwrap_or_default().to_owned(),
             setup: false,

@@ -154,13 +154,13 @@ fn leaves_of(
 ) -> Vec<Leaf> {
     let mut groups: HashMap<(&str, bool, Capability), Vec<&CheckRecord>> = HashMap::new();
     for check in &subject.checks {
-        let asker = &check.identity.asker;
-        let program = if asker.exe.is_empty() {
-            &asker.comm
+        let requester = &check.identity.requester;
+        let program = if requester.exe.is_empty() {
+            &requester.comm
         } else {
-            &asker.exe
+            &requester.exe
         };
-        let group = (program.as_str(), asker.setup, check.identity.capability);
+        let group = (program.as_str(), requester.setup, check.identity.capability);
         groups.entry(group).or_default().push(check);
     }
     let mut leaves: Vec<Leaf> = groups

@@ -511,7 +511,7 @@ fn recorded(records: &[Bytes]) -> Verdict {
             id: String::new(),
             engine: None,
         });
-        subject.name = record.identity.asker.exe.clone();
+        subject.name = record.identity.requester.exe.clone();
         let event = CheckEvent::of(&pending, Arc::new(subject), record);
         let check = JudgedCheck::of(event, &Session::new(Hook::TpBtf));
         is_shown_safely("a line", &plain::line(&check, &jiff::tz::TimeZone::UTC))?;

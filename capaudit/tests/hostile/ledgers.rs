@@ -3,9 +3,9 @@
 use capaudit_core::{
     capability::{CapSet, Capability, FileCapabilities},
     ledger::{
-        Asker, CallRecord, CheckIdentity, CheckRecord, Container, Credentials, Engine, ExecRecord,
-        FileOwner, Hook, Ledger, Losses, Object, Options, Outcome, Place, Pod, SCHEMA, Sample,
-        Session, Subject, SubjectRecord, UserIds,
+        CallRecord, CheckIdentity, CheckRecord, Container, Credentials, Engine, ExecRecord,
+        FileOwner, Hook, Ledger, Losses, Object, Options, Outcome, Place, Pod, Requester, SCHEMA,
+        Sample, Session, Subject, SubjectRecord, UserIds,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -221,8 +221,8 @@ impl Maker {
         ])
     }
 
-    fn asker(&mut self) -> Asker {
-        Asker {
+    fn requester(&mut self) -> Requester {
+        Requester {
             exe: self.text(),
             comm: self.text(),
             setup: self.one_in(8),
@@ -233,7 +233,7 @@ impl Maker {
         let identity = CheckIdentity {
             capability: self.capability(),
             outcome: self.pick(&[Outcome::Granted, Outcome::Denied]),
-            asker: self.asker(),
+            requester: self.requester(),
             place: self.pick(&[
                 Place::Own,
                 Place::Own,
@@ -336,7 +336,7 @@ impl Maker {
                 0 => self.text(),
                 _ => self.pick(&CALLS).to_owned(),
             },
-            asker: self.asker(),
+            requester: self.requester(),
             operation: self.roll() as u32,
             arguments: [
                 self.pick(&[0, 0x1000_0000, 0x7e02_0000, u64::MAX]),

@@ -38,7 +38,7 @@ pub fn needs_of_capset(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judg
         call.syscall == "capget"
             && call.arguments[1] != 0
             && !call.failed
-            && call.asker.exe == check.identity.asker.exe
+            && call.requester.exe == check.identity.requester.exe
     });
     let kept: CapSet = capsets(check)
         .filter(|(held, permitted, _effective)| is_list(*permitted, *held))
@@ -89,7 +89,7 @@ mod tests {
     use crate::{
         capability::{Capability, FileCapabilities},
         ledger::{
-            Asker, CallRecord, CheckIdentity, Container, Credentials, Outcome, Place, Sample,
+            CallRecord, CheckIdentity, Container, Credentials, Outcome, Place, Requester, Sample,
             UserIds,
         },
     };
@@ -119,7 +119,7 @@ mod tests {
         let mut check = CheckRecord::new(CheckIdentity {
             capability: Capability::SETPCAP,
             outcome: Outcome::Granted,
-            asker: asker(),
+            requester: requester(),
             place: Place::Own,
             inner_credentials: false,
             credentials: Credentials::Own,
@@ -145,8 +145,8 @@ mod tests {
         check
     }
 
-    fn asker() -> Asker {
-        Asker {
+    fn requester() -> Requester {
+        Requester {
             exe: "/bin/x".to_owned(),
             comm: "x".to_owned(),
             setup: false,
@@ -156,7 +156,7 @@ mod tests {
     fn subject(looks_first: bool) -> SubjectRecord {
         let capget = CallRecord {
             syscall: "capget".to_owned(),
-            asker: asker(),
+            requester: requester(),
             operation: 0,
             arguments: [1, u64::from(looks_first), 0, 0, 0, 0],
             failed: false,

@@ -168,7 +168,7 @@ fn refused_reads(fact: &Fact<'_>) -> u64 {
             let other = &other.identity;
             other.is(Capability::DAC_READ_SEARCH)
                 && other.outcome == Outcome::Denied
-                && other.asker == identity.asker
+                && other.requester == identity.requester
                 && other.syscall == identity.syscall
                 && other.operation == identity.operation
                 && other.credentials == identity.credentials

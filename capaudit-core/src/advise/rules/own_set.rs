@@ -30,7 +30,7 @@ pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let of_programs = subject
         .calls
         .iter()
-        .filter(|call| call.syscall == "prctl" && !call.asker.setup);
+        .filter(|call| call.syscall == "prctl" && !call.requester.setup);
     let mut raised = CapSet::EMPTY;
     let mut asked: BTreeMap<&str, Asked> = BTreeMap::new();
     for call in of_programs {
@@ -40,7 +40,7 @@ pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
             }
             [prctl::CAPBSET_READ, number, ..] => {
                 asked
-                    .entry(&call.asker.exe)
+                    .entry(&call.requester.exe)
                     .or_default()
                     .add(capability(number), call);
             }
@@ -105,9 +105,12 @@ pub fn readers(subject: &SubjectRecord) -> Vec<&str> {
         .iter()
         .filter(|call| {
             // Without a second argument capget(2) only tells the version.
-            call.syscall == "capget" && call.arguments[1] != 0 && !call.failed && !call.asker.setup
+            call.syscall == "capget"
+                && call.arguments[1] != 0
+                && !call.failed
+                && !call.requester.setup
         })
-        .map(|call| call.asker.exe.as_str())
+        .map(|call| call.requester.exe.as_str())
         .collect();
     readers.sort_unstable();
     readers.dedup();
@@ -119,14 +122,14 @@ mod tests {
     use super::*;
     use crate::{
         advise::{AnyOf, Evidence},
-        ledger::{Asker, Container},
+        ledger::{Container, Requester},
     };
 
     fn call(arguments: [u64; 3], result: i64) -> CallRecord {
         let [option, first, second] = arguments;
         CallRecord {
             syscall: "prctl".to_owned(),
-            asker: Asker {
+            requester: Requester {
                 exe: "/bin/x".to_owned(),
                 comm: "x".to_owned(),
                 setup: false,

@@ -157,7 +157,7 @@ pub const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
         let narrower = fact.subject.checks.iter().find(|other| {
             split.contains(other.identity.capability)
                 && other.identity.outcome == Outcome::Denied
-                && other.identity.asker == identity.asker
+                && other.identity.requester == identity.requester
                 && other.identity.syscall == identity.syscall
                 && other.identity.operation == identity.operation
                 && other.count >= fact.check.count

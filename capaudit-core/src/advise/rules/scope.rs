@@ -12,7 +12,7 @@ pub const SETUP: Definition = Definition {
     apply: |fact| {
         fact.check
             .identity
-            .asker
+            .requester
             .setup
             .then(|| Meaning::noise("asked by what set the program up, before it was executed"))
     },

@@ -5,8 +5,8 @@ use crate::{
     advise::{AnyOf, Evidence, Judgement, Verdict, judge},
     capability::CapSet,
     ledger::{
-        Asker, CheckRecord, Container, Credentials, FileOwner, Hook, Object, Options, Outcome,
-        Place, Sample, Session, SubjectRecord, UserIds,
+        CheckRecord, Container, Credentials, FileOwner, Hook, Object, Options, Outcome, Place,
+        Requester, Sample, Session, SubjectRecord, UserIds,
     },
 };
 
@@ -15,7 +15,7 @@ fn check(capability: Capability, syscall: &str, callers: &[&str]) -> CheckRecord
     let mut record = CheckRecord::new(CheckIdentity {
         capability,
         outcome: Outcome::Granted,
-        asker: Asker {
+        requester: Requester {
             exe: "/bin/x".to_owned(),
             comm: "x".to_owned(),
             setup: false,
@@ -150,7 +150,7 @@ fn cases() -> Vec<Case> {
         case(
             Rule::Setup,
             Verdict::Noise,
-            changed(chown(), |c| c.identity.asker.setup = true),
+            changed(chown(), |c| c.identity.requester.setup = true),
         ),
         case(
             Rule::OtherNamespace,

@@ -65,7 +65,7 @@ pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     };
     calls
         .iter()
-        .filter(|call| !call.failed && !call.asker.setup)
+        .filter(|call| !call.failed && !call.requester.setup)
         .filter(|call| !is_undone(call, calls))
         .filter_map(|call| {
             let (by, profile) = unlocked_by(call, container.engine)?;
@@ -91,7 +91,9 @@ fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
     let count = |wanted: &dyn Fn(&CallRecord) -> bool| -> u64 {
         calls
             .iter()
-            .filter(|other| other.asker.exe == call.asker.exe && !other.failed && wanted(other))
+            .filter(|other| {
+                other.requester.exe == call.requester.exe && !other.failed && wanted(other)
+            })
             .map(|other| other.count)
             .fold(0, u64::saturating_add)
     };
@@ -111,7 +113,7 @@ fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Asker, Container};
+    use crate::ledger::{Container, Requester};
 
     fn needed(engine: Option<Engine>, syscall: &str, arguments: [u64; 6]) -> CapSet {
         let mut subject = SubjectRecord::new(Container {
@@ -120,7 +122,7 @@ mod tests {
         });
         subject.calls.push(CallRecord {
             syscall: syscall.to_owned(),
-            asker: Asker {
+            requester: Requester {
                 exe: "/bin/x".to_owned(),
                 comm: "x".to_owned(),
                 setup: false,

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     capability::Capability,
-    ledger::{Asker, Credentials, Hook, Losses, Outcome, Place, SCHEMA, UserIds},
+    ledger::{Credentials, Hook, Losses, Outcome, Place, Requester, SCHEMA, UserIds},
 };
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn check(capability: Capability, count: u64, argument: u64) -> CheckRecord {
     let mut record = CheckRecord::new(CheckIdentity {
         capability,
         outcome: Outcome::Granted,
-        asker: Asker {
+        requester: Requester {
             exe: "/bin/x".to_owned(),
             comm: "x".to_owned(),
             setup: false,

@@ -329,7 +329,10 @@ fn times_are_of_the_audit_and_results_are_counted_by_site() {
     let check = replay.finish().0.remove(0).checks.remove(0);
     assert_eq!((check.first_ms, check.last_ms), (2, 9));
     assert_eq!((check.succeeded, check.failed, check.errno), (1, 2, 13));
-    assert_eq!(check.identity.asker.comm, "asker", "the thread's name");
+    assert_eq!(
+        check.identity.requester.comm, "requester",
+        "the thread's name"
+    );
 }
 
 #[test]
@@ -350,7 +353,7 @@ fn calls_without_checks_are_counted_with_the_first_ones_arguments() {
         .collect();
     calls.sort_unstable();
     assert_eq!(calls, [("capget", 0, 0, 1), ("prctl", 23, 7, 4)]);
-    assert_eq!(records[0].calls[0].asker.exe, "/bin/sh");
+    assert_eq!(records[0].calls[0].requester.exe, "/bin/sh");
     assert!(replay.kernel.calls.is_empty(), "taken over");
 }
 
@@ -438,7 +441,7 @@ fn check_events_come_in_order_and_know_whose_they_are() {
         None => panic!("it is known now"),
     };
     assert_eq!(whose, Identity::Container(WEB.container()));
-    assert!(set_up.identity.asker.setup);
+    assert!(set_up.identity.requester.setup);
     let (whose, of_shell) = match next(&mut replay) {
         Some(next) => next,
         None => panic!("it has returned"),
@@ -473,6 +476,6 @@ fn a_check_event_outlives_its_execution() {
         .map(|execution| execution.owner);
     assert_eq!(owner, None::<Owner>, "forgotten");
     let next = replay.collector.next_check_event(true, |_, _| true);
-    let exe = next.map(|(_, _, record)| record.identity.asker.exe);
+    let exe = next.map(|(_, _, record)| record.identity.requester.exe);
     assert_eq!(exe.as_deref(), Some("/bin/sh"));
 }

@@ -248,7 +248,7 @@ impl Asked {
             },
             second_kind: 0,
             object_len: self.path.len() as u16,
-            comm: bytes::<COMM_LEN>("asker"),
+            comm: bytes::<COMM_LEN>("requester"),
             object: bytes(self.path),
             second: [0; SECOND_LEN],
         }))
@@ -538,8 +538,8 @@ pub(super) fn lines(records: &[SubjectRecord]) -> Vec<String> {
                     subject.name,
                     identity.capability.name(),
                     check.count,
-                    identity.asker.exe,
-                    if identity.asker.setup {
+                    identity.requester.exe,
+                    if identity.requester.setup {
                         " (set-up)"
                     } else {
                         ""

@@ -116,7 +116,7 @@ impl<W: Write + AsFd> Lines<W> {
         let identity = &check.record.identity;
         identity.capability.hash(&mut hasher);
         identity.outcome.hash(&mut hasher);
-        identity.asker.exe.hash(&mut hasher);
+        identity.requester.exe.hash(&mut hasher);
         identity.syscall.hash(&mut hasher);
         identity.callers.hash(&mut hasher);
         check.judgement.verdict.hash(&mut hasher);

@@ -22,7 +22,7 @@ pub fn line(check: &JudgedCheck, zone: &TimeZone) -> String {
         local.strftime("%H:%M:%S.%3f").to_string(),
         words::outcome(identity.outcome).to_owned(),
         clip(&sanitize(&words::subject(&check.subject)), SUBJECT),
-        format!("{}[{}]", identity.asker.comm, check.pid),
+        format!("{}[{}]", identity.requester.comm, check.pid),
         identity.capability.cap_name().to_owned(),
         identity.syscall.clone().unwrap_or_else(|| "-".to_owned()),
         if check.object.is_empty() {

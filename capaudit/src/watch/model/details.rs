@@ -73,7 +73,7 @@ pub fn of_check(check: &JudgedCheck, zone: &TimeZone) -> Vec<Detail> {
         "process",
         &format!(
             "{} pid {} tid {} ({})",
-            identity.asker.comm, check.pid, check.tid, identity.asker.exe
+            identity.requester.comm, check.pid, check.tid, identity.requester.exe
         ),
     );
     details.say("answer", words::outcome(identity.outcome));

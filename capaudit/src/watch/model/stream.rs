@@ -81,8 +81,8 @@ impl Stream {
         let identity = &check.record.identity;
         let text = sanitize(&format!(
             "{name} {} {} {} {} {} {}",
-            identity.asker.comm,
-            identity.asker.exe,
+            identity.requester.comm,
+            identity.requester.exe,
             identity.capability.cap_name(),
             identity.syscall.as_deref().unwrap_or_default(),
             check.object,

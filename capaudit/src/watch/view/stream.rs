@@ -63,7 +63,7 @@ fn line<'a>(check: &JudgedCheck, zone: &TimeZone, theme: Theme, width: usize) ->
     words.retain(|word| !word.is_empty());
     let call = sanitize(&words.join(" "));
     let capability = identity.capability.name();
-    let who = sanitize(&format!("{}[{}]", identity.asker.comm, check.pid));
+    let who = sanitize(&format!("{}[{}]", identity.requester.comm, check.pid));
     let verdict = words::sure_verdict(judgement.verdict, judgement.evidence);
     let style = theme.verdict(judgement.verdict, judgement.evidence);
     // Name, columns and style of each part, and from what width on there is room for it.
