@@ -16,7 +16,7 @@ use crate::{page::Page, tracing::Programs};
 /// How long each state is looked at.
 const WHILE: Duration = Duration::from_secs(5);
 
-pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Memory and processor time");
     let work = programs.ourselves.display();
     let flood = format!("{work} work checks 100000000 & {work} work checks 100000000 & wait");

@@ -15,7 +15,7 @@ use crate::{
     tracing::{Programs, Tracing},
 };
 
-pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Growth");
     let counts = [1_u32, 100, 10_000];
     let found = medians(programs.rounds.min(3), &counts, |count| {

@@ -30,7 +30,7 @@ const KINDS: [Tracing; 4] = [
 /// and what else the machine does, makes more of a difference than any tracing.
 const BURSTS: usize = 5;
 
-pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Whole programs");
     let mut rows = Vec::new();
     for (what, measure) in [

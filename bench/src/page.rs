@@ -8,11 +8,11 @@ use crate::tracing::Programs;
 
 /// What has been measured.
 #[derive(Debug)]
-pub struct Page(String);
+pub(crate) struct Page(String);
 
 impl Page {
     /// Machine, kernel and time.
-    pub fn begin(programs: &Programs) -> Result<Self> {
+    pub(crate) fn begin(programs: &Programs) -> Result<Self> {
         let read = |path: &str| {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
         };
@@ -49,17 +49,17 @@ programs and start-up, the quickest counts, which whatever else the machine did 
         )))
     }
 
-    pub fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(&mut self, text: &str) {
         // Writing to a string cannot fail.
         let _ = write!(self.0, "## {text}\n\n");
     }
 
-    pub fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         let _ = write!(self.0, "{text}\n\n");
     }
 
     /// A table with columns of equal width.
-    pub fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
+    pub(crate) fn table(&mut self, head: &[&str], rows: &[Vec<String>]) {
         let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
         let widths: Vec<usize> = (0..head.len())
             .map(|column| {
@@ -83,7 +83,7 @@ programs and start-up, the quickest counts, which whatever else the machine did 
         self.0.push('\n');
     }
 
-    pub fn text(mut self) -> String {
+    pub(crate) fn text(mut self) -> String {
         // Each part leaves a blank line behind.
         self.0.truncate(self.0.trim_end().len());
         self.0.push('\n');

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 /// Measures each of `kinds` once a round; the medians, in their order.
-pub fn medians<K: Copy>(
+pub(crate) fn medians<K: Copy>(
     rounds: usize,
     kinds: &[K],
     measure: impl FnMut(K) -> Result<f64>,
@@ -15,7 +15,7 @@ pub fn medians<K: Copy>(
 }
 
 /// As [`medians`], the least of each: for a short loop, which anything else can only make longer.
-pub fn least<K: Copy>(
+pub(crate) fn least<K: Copy>(
     rounds: usize,
     kinds: &[K],
     measure: impl FnMut(K) -> Result<f64>,
@@ -27,7 +27,7 @@ pub fn least<K: Copy>(
 }
 
 /// The least of what was measured.
-pub fn quickest(found: Vec<f64>) -> f64 {
+pub(crate) fn quickest(found: Vec<f64>) -> f64 {
     found.into_iter().fold(f64::INFINITY, f64::min)
 }
 

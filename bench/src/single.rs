@@ -19,7 +19,7 @@ const KINDS: [Tracing; 8] = [
     Tracing::BpftracePrint,
 ];
 
-pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("A check, a system call, a process");
     for (what, unit, is_short, words) in [
         (

@@ -10,7 +10,7 @@ use crate::{
     tracing::{Programs, Tracing},
 };
 
-pub fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
+pub(crate) fn measure(programs: &Programs, page: &mut Page) -> Result<()> {
     page.heading("Start-up");
     let kinds = [Tracing::None, Tracing::Run, Tracing::BpftraceCount];
     let found = least(programs.rounds * 3, &kinds, |tracing| match tracing {

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A way to trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tracing {
+pub(crate) enum Tracing {
     /// Nothing traces: what the others are compared with.
     None,
     /// An empty program on the hook that capaudit uses.
@@ -42,7 +42,7 @@ pub enum Tracing {
 
 impl Tracing {
     /// What tables call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "no tracing",
             Self::Baseline => "an empty program on the same hook",
@@ -57,7 +57,7 @@ impl Tracing {
 }
 
 #[derive(Debug)]
-pub struct Programs {
+pub(crate) struct Programs {
     /// The capaudit to measure.
     pub capaudit: PathBuf,
     /// This program, which is also the traced one.
@@ -69,7 +69,7 @@ pub struct Programs {
 }
 
 /// Tracing that has begun.
-pub enum Active {
+pub(crate) enum Active {
     /// Whoever is traced has to be started by `capaudit run`, or nothing is needed.
     Nothing,
     /// A program of this process's.
@@ -80,7 +80,7 @@ pub enum Active {
 
 impl Programs {
     /// Begins to trace; the traced program is to be started by [`Self::command`].
-    pub fn begin(&self, tracing: Tracing) -> Result<Active> {
+    pub(crate) fn begin(&self, tracing: Tracing) -> Result<Active> {
         Ok(match tracing {
             Tracing::None | Tracing::Run | Tracing::RunChecksOnly => Active::Nothing,
             Tracing::Baseline => Active::Baseline(Baseline::start(self.hook)?),
@@ -110,7 +110,7 @@ impl Programs {
     }
 
     /// The command that runs a traced program.
-    pub fn command(&self, tracing: Tracing, program: &Path, words: &[&OsStr]) -> Command {
+    pub(crate) fn command(&self, tracing: Tracing, program: &Path, words: &[&OsStr]) -> Command {
         let options: &[&str] = match tracing {
             Tracing::Run => &[],
             Tracing::RunChecksOnly => &["--checks-only"],
@@ -131,7 +131,7 @@ impl Programs {
     }
 
     /// Nanoseconds that the traced program prints: one of [`crate::work`]'s.
-    pub fn measure(&self, tracing: Tracing, words: &[&str]) -> Result<f64> {
+    pub(crate) fn measure(&self, tracing: Tracing, words: &[&str]) -> Result<f64> {
         let active = self.begin(tracing)?;
         let mut all = vec![OsStr::new("work")];
         all.extend(words.iter().map(OsStr::new));
@@ -150,7 +150,7 @@ impl Programs {
 
 impl Active {
     /// Stops the process that traces, if there is one.
-    pub fn end(self) -> Result<()> {
+    pub(crate) fn end(self) -> Result<()> {
         if let Self::Beside(mut child) = self {
             let pid = Pid::from_raw(i32::try_from(child.id())?);
             kill(pid, Signal::SIGINT)?;

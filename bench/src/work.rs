@@ -22,7 +22,7 @@ const PROCESSES: u32 = 50;
 
 /// Signal 0 to another user's process: `kill_ok_by_cred` says no, so KILL is asked, once, and nothing else happens
 /// (`check_kill_permission`, kernel/signal.c). Returns nanoseconds a call.
-pub fn checks(count: u32) -> Result<f64> {
+pub(crate) fn checks(count: u32) -> Result<f64> {
     ensure!(Uid::current().is_root(), "takes root");
     let target = other_users_process()?;
     for _ in 0..WARM_UP {
@@ -35,7 +35,7 @@ pub fn checks(count: u32) -> Result<f64> {
 }
 
 /// As [`checks`] with a call that makes none: what tracing costs whoever asks for nothing.
-pub fn calls(count: u32) -> Result<f64> {
+pub(crate) fn calls(count: u32) -> Result<f64> {
     let ourselves = Pid::this();
     for _ in 0..WARM_UP {
         kill(ourselves, None).context("kill")?;
@@ -45,7 +45,7 @@ pub fn calls(count: u32) -> Result<f64> {
 
 /// `count` processes, one after the other, each of which makes `each` checks. Returns nanoseconds a process, of the quickest
 /// batch.
-pub fn processes(count: u32, each: u32) -> Result<f64> {
+pub(crate) fn processes(count: u32, each: u32) -> Result<f64> {
     let target = other_users_process()?;
     let least = least_of_batches(count, PROCESSES, || {
         // SAFETY: this process has one thread.

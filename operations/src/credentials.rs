@@ -10,7 +10,7 @@ use crate::sys::{self, call, prctl};
 /// As whom an act runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mode {
+pub(crate) enum Mode {
     /// User 0, as a container engine starts it: what is not granted is in no set, the inheritable set is empty.
     Root,
     /// User 1000 with ambient capabilities.
@@ -24,7 +24,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    pub const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Root,
         Self::User,
         Self::Nnp,
@@ -32,7 +32,7 @@ impl Mode {
         Self::Userns,
     ];
 
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Root => "root",
             Self::User => "user",
@@ -43,7 +43,7 @@ impl Mode {
     }
 
     /// The credentials of this mode with a set.
-    pub const fn grant(self, set: CapSet) -> Grant {
+    pub(crate) const fn grant(self, set: CapSet) -> Grant {
         Grant {
             set,
             user: match self {
@@ -57,7 +57,7 @@ impl Mode {
 
 /// Exactly what an act holds.
 #[derive(Clone, Copy, Debug)]
-pub struct Grant {
+pub(crate) struct Grant {
     /// Bounding, permitted and effective set; for users the inheritable and the ambient set, too.
     pub set: CapSet,
     pub user: u32,
@@ -70,7 +70,7 @@ impl Grant {
     /// # Errors
     ///
     /// Those of prctl(2), capset(2) and setresuid(2): this process held less.
-    pub fn apply(&self) -> io::Result<()> {
+    pub(crate) fn apply(&self) -> io::Result<()> {
         for capability in (0..64).filter_map(Capability::from_number) {
             if !self.set.contains(capability) {
                 let dropped = prctl(libc::PR_CAPBSET_DROP, [capability.number().into(), 0, 0, 0]);
@@ -108,6 +108,6 @@ impl Grant {
 }
 
 /// The capabilities that this process can hand out: its permitted set.
-pub fn available() -> io::Result<CapSet> {
+pub(crate) fn available() -> io::Result<CapSet> {
     Ok(CapSet::from_bits(sys::capget(0)?[1]))
 }

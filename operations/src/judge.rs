@@ -10,7 +10,7 @@ use crate::operation::{Details, Seen};
 /// How an act differs from the one that had everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "outcome")]
-pub enum Difference {
+pub(crate) enum Difference {
     /// It fails, or dies or hangs.
     Fails { with: String },
     /// It succeeds, and these details differ: with everything, and now.
@@ -20,7 +20,7 @@ pub enum Difference {
 }
 
 /// Compares an act with the one that had everything. `None`: no difference.
-pub fn difference(full: &Details, seen: &Seen) -> Option<Difference> {
+pub(crate) fn difference(full: &Details, seen: &Seen) -> Option<Difference> {
     let with = match seen {
         Seen::Ok { details } => {
             let names: BTreeSet<&String> = full.keys().chain(details.keys()).collect();
@@ -51,7 +51,7 @@ const MOST: usize = 16;
 /// # Errors
 ///
 /// That of `passes`.
-pub fn minimal_sets<E>(
+pub(crate) fn minimal_sets<E>(
     whole: CapSet,
     mut passes: impl FnMut(CapSet) -> Result<bool, E>,
 ) -> Result<Vec<CapSet>, E> {
@@ -136,7 +136,7 @@ const ABSENT: [i32; 14] = [
 ];
 
 /// Whether an act that failed with everything met a kernel, or a machine, without what it needs.
-pub fn is_absent(errno: i32) -> bool {
+pub(crate) fn is_absent(errno: i32) -> bool {
     ABSENT.contains(&errno)
 }
 

@@ -18,7 +18,7 @@ const LIFETIME: u64 = 600;
 /// # Errors
 ///
 /// That of the set-up.
-pub fn setup(operation: &Operation, base: &Path) -> io::Result<i32> {
+pub(crate) fn setup(operation: &Operation, base: &Path) -> io::Result<i32> {
     place::prepare(base)?;
     let [ours, theirs] = fork::pipe()?;
     let keeper = fork::spawn(|| {
@@ -55,7 +55,7 @@ fn quiet() -> io::Result<()> {
 }
 
 /// Acts in this process, with whatever it holds.
-pub fn act(operation: &Operation, base: &Path) -> Seen {
+pub(crate) fn act(operation: &Operation, base: &Path) -> Seen {
     let place: Place = place::below(base);
     Seen::of((operation.act)(&place))
 }
@@ -65,7 +65,7 @@ pub fn act(operation: &Operation, base: &Path) -> Seen {
 /// # Errors
 ///
 /// Those of setns(2) and execve(2); no set-up is there.
-pub fn enter(base: &Path, command: &[String]) -> io::Error {
+pub(crate) fn enter(base: &Path, command: &[String]) -> io::Error {
     let entered = fs::read_to_string(base.join("keeper")).and_then(|keeper| {
         for namespace in ["net", "uts", "ipc", "mnt"] {
             let path = sys::text(&format!("/proc/{}/ns/{namespace}", keeper.trim()));
@@ -87,7 +87,7 @@ pub fn enter(base: &Path, command: &[String]) -> io::Error {
 /// # Errors
 ///
 /// No set-up is there, or its directories are not empty.
-pub fn teardown(base: &Path) -> io::Result<()> {
+pub(crate) fn teardown(base: &Path) -> io::Result<()> {
     let note = base.join("keeper");
     let keeper: i32 = fs::read_to_string(&note)?
         .trim()

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::sys::{self, call, fork};
 
 /// What an act saw beside its success: whatever could differ without an error.
-pub type Details = BTreeMap<String, String>;
+pub(crate) type Details = BTreeMap<String, String>;
 
 type Setup = fn(&Place) -> io::Result<()>;
 type Act = fn(&Place) -> io::Result<Details>;
 
 /// The smallest thing that asks the kernel for a capability, reads a set, or is unlocked by one.
 #[derive(Clone, Copy)]
-pub struct Operation {
+pub(crate) struct Operation {
     pub name: &'static str,
     /// The capabilities that its author has in mind; the truth is measured, not taken from here.
     pub aim: CapSet,
@@ -26,7 +26,12 @@ pub struct Operation {
 }
 
 /// An operation with these names of capabilities in mind: `op("chown", &[CHOWN], setup, act)`.
-pub const fn op(name: &'static str, aim: &[Capability], setup: Setup, act: Act) -> Operation {
+pub(crate) const fn op(
+    name: &'static str,
+    aim: &[Capability],
+    setup: Setup,
+    act: Act,
+) -> Operation {
     Operation {
         name,
         aim: CapSet::of(aim),
@@ -38,19 +43,19 @@ pub const fn op(name: &'static str, aim: &[Capability], setup: Setup, act: Act) 
 
 impl Operation {
     /// In a network namespace of its own.
-    pub const fn net(mut self) -> Self {
+    pub(crate) const fn net(mut self) -> Self {
         self.namespaces |= libc::CLONE_NEWNET;
         self
     }
 
     /// With a host name of its own.
-    pub const fn uts(mut self) -> Self {
+    pub(crate) const fn uts(mut self) -> Self {
         self.namespaces |= libc::CLONE_NEWUTS;
         self
     }
 
     /// With System V objects and message queues of its own.
-    pub const fn ipc(mut self) -> Self {
+    pub(crate) const fn ipc(mut self) -> Self {
         self.namespaces |= libc::CLONE_NEWIPC;
         self
     }
@@ -59,7 +64,7 @@ impl Operation {
 /// What an act came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "result")]
-pub enum Seen {
+pub(crate) enum Seen {
     /// It did what it is for.
     Ok { details: Details },
     /// The kernel refused it, or it failed otherwise.
@@ -72,27 +77,27 @@ pub enum Seen {
 
 impl Seen {
     /// What an act returned.
-    pub fn of(result: io::Result<Details>) -> Self {
+    pub(crate) fn of(result: io::Result<Details>) -> Self {
         match result {
             Ok(details) => Self::Ok { details },
             Err(error) => Self::error(error.raw_os_error().unwrap_or(libc::EPROTO)),
         }
     }
 
-    pub fn error(errno: i32) -> Self {
+    pub(crate) fn error(errno: i32) -> Self {
         Self::Error {
             errno,
             name: errno_name(errno),
         }
     }
 
-    pub fn is_ok(&self) -> bool {
+    pub(crate) fn is_ok(&self) -> bool {
         matches!(self, Self::Ok { .. })
     }
 }
 
 /// The name of an error, or its number.
-pub fn errno_name(errno: i32) -> String {
+pub(crate) fn errno_name(errno: i32) -> String {
     macro_rules! names {
         ($($name:ident)*) => { match errno { $(libc::$name => stringify!($name).to_owned(),)* _ => errno.to_string() } };
     }
@@ -104,23 +109,23 @@ pub fn errno_name(errno: i32) -> String {
 }
 
 /// No detail.
-pub fn done() -> io::Result<Details> {
+pub(crate) fn done() -> io::Result<Details> {
     Ok(Details::new())
 }
 
 /// One detail.
-pub fn saw(name: &str, value: impl ToString) -> io::Result<Details> {
+pub(crate) fn saw(name: &str, value: impl ToString) -> io::Result<Details> {
     Ok(Details::from([(name.to_owned(), value.to_string())]))
 }
 
 /// Nothing to set up.
-pub fn nothing(_: &Place) -> io::Result<()> {
+pub(crate) fn nothing(_: &Place) -> io::Result<()> {
     Ok(())
 }
 
 /// Where an operation works: an empty tmpfs of its own, and an empty directory on the disk.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     /// The tmpfs.
     pub root: PathBuf,
     /// The directory on whatever file system the caller chose.
@@ -128,45 +133,45 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.join(name)
     }
 
     /// The path of a file in the tmpfs, for the kernel.
-    pub fn at(&self, name: &str) -> CString {
+    pub(crate) fn at(&self, name: &str) -> CString {
         sys::text(&self.root.join(name).to_string_lossy())
     }
 
     /// The path of a file on the disk, for the kernel.
-    pub fn on_disk(&self, name: &str) -> CString {
+    pub(crate) fn on_disk(&self, name: &str) -> CString {
         sys::text(&self.disk.join(name).to_string_lossy())
     }
 
     /// A file with content, mode and owner.
-    pub fn file(&self, name: &str, mode: u32, user: u32, group: u32) -> io::Result<()> {
+    pub(crate) fn file(&self, name: &str, mode: u32, user: u32, group: u32) -> io::Result<()> {
         fs::write(self.path(name), b"content\n")?;
         own(&self.at(name), mode, user, group)
     }
 
     /// A directory with mode and owner.
-    pub fn directory(&self, name: &str, mode: u32, user: u32, group: u32) -> io::Result<()> {
+    pub(crate) fn directory(&self, name: &str, mode: u32, user: u32, group: u32) -> io::Result<()> {
         fs::create_dir(self.path(name))?;
         own(&self.at(name), mode, user, group)
     }
 
     /// A copy of this program, which can be executed and then shows its own credentials (`operations show`).
-    pub fn program(&self, name: &str, mode: u32, user: u32, group: u32) -> io::Result<()> {
+    pub(crate) fn program(&self, name: &str, mode: u32, user: u32, group: u32) -> io::Result<()> {
         fs::copy("/proc/self/exe", self.path(name))?;
         own(&self.at(name), mode, user, group)
     }
 
     /// Leaves a number for the act.
-    pub fn note(&self, name: &str, number: impl Into<i64>) -> io::Result<()> {
+    pub(crate) fn note(&self, name: &str, number: impl Into<i64>) -> io::Result<()> {
         fs::write(self.path(name), number.into().to_string())
     }
 
     /// Reads a number that the set-up left.
-    pub fn noted(&self, name: &str) -> io::Result<i32> {
+    pub(crate) fn noted(&self, name: &str) -> io::Result<i32> {
         fs::read_to_string(self.path(name))?
             .trim()
             .parse()
@@ -174,13 +179,13 @@ impl Place {
     }
 
     /// Reads an address or another long number that the set-up left.
-    pub fn noted_long(&self, name: &str) -> io::Result<u64> {
+    pub(crate) fn noted_long(&self, name: &str) -> io::Result<u64> {
         let text = fs::read_to_string(self.path(name))?;
         text.trim().parse().map_err(|_| sys::errno(libc::EPROTO))
     }
 
     /// Starts a process that stays, notes its id under this name, and prepares itself first.
-    pub fn companion(
+    pub(crate) fn companion(
         &self,
         name: &str,
         prepare: impl FnOnce() -> io::Result<()>,
@@ -189,7 +194,7 @@ impl Place {
     }
 
     /// Mode, owner and group of a file, as details.
-    pub fn status(&self, name: &str) -> io::Result<Details> {
+    pub(crate) fn status(&self, name: &str) -> io::Result<Details> {
         let status = fs::symlink_metadata(self.path(name))?;
         Ok(Details::from([
             ("mode".to_owned(), format!("{:o}", status.mode())),
@@ -200,7 +205,7 @@ impl Place {
 }
 
 /// Gives a file an owner, then a mode: a change of the owner would take the setuid bit away.
-pub fn own(path: &CString, mode: u32, user: u32, group: u32) -> io::Result<()> {
+pub(crate) fn own(path: &CString, mode: u32, user: u32, group: u32) -> io::Result<()> {
     call!(SYS_lchown, path, user, group)?;
     call!(SYS_fchmodat, libc::AT_FDCWD, path, mode)?;
     Ok(())

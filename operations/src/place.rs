@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The place below a directory. Nothing is made.
-pub fn below(base: &Path) -> Place {
+pub(crate) fn below(base: &Path) -> Place {
     Place {
         root: base.join("place"),
         disk: base.join("disk"),
@@ -20,7 +20,7 @@ pub fn below(base: &Path) -> Place {
 /// # Errors
 ///
 /// Those of the calls; in a user namespace some of them are refused.
-pub fn make(operation: &Operation, base: &Path) -> io::Result<Place> {
+pub(crate) fn make(operation: &Operation, base: &Path) -> io::Result<Place> {
     let place = below(base);
     call!(SYS_unshare, libc::CLONE_NEWNS | operation.namespaces)?;
     call!(
@@ -50,7 +50,7 @@ pub fn make(operation: &Operation, base: &Path) -> io::Result<Place> {
 /// # Errors
 ///
 /// Those of mkdir(2).
-pub fn prepare(base: &Path) -> io::Result<()> {
+pub(crate) fn prepare(base: &Path) -> io::Result<()> {
     for directory in [base, &base.join("place"), &base.join("disk")] {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;

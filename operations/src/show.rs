@@ -3,17 +3,17 @@
 use std::{io::Write, process::ExitCode};
 
 /// The first argument by which an executed copy of this program knows its task.
-pub const ARGUMENT: &str = "show-credentials";
+pub(crate) const ARGUMENT: &str = "show-credentials";
 
 /// Whether this process is to show its credentials.
-pub fn is_asked() -> bool {
+pub(crate) fn is_asked() -> bool {
     std::env::args()
         .nth(1)
         .is_some_and(|argument| argument == ARGUMENT)
 }
 
 /// Prints user, groups and sets on one line each, as /proc/self/status names them.
-pub fn run() -> ExitCode {
+pub(crate) fn run() -> ExitCode {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut out = std::io::stdout().lock();
     for line in status.lines().filter(|line| {

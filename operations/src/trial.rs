@@ -19,7 +19,7 @@ const WHOLE: Duration = Duration::from_secs(10);
 /// What a trial came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trial {
+pub(crate) enum Trial {
     Acted(Seen),
     /// The set-up failed: there is nothing to act on.
     NotSetUp(Seen),
@@ -30,7 +30,12 @@ pub enum Trial {
 /// # Errors
 ///
 /// Those of fork(2) and pipe(2): the machine's, not the operation's.
-pub fn run(operation: &Operation, base: &Path, mode: Mode, grant: &Grant) -> io::Result<Trial> {
+pub(crate) fn run(
+    operation: &Operation,
+    base: &Path,
+    mode: Mode,
+    grant: &Grant,
+) -> io::Result<Trial> {
     let [ours, theirs] = fork::pipe()?;
     let [go, release] = fork::pipe()?;
     let runner =
@@ -99,7 +104,7 @@ fn runner(
 /// # Errors
 ///
 /// Those of fork(2), pipe(2) and wait(2), and that of a grant that cannot be given.
-pub fn act(
+pub(crate) fn act(
     operation: &Operation,
     place: &crate::operation::Place,
     grant: &Grant,

@@ -14,7 +14,7 @@ use crate::{
 
 /// What is known of an operation in a mode. One line of JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Truth {
+pub(crate) struct Truth {
     pub operation: String,
     pub mode: Mode,
     pub kernel: String,
@@ -30,7 +30,7 @@ pub struct Truth {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
-pub enum State {
+pub(crate) enum State {
     Tested {
         /// What the act saw with everything.
         full: Details,
@@ -111,7 +111,7 @@ impl Bench<'_> {
 /// # Errors
 ///
 /// Those of the machine: fork(2) and the like.
-pub fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<Truth> {
+pub(crate) fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<Truth> {
     // In a user namespace that it made, a process holds every capability.
     let kernel_has = kernel_has()?;
     let whole = if mode == Mode::Userns {
@@ -240,7 +240,7 @@ fn kernel_has() -> io::Result<CapSet> {
 }
 
 /// The running kernel's release, empty if it hides it.
-pub fn kernel_release() -> String {
+pub(crate) fn kernel_release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .unwrap_or_default()
         .trim()

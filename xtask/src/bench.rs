@@ -21,7 +21,7 @@ const TOOLS: [(&str, &str); 6] = [
 
 /// Measure what capaudit costs, side by side with nothing, an empty program and bpftrace
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Times that each figure is measured
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: u8,
@@ -35,7 +35,7 @@ pub struct Args {
     write: Option<PathBuf>,
 }
 
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let missing: Vec<&str> = TOOLS
         .iter()
         .filter(|(program, _package)| command::find(program).is_none())

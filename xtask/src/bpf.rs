@@ -9,14 +9,14 @@ use crate::{project, strip::without_dwarf};
 
 /// Build the committed BPF object anew; to be run after every change of the BPF sources
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Change nothing: fail unless the committed object is what its sources make
     #[arg(long)]
     check: bool,
 }
 
 /// Builds, and replaces or compares.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     if args.check {
         return check();
     }
@@ -29,7 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
 
 /// Fails if the committed object is stale, or is not what this machine's toolchain, being the same that made it, makes
 /// of the sources.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let committed = Committed::of(project::root());
     if let Err(stale) = committed.fresh() {
         bail!("{stale}: run `cargo xtask bpf` and commit capaudit-tracer/bpf");

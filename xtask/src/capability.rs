@@ -3,7 +3,7 @@
 use capaudit_core::capability::CapSet;
 
 /// The bare names with blanks between, in the kernel's order; `(none)` for the empty set.
-pub fn names(set: CapSet) -> String {
+pub(crate) fn names(set: CapSet) -> String {
     if set.is_empty() {
         return "(none)".to_owned();
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 const SYSTEM: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
 /// Every file called `program` on the search path and in the administrators' directories.
-pub fn find_all(program: &str) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn find_all(program: &str) -> impl Iterator<Item = PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories: Vec<PathBuf> = env::split_paths(&path)
         .chain(SYSTEM.map(PathBuf::from))
@@ -27,12 +27,12 @@ pub fn find_all(program: &str) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The first of [`find_all`].
-pub fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     find_all(program).next()
 }
 
 /// Runs `command`, its output going where ours goes; an error unless it succeeds.
-pub fn succeed(command: &mut Command) -> Result<()> {
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
     let status = command
         .status()
         .with_context(|| format!("cannot start {}", program(command)))?;
@@ -43,7 +43,7 @@ pub fn succeed(command: &mut Command) -> Result<()> {
 }
 
 /// What `command` prints; an error with the last of its complaints unless it succeeds.
-pub fn text_of(command: &mut Command) -> Result<String> {
+pub(crate) fn text_of(command: &mut Command) -> Result<String> {
     let output = output_of(command)?;
     if !output.status.success() {
         bail!(
@@ -57,7 +57,7 @@ pub fn text_of(command: &mut Command) -> Result<String> {
 }
 
 /// Runs `command` to its end and keeps what it printed, whether it succeeds or not.
-pub fn output_of(command: &mut Command) -> Result<Output> {
+pub(crate) fn output_of(command: &mut Command) -> Result<Output> {
     command
         .stdin(Stdio::null())
         .output()
@@ -65,7 +65,7 @@ pub fn output_of(command: &mut Command) -> Result<Output> {
 }
 
 /// Runs `command` with its output in the file `log`; an error with the end of the log unless it succeeds.
-pub fn logged(command: &mut Command, log: &Path) -> Result<()> {
+pub(crate) fn logged(command: &mut Command, log: &Path) -> Result<()> {
     let file = create(log)?;
     let copy = file
         .try_clone()
@@ -87,7 +87,7 @@ pub fn logged(command: &mut Command, log: &Path) -> Result<()> {
 }
 
 /// Creates the file `path` and the folders it lies in.
-pub fn create(path: &Path) -> Result<File> {
+pub(crate) fn create(path: &Path) -> Result<File> {
     let file = || -> io::Result<File> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
@@ -98,14 +98,14 @@ pub fn create(path: &Path) -> Result<File> {
 }
 
 /// Writes a whole file, and the folders it lies in.
-pub fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     create(path)?
         .write_all(text.as_bytes())
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Names a log and quotes its end, for an error message.
-pub fn tail_of_log(log: &Path) -> String {
+pub(crate) fn tail_of_log(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     format!(
@@ -116,7 +116,7 @@ pub fn tail_of_log(log: &Path) -> String {
 }
 
 /// The last thing a program said: of its errors, or else of its output.
-pub fn complaint(output: &Output) -> String {
+pub(crate) fn complaint(output: &Output) -> String {
     [&output.stderr, &output.stdout]
         .into_iter()
         .find_map(|bytes| last_lines(&String::from_utf8_lossy(bytes), 1).pop())
@@ -124,7 +124,7 @@ pub fn complaint(output: &Output) -> String {
 }
 
 /// The last `count` lines that are not blank.
-pub fn last_lines(text: &str, count: usize) -> Vec<String> {
+pub(crate) fn last_lines(text: &str, count: usize) -> Vec<String> {
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())

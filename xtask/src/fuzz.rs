@@ -14,7 +14,7 @@ use crate::project;
 /// The targets are built optimised, with every check of arithmetic; one after the other takes its seeds and then as many
 /// inputs as are asked for, and tells how fast and what became of them.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The targets whose names have this in them [default: all]
     #[arg(value_name = "TARGET")]
     target: Option<String>,
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 /// Runs the targets; an error if one of them finds a fault, or there is none of that name.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let mut child = project::cargo()
         .args(["test", "--profile", "fuzz", "--package", "capaudit"])
         .args(["--test", "hostile", "--", "--test-threads", "1"])

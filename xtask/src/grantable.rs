@@ -25,7 +25,7 @@ enum Answer {
 }
 
 /// Asks for everything at once and narrows it down, which takes about five short runs.
-pub fn find(docker: &Client) -> Result<CapSet> {
+pub(crate) fn find(docker: &Client) -> Result<CapSet> {
     // The engine's bounding set is not ours to see if it runs elsewhere, but it is likely to equal ours.
     let likely = own_bounding_set()?;
     let mut ask = |set| ask(docker, set);

@@ -15,19 +15,19 @@ use crate::{
 
 /// Build the images of the corpus, as far as they are not up to date
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Scenarios whose images are wanted [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
 }
 
 /// Builds the base image and those of the named scenarios.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     prepare(&docker::connect()?, &Scenario::chosen(&args.names)?)
 }
 
 /// Builds the images that `scenarios` run in, as far as they are not up to date.
-pub fn prepare(docker: &Client, scenarios: &[Scenario]) -> Result<()> {
+pub(crate) fn prepare(docker: &Client, scenarios: &[Scenario]) -> Result<()> {
     build_base(docker)?;
     let base = docker
         .inspect_image(BASE_IMAGE, "{{.Id}}")

@@ -11,14 +11,14 @@ use crate::{architecture, bpf, command, project};
 /// Check formatting, lints and documentation of the workspace, the formatting of the BPF crate, that no file holds a merge's
 /// conflicts, the architecture, and the committed BPF object
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Check only the architecture: compiles nothing, so it takes seconds
     #[arg(long)]
     architecture: bool,
 }
 
 /// Runs every check, also after one has failed.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     if args.architecture {
         return architecture::check();
     }

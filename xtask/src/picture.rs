@@ -24,14 +24,14 @@ const END: &str = "the command succeeded";
 
 /// Draw docs/guide/watch.svg anew: two containers of the corpus under `capaudit watch`, on a terminal of tmux's
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The capaudit to show, instead of one that is built
     #[arg(long, value_name = "FILE")]
     capaudit: Option<PathBuf>,
 }
 
 /// Runs it, and writes what the terminal then shows.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let docker = docker::connect()?;
     let names = CONTAINERS.map(|(_, scenario)| scenario.to_owned());
     let scenarios = Scenario::chosen(&names)?;

@@ -12,11 +12,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use crate::project;
 
 /// The image of the scenarios that need no preparation, and the base of the others.
-pub const BASE_IMAGE: &str = "gt-corpus:1";
+pub(crate) const BASE_IMAGE: &str = "gt-corpus:1";
 
 /// A program in a container, with the capabilities it is known to need.
 #[derive(Debug, Clone)]
-pub struct Scenario {
+pub(crate) struct Scenario {
     /// The name of its folder.
     pub name: String,
     pub directory: PathBuf,
@@ -26,7 +26,7 @@ pub struct Scenario {
 
 /// The part of `scenario.json` that changes the run.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The image to run.
     pub image: String,
     /// Whom the container starts as.
@@ -38,7 +38,7 @@ pub struct Settings {
 
 /// What the knock-out runs found.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Truth {
+pub(crate) struct Truth {
     /// Every set that suffices and of which no member can be left out.
     pub minimal: Vec<CapSet>,
     /// The one of them with the least power.
@@ -47,7 +47,7 @@ pub struct Truth {
 
 impl Scenario {
     /// Every scenario, by name.
-    pub fn all() -> Result<Vec<Self>> {
+    pub(crate) fn all() -> Result<Vec<Self>> {
         let folder = folder();
         let entries = fs::read_dir(&folder)
             .with_context(|| format!("no scenarios in {}", folder.display()))?;
@@ -61,7 +61,7 @@ impl Scenario {
     }
 
     /// Those called `names`, or all if there is no name.
-    pub fn chosen(names: &[String]) -> Result<Vec<Self>> {
+    pub(crate) fn chosen(names: &[String]) -> Result<Vec<Self>> {
         if names.is_empty() {
             Self::all()
         } else {
@@ -82,17 +82,17 @@ impl Scenario {
     }
 
     /// What it is known to need.
-    pub fn truth(&self) -> Result<Truth> {
+    pub(crate) fn truth(&self) -> Result<Truth> {
         read(&self.directory.join("truth.json"))
     }
 
     /// The script that prepares an image of its own, if it has one.
-    pub fn preparation(&self) -> Option<PathBuf> {
+    pub(crate) fn preparation(&self) -> Option<PathBuf> {
         Some(self.directory.join("setup.sh")).filter(|script| script.is_file())
     }
 
     /// The arguments of `docker` that run it once, in a container called `container` that may use `capabilities`.
-    pub fn docker_arguments(&self, container: &str, capabilities: CapSet) -> Vec<String> {
+    pub(crate) fn docker_arguments(&self, container: &str, capabilities: CapSet) -> Vec<String> {
         let mut arguments = ["run", "--rm", "--name", container, "--network", "none"]
             .map(str::to_owned)
             .to_vec();
@@ -110,13 +110,13 @@ impl Scenario {
     }
 
     /// The scenario's folder as containers see it.
-    pub fn mount(&self) -> String {
+    pub(crate) fn mount(&self) -> String {
         format!("{}:/scenario:ro", self.directory.display())
     }
 }
 
 /// The arguments of `docker run` that grant `capabilities` and nothing else.
-pub fn capability_arguments(capabilities: CapSet) -> Vec<String> {
+pub(crate) fn capability_arguments(capabilities: CapSet) -> Vec<String> {
     let nothing = ["--cap-drop", "ALL"].map(str::to_owned);
     let added = capabilities
         .names()

@@ -8,7 +8,7 @@ use object::{
 
 /// `object` without DWARF. The kernel takes types and lines from BTF (`.BTF`, `.BTF.ext`), which stays; the rest is four
 /// fifths of what the linker writes.
-pub fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
     let mut elf = Builder::read(object).context("the linker wrote no ELF object")?;
     for section in &mut elf.sections {
         let name = section.name.as_slice();

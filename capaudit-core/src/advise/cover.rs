@@ -7,7 +7,7 @@ const MAX_CHOICES: usize = 16;
 
 /// The least powerful set (in the order of [`cmp_power`]) with a member in common with every one of `needs`,
 /// each of which is a set of which any member will do. An empty need cannot be met and is left out.
-pub fn least_power(needs: &[CapSet]) -> CapSet {
+pub(super) fn least_power(needs: &[CapSet]) -> CapSet {
     let mut fixed: CapSet = needs
         .iter()
         .filter(|need| need.len() == 1)

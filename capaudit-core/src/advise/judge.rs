@@ -45,12 +45,12 @@ fn purpose(capability: Capability) -> &'static str {
 }
 
 /// Judges the execution of a privileged file.
-pub fn judge_exec(exec: &ExecRecord) -> Vec<Judgement> {
+pub(super) fn judge_exec(exec: &ExecRecord) -> Vec<Judgement> {
     rules::exec::needs(exec)
 }
 
 /// Judges system calls that matter without any check.
-pub fn judge_calls(subject: &SubjectRecord) -> Vec<Judgement> {
+pub(super) fn judge_calls(subject: &SubjectRecord) -> Vec<Judgement> {
     let mut needs = seccomp::needs(subject);
     needs.extend(rules::own_set::needs(subject));
     needs

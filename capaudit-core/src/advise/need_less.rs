@@ -11,7 +11,7 @@ use crate::{
 const MAX_NAMED: usize = 3;
 
 /// The known way out of a need that these checks showed; `None` if there is none.
-pub fn advice(
+pub(super) fn advice(
     capability: Capability,
     checks: &[&CheckRecord],
     subject: &SubjectRecord,

@@ -61,7 +61,7 @@ fn socket(sample: &Sample) -> String {
 }
 
 /// An object in a few words.
-pub fn object_text(object: &Object) -> String {
+pub(super) fn object_text(object: &Object) -> String {
     match object {
         Object::Path(path) | Object::Unix(path) => path.clone(),
         Object::Internet { address, port } if address.contains(':') => {

@@ -6,10 +6,10 @@ use capaudit_core::{
 };
 
 /// Why `no_new_privs` is not set.
-pub const PRIVILEGED_EXECS: &str = "setuid or file-capability programs were run";
+pub(super) const PRIVILEGED_EXECS: &str = "setuid or file-capability programs were run";
 
 /// What has to be known before anything that follows is used: a line for each, and an empty one behind them.
-pub fn warnings(recommendation: &Recommendation) -> String {
+pub(super) fn warnings(recommendation: &Recommendation) -> String {
     let mut text: String = recommendation
         .caveats
         .iter()
@@ -23,7 +23,7 @@ pub fn warnings(recommendation: &Recommendation) -> String {
 
 /// What has to be known of a workload: its name, whether its start was seen, what one run cannot tell of it, and which
 /// capabilities it cannot be sure of, if they are not marked one by one.
-pub fn heading(workload: &Workload, possible: Possible) -> String {
+pub(super) fn heading(workload: &Workload, possible: Possible) -> String {
     let mut lines = vec![workload.title()];
     if workload.start_unseen {
         lines.push(START_UNSEEN.to_owned());
@@ -46,7 +46,7 @@ pub fn heading(workload: &Workload, possible: Possible) -> String {
 
 /// Where it is told what one run cannot be sure of.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Possible {
+pub(super) enum Possible {
     /// In the heading.
     Here,
     /// At each member.
@@ -54,4 +54,4 @@ pub enum Possible {
 }
 
 /// What stands for the containers of a report without any.
-pub const NO_CONTAINER: &str = "# No container was audited.\n";
+pub(super) const NO_CONTAINER: &str = "# No container was audited.\n";

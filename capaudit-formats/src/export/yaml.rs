@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// A scalar: plain where it cannot be mistaken, else in double quotes with YAML's escapes.
-pub fn scalar(name: &str) -> String {
+pub(super) fn scalar(name: &str) -> String {
     // Numbers begin with a digit in every notation (0x1f, 1e3, 12:30), apart from those that f64 knows too.
     let plain = name.starts_with(|first: char| first.is_ascii_alphabetic())
         && name

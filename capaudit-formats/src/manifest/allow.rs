@@ -42,11 +42,11 @@ impl Allowance {
 
 /// Lines of a YAML file whose comments are about one workload.
 #[derive(Debug, Default)]
-pub struct Lines(HashSet<usize>);
+pub(super) struct Lines(HashSet<usize>);
 
 impl Lines {
     /// The lines from one byte to another, and the comments directly above.
-    pub fn add(&mut self, source: &Source, stream: &Stream, from: usize, to: usize) {
+    pub(super) fn add(&mut self, source: &Source, stream: &Stream, from: usize, to: usize) {
         let first = source.line_of(from);
         self.0.extend(first..=source.line_of(to));
         let alone: HashSet<usize> = stream
@@ -63,12 +63,12 @@ impl Lines {
     }
 
     /// The line of a byte.
-    pub fn add_line(&mut self, source: &Source, byte: usize) {
+    pub(super) fn add_line(&mut self, source: &Source, byte: usize) {
         self.0.insert(source.line_of(byte));
     }
 
     /// What the comments in these lines vouch for.
-    pub fn allowances(&self, source: &Source, stream: &Stream) -> Vec<Allowance> {
+    pub(super) fn allowances(&self, source: &Source, stream: &Stream) -> Vec<Allowance> {
         stream
             .comments
             .iter()

@@ -8,7 +8,7 @@ use super::{Platform, Words, Workload, allow::Lines, containerd};
 use crate::yaml::{Kind, Node, Source, Stream, Unusable};
 
 /// Whether a document is an object of Kubernetes'.
-pub fn is_object(root: &Node) -> bool {
+pub(super) fn is_object(root: &Node) -> bool {
     root.get("apiVersion").is_some() && root.get("kind").is_some()
 }
 
@@ -34,7 +34,7 @@ fn path_to_pod(kind: &str) -> Option<&'static [&'static str]> {
 /// # Errors
 ///
 /// There is no container in them, or one is not as it has to be.
-pub fn workloads(source: &Source, stream: &Stream) -> Result<Vec<Workload>, Unusable> {
+pub(super) fn workloads(source: &Source, stream: &Stream) -> Result<Vec<Workload>, Unusable> {
     let mut workloads = Vec::new();
     for document in &stream.documents {
         object(&document.root, source, stream, &mut workloads)?;

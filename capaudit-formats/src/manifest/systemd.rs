@@ -25,7 +25,7 @@ struct Set {
 
 /// What a unit is granted. `name` is the unit's, `files` are it and its drop-ins in the order in which systemd
 /// reads them.
-pub fn workload(name: &str, files: &[Source]) -> Workload {
+pub(super) fn workload(name: &str, files: &[Source]) -> Workload {
     let mut unit = Unit {
         bounding: None,
         ambient: Set::default(),

@@ -105,7 +105,7 @@ impl AsFd for Signals {
 }
 
 /// Lets a signal do again what it does by default.
-pub fn restore_default(wanted: Signal) {
+pub(super) fn restore_default(wanted: Signal) {
     // SAFETY: no handler of ours is replaced; the default has no code.
     let _ = unsafe { signal(wanted, SigHandler::SigDfl) };
     let mut set = SigSet::empty();

@@ -33,7 +33,7 @@ for_each_offset!(list);
 /// # Errors
 ///
 /// The kernel lacks a field that cannot be done without.
-pub fn resolve(btf: &KernelBtf) -> Result<Vec<(&'static str, u32)>, ProbeError> {
+pub(super) fn resolve(btf: &KernelBtf) -> Result<Vec<(&'static str, u32)>, ProbeError> {
     WANTED
         .iter()
         .map(|wanted| {

@@ -7,7 +7,7 @@ use syscalls::Sysno;
 const PLAIN: SyscallSpec = SyscallSpec::NONE;
 
 /// The table for the running architecture.
-pub fn table() -> [u32; TABLE_LEN] {
+pub(super) fn table() -> [u32; TABLE_LEN] {
     let mut table = [0; TABLE_LEN];
     for number in Sysno::iter() {
         let spec = by_name(number.name());

@@ -25,12 +25,12 @@ const ENTRIES: [&str; 6] = [
 ];
 
 /// Text out of a NUL-terminated field; bytes that are no UTF-8 are replaced.
-pub fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(until_nul(bytes)).into_owned()
 }
 
 /// What one check was about.
-pub fn sample(check: &Check) -> Sample {
+pub(super) fn sample(check: &Check) -> Sample {
     Sample {
         arguments: check.arguments,
         object: object_of(check),
@@ -150,7 +150,7 @@ fn word32(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 /// Names of the functions that led to `cap_capable`, innermost first, without the hook's and the entry's own.
-pub fn callers(stack: &[u64], symbols: &Symbols) -> Vec<String> {
+pub(super) fn callers(stack: &[u64], symbols: &Symbols) -> Vec<String> {
     // The hook's own frames come first, and lie outside the kernel's text: no symbol is theirs.
     let names: Vec<&str> = stack
         .iter()

@@ -25,7 +25,7 @@ use super::{
 
 Exit status: 0; 2 if a target is not there; 3 if tracing is not possible here (see `capaudit doctor`);
 4 under --strict if the record is incomplete.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(flatten)]
     targets: Targets,
 
@@ -48,7 +48,7 @@ pub struct Arguments {
     tracing: Tracing,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     arguments.presentation.check(arguments.save.as_deref())?;
     let targets = arguments.targets.list();
     let settings = TracerConfig {

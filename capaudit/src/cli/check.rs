@@ -40,7 +40,7 @@ Several compose files are taken together, as with -f; a unit with the drop-ins b
 A comment `# capaudit:allow NET_ADMIN reason` beside a capability or at its service vouches for it.
 
 Exit status: 0 without findings; 1 if there is one of --level or worse; 2 for bad usage or input.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// A compose file, a Kubernetes manifest, a unit of systemd's, or a set
     #[arg(long, required = true, value_name = "FILE|SET")]
     against: Vec<String>,
@@ -61,7 +61,7 @@ pub struct Arguments {
     sessions: Sessions,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let ledger = arguments.sessions.merged()?;
     let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
     let outcome = check::check(&workloads, &Recommendation::of(&Report::of(&ledger)))

@@ -11,13 +11,13 @@ use super::{exit::Exit, failure::Failure, output::print};
   capaudit completions bash > /etc/bash_completion.d/capaudit
   capaudit completions zsh > /usr/local/share/zsh/site-functions/_capaudit
   capaudit completions fish > ~/.config/fish/completions/capaudit.fish")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The shell
     #[arg(value_enum)]
     shell: Shell,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(
         arguments.shell,

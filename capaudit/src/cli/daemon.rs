@@ -24,7 +24,7 @@ use crate::{
 
 Exit status: 0 after SIGTERM or SIGINT; 2 if an option or the totals of before cannot be used;
 3 if tracing is not possible here (see `capaudit doctor`).")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Listen at this socket
     #[arg(long, value_name = "PATH", default_value = SOCKET)]
     socket: PathBuf,
@@ -49,7 +49,7 @@ pub struct Arguments {
     tracing: Tracing,
 }
 
-pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = Plan {
         settings: arguments.tracing.settings(),
         socket: arguments.socket,

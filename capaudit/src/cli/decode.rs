@@ -31,7 +31,7 @@ use super::{
   capaudit decode self /proc/1/status
   capaudit decode net_bind_service,setuid,setgid
   ssh host cat /proc/1/status | capaudit decode -")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Read every WORD as a mask
     #[arg(long, conflicts_with = "pid")]
     mask: bool,
@@ -89,7 +89,7 @@ impl Set {
     }
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let reading = match (arguments.mask, arguments.pid) {
         (true, _) => Reading::Mask,
         (_, true) => Reading::Process,

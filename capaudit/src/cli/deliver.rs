@@ -15,7 +15,11 @@ use crate::storage;
 /// # Errors
 ///
 /// It cannot be written. A closed pipe is no error.
-pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io::Result<()> {
+pub(super) fn deliver(
+    text: &str,
+    file: Option<&Path>,
+    mut otherwise: impl Write,
+) -> io::Result<()> {
     match file {
         Some(file) => storage::write_whole(file, text.as_bytes()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
@@ -32,7 +36,7 @@ pub fn deliver(text: &str, file: Option<&Path>, mut otherwise: impl Write) -> io
 /// # Errors
 ///
 /// It is not where it was to be. The message says where it is.
-pub fn save(ledger: &Ledger, file: &Path) -> Result<(), Failure> {
+pub(super) fn save(ledger: &Ledger, file: &Path) -> Result<(), Failure> {
     storage::save(ledger, file).map_err(|error| {
         let rescued = match storage::save_elsewhere(ledger) {
             Ok(other) => format!("it was saved to {other:?} instead"),
@@ -49,7 +53,7 @@ pub fn save(ledger: &Ledger, file: &Path) -> Result<(), Failure> {
 /// # Errors
 ///
 /// One of them could not.
-pub fn check_writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
+pub(super) fn check_writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
     files.into_iter().try_for_each(|file| {
         writable(file).map_err(|error| Failure::usage(format!("cannot write {file:?}: {error}")))
     })

@@ -21,7 +21,7 @@ use super::{exit::Exit, failure::Failure, terminal};
 
 /// Check what auditing needs here: privileges, kernel features, hooks.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub(super) struct Arguments {}
 
 /// Something that was looked at.
 struct Check {
@@ -29,7 +29,7 @@ struct Check {
     result: Result<String, String>,
 }
 
-pub fn run(_arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(_arguments: &Arguments) -> Result<Exit, Failure> {
     let style = terminal::style_of(&std::io::stdout());
     let mut text = String::new();
     for check in [privileges(), pid_namespace(), type_information(), symbols()] {

@@ -13,7 +13,7 @@ use super::{exit::Exit, failure::Failure};
 
 /// Run a command with capabilities refused by a BPF LSM program.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// What the command may have
     #[arg(long, value_name = "SET")]
     command: Option<CapSet>,
@@ -32,7 +32,7 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand. If the command ran, capaudit ends as it did.
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let permissive = EnforcerConfig::PERMISSIVE;
     let config = EnforcerConfig {
         command_may: arguments.command.unwrap_or(permissive.command_may),

@@ -22,7 +22,7 @@ use super::{
   capaudit explain
   capaudit explain NET_ADMIN cap_sys_ptrace 21
   capaudit explain --format json SYS_ADMIN")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// How the result is shown
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -32,7 +32,7 @@ pub struct Arguments {
     capabilities: Vec<Capability>,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let kernel = running();
     let wanted = if arguments.capabilities.is_empty() {
         &Capability::KNOWN[..]

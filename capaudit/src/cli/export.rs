@@ -45,7 +45,7 @@ enum Shape {
   capaudit export oci --service web --patch bundle/config.json session.json
 
 Exit status: 0; 1 if --patch leaves something that has to be changed elsewhere; 2 for bad usage or input.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// The format
     #[arg(value_enum)]
     format: Format,
@@ -95,7 +95,7 @@ enum Product<'a> {
     Compose(patch::Job<'a>),
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let product = arguments.product().map_err(Failure::usage)?;
     let ledger = arguments.sessions.merged()?;
     let mut report = Report::of(&ledger);

@@ -66,7 +66,7 @@ impl From<Failure> for Failed {
 }
 
 /// Prints one line on standard error.
-pub fn note(text: &(impl Display + ?Sized)) {
+pub(super) fn note(text: &(impl Display + ?Sized)) {
     let text = sanitize(&text.to_string());
     // Nobody is left to read it if this fails.
     let _ = writeln!(std::io::stderr(), "capaudit: {text}");

@@ -27,7 +27,7 @@ const NAMED: usize = 10;
   capaudit files --cross --format json /var/lib/docker/overlay2
 
 Exit status: 0, even if something below could not be looked at; 2 if a PATH does not exist.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Also list files that are set-user-ID and root's: programs that get everything
     #[arg(long)]
     setuid: bool,
@@ -79,7 +79,7 @@ struct Unseen {
     why: String,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let search = Search {
         setuid: arguments.setuid,
         cross: arguments.cross,

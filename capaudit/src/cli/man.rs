@@ -19,7 +19,7 @@ use crate::storage::write_whole;
 #[command(after_help = "Examples:
   capaudit man run | man -l -
   capaudit man --output /usr/local/share/man/man1")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Write every page into this directory, a file each
     #[arg(long, value_name = "DIR", conflicts_with = "subcommand")]
     output: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Arguments {
     subcommand: Option<String>,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match (&arguments.output, &arguments.subcommand) {
         (Some(directory), _) => write_all(directory),
         (None, Some(name)) => match commands().find(|command| command.get_name() == name) {

@@ -9,7 +9,7 @@ use super::{failure::Failure, terminal};
 
 /// How a result is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// For people
     Text,
     /// For programs
@@ -17,12 +17,12 @@ pub enum Format {
 }
 
 /// How to write text on standard output.
-pub fn style() -> Style {
+pub(super) fn style() -> Style {
     terminal::style_of(&io::stdout())
 }
 
 /// Columns of standard output; `None` if it is no terminal, and lines may be as long as they are.
-pub fn width() -> Option<usize> {
+pub(super) fn width() -> Option<usize> {
     io::stdout().is_terminal().then(|| style().width)
 }
 
@@ -31,7 +31,7 @@ pub fn width() -> Option<usize> {
 /// # Errors
 ///
 /// It cannot be written.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::usage(format!(
             "cannot write to standard output: {error}"
@@ -45,6 +45,6 @@ pub fn print(text: &str) -> Result<(), Failure> {
 /// # Errors
 ///
 /// It cannot be written.
-pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&capaudit_core::text::json(value).map_err(Failure::usage)?)
 }

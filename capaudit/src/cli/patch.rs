@@ -21,7 +21,7 @@ use super::{
 use crate::storage;
 
 /// Which files are patched, and where the result goes.
-pub struct Job<'a> {
+pub(super) struct Job<'a> {
     /// Compose files that are used together.
     pub files: &'a [PathBuf],
     /// Only show what would change.
@@ -38,7 +38,7 @@ impl Job<'_> {
     /// # Errors
     ///
     /// They do not.
-    pub fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         match self.output {
             Some(_) if self.diff => Err("--diff writes no file: leave --output out".to_owned()),
             Some(_) if self.files.len() > 1 => {
@@ -53,7 +53,7 @@ impl Job<'_> {
     /// # Errors
     ///
     /// Nothing was written.
-    pub fn run(&self, recommendation: &Recommendation) -> Result<Exit, Failure> {
+    pub(super) fn run(&self, recommendation: &Recommendation) -> Result<Exit, Failure> {
         let targets = targets(recommendation);
         let project = manifest::project(self.files, &storage::Disk).map_err(Failure::usage)?;
         let patch = patch::patch(&project, &targets).map_err(Failure::usage)?;

@@ -24,7 +24,7 @@ use super::{
 
 /// Where a report goes, and how.
 #[derive(Debug, clap::Args)]
-pub struct Presentation {
+pub(super) struct Presentation {
     /// How the report is shown
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -44,7 +44,7 @@ impl Presentation {
     /// # Errors
     ///
     /// It cannot be written. A closed pipe is no error.
-    pub fn show(
+    pub(super) fn show(
         &self,
         ledger: &Ledger,
         otherwise: impl Write + AsFd + IsTerminal,
@@ -77,12 +77,12 @@ impl Presentation {
     /// # Errors
     ///
     /// A file cannot be written.
-    pub fn check(&self, save: Option<&Path>) -> Result<(), Failure> {
+    pub(super) fn check(&self, save: Option<&Path>) -> Result<(), Failure> {
         check_writable(save.into_iter().chain(self.output.as_deref()))
     }
 
     /// What of capaudit's own capabilities it takes to write what is to be written at the end.
-    pub fn takes(&self, save: Option<&Path>) -> CapSet {
+    pub(super) fn takes(&self, save: Option<&Path>) -> CapSet {
         if save.is_some() || self.output.is_some() {
             privilege::TO_WRITE
         } else {
@@ -96,7 +96,7 @@ impl Presentation {
     /// # Errors
     ///
     /// One of them cannot be written where it was to be.
-    pub fn keep(
+    pub(super) fn keep(
         &self,
         ledger: &Ledger,
         file: Option<&Path>,

@@ -37,7 +37,7 @@ use super::{
   capaudit ps --capability SYS_ADMIN --container web
   capaudit ps --capability NET_RAW --set bounding
   capaudit ps --threads --pid 1234 --format json")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Also those that hold nothing, have ended, or are the kernel's own
     #[arg(long)]
     all: bool,
@@ -105,7 +105,7 @@ struct Container<'a> {
 
 type Names = HashMap<ContainerId, Description>;
 
-pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let found = read(&arguments.pid).map_err(Failure::usage)?;
     let names = names(&found.tasks);
     let wanted = Wanted {

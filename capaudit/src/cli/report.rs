@@ -9,7 +9,7 @@ use super::{exit::Exit, failure::Failure, presentation::Presentation, sessions::
 #[command(after_help = "Examples:
   capaudit report unit-tests.json integration-tests.json
   capaudit report --live")]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(flatten)]
     presentation: Presentation,
 
@@ -17,7 +17,7 @@ pub struct Arguments {
     sessions: Sessions,
 }
 
-pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let ledger = arguments.sessions.merged()?;
     arguments
         .presentation

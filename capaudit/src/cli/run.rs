@@ -23,7 +23,7 @@ use super::{
 
 Exit status: the command's own; 3 if tracing is not possible here (see `capaudit doctor`);
 4 under --strict if the record is incomplete; 126 or 127 if the command cannot be run.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Save the record, for `capaudit report` and `capaudit export`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -48,7 +48,7 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand. If the command ran, capaudit ends as it did.
-pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = Plan {
         settings: arguments.tracing.settings(),
         command: arguments.command,

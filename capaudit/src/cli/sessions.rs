@@ -12,7 +12,7 @@ use crate::{
 
 /// Where facts come from.
 #[derive(Debug, clap::Args)]
-pub struct Sessions {
+pub(super) struct Sessions {
     /// Sessions that `--save` wrote
     #[arg(required_unless_present = "live", value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -32,7 +32,7 @@ impl Sessions {
     /// # Errors
     ///
     /// A file cannot be used, or no daemon answers.
-    pub fn merged(&self) -> Result<Ledger, Failure> {
+    pub(super) fn merged(&self) -> Result<Ledger, Failure> {
         if !self.live {
             return merged(&self.files);
         }
@@ -49,7 +49,7 @@ impl Sessions {
 /// # Errors
 ///
 /// A file cannot be used.
-pub fn merged(files: &[PathBuf]) -> Result<Ledger, Failure> {
+pub(super) fn merged(files: &[PathBuf]) -> Result<Ledger, Failure> {
     let ledgers: Vec<Ledger> = files
         .iter()
         .map(|file| storage::load(file).map_err(Failure::usage))

@@ -9,7 +9,7 @@ use crate::watch::Daemon;
 /// What runs already.
 #[derive(Debug, clap::Args)]
 #[group(multiple = true)]
-pub struct Targets {
+pub(super) struct Targets {
     /// A running process, with its descendants
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Vec<u32>,
@@ -28,7 +28,7 @@ pub struct Targets {
 }
 
 impl Targets {
-    pub fn list(&self) -> Vec<Target> {
+    pub(super) fn list(&self) -> Vec<Target> {
         let pids = self.pid.iter().copied().map(Target::Pid);
         let containers = self.container.iter().cloned().map(Target::Container);
         let services = self.service.iter().cloned().map(Target::Service);
@@ -40,7 +40,7 @@ impl Targets {
     }
 
     /// Those that a daemon can tell apart.
-    pub fn of_daemon(self, socket: PathBuf) -> Daemon {
+    pub(super) fn of_daemon(self, socket: PathBuf) -> Daemon {
         Daemon {
             socket,
             containers: self.container,
@@ -50,7 +50,7 @@ impl Targets {
 }
 
 /// Whose checks are recorded where targets are observed.
-pub fn scope_of(targets: &[Target]) -> TraceScope {
+pub(super) fn scope_of(targets: &[Target]) -> TraceScope {
     let is_any_container = targets
         .iter()
         .any(|target| matches!(target, Target::Container(_) | Target::Service(_)));

@@ -3,7 +3,7 @@
 use capaudit_core::text::Style;
 
 /// As fits a file descriptor: colour on a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
-pub fn style_of(stream: &(impl std::os::fd::AsFd + std::io::IsTerminal)) -> Style {
+pub(super) fn style_of(stream: &(impl std::os::fd::AsFd + std::io::IsTerminal)) -> Style {
     if !stream.is_terminal() {
         return Style::PLAIN;
     }

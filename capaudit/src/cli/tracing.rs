@@ -13,7 +13,7 @@ use super::{exit::Exit, failure::Failure};
 
 /// How the kernel is watched.
 #[derive(Debug, clap::Args)]
-pub struct Tracing {
+pub(super) struct Tracing {
     /// Use this hook, not the best that works: fexit, tp_btf or kprobe
     #[arg(long, value_name = "HOOK")]
     hook: Option<Hook>,
@@ -34,7 +34,7 @@ pub struct Tracing {
 
 impl Tracing {
     /// The settings that they make.
-    pub fn settings(&self) -> TracerConfig {
+    pub(super) fn settings(&self) -> TracerConfig {
         TracerConfig {
             hook: self.hook,
             ring_bytes: self.ring_buffer * 1024,
@@ -51,7 +51,7 @@ impl Tracing {
 /// # Errors
 ///
 /// The kernel refuses what that takes.
-pub fn with_signals<F: Future>(work: impl FnOnce(Signals) -> F) -> io::Result<F::Output> {
+pub(super) fn with_signals<F: Future>(work: impl FnOnce(Signals) -> F) -> io::Result<F::Output> {
     let signals = Signals::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -71,7 +71,7 @@ fn map_entries(text: &str) -> Result<u32, String> {
 }
 
 /// What to do if tracing is not possible.
-pub const SEE_DOCTOR: &str = "`capaudit doctor` tells what is missing and how to mend it";
+pub(super) const SEE_DOCTOR: &str = "`capaudit doctor` tells what is missing and how to mend it";
 /// What to do if the kernel has no memory for maps and buffer.
 const USE_LESS: &str = "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries";
 
@@ -137,7 +137,7 @@ fn ring_size(text: &str) -> Result<u32, String> {
 }
 
 /// `90`, `90s`, `10m`, `2h`, `1d`, and what else jiff reads.
-pub fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time: write 90s, 10m or 2h");
     let duration = match text.parse::<u32>() {
         Ok(seconds) => Duration::from_secs(seconds.into()),

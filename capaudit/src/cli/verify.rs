@@ -49,7 +49,7 @@ enum Format {
 
 Exit status: the command's own in the run that decided (0: the set is enough); 2 if the command, the set or a
 file cannot be used; 3 if tracing or enforcement is not possible here; 126 or 127 if the command cannot be run.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     /// Leave out of the set what the command gets along without
     #[arg(long)]
     minimize: bool,
@@ -96,7 +96,7 @@ pub struct Arguments {
 }
 
 /// Runs the subcommand. Ends as the command did if it could be run.
-pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let via = match arguments.via {
         Some(via) => via,
         None => Via::of(&arguments.command).map_err(|error| {

@@ -58,7 +58,7 @@ use crate::{live::check_events_a_second, watch::screen};
 
 Exit status: 0, or the command's own; 2 if a target is not there or no daemon answers; 3 if tracing is not possible
 here (see `capaudit doctor`) or the daemon has ended; 126 or 127 if the command cannot be run.")]
-pub struct Arguments {
+pub(super) struct Arguments {
     #[command(flatten)]
     targets: Targets,
 
@@ -195,7 +195,7 @@ impl Arguments {
 }
 
 /// Runs the subcommand. If a command ran to its end, capaudit ends as it did.
-pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     check_writable(arguments.save.as_deref())?;
     let view = arguments.view();
     let choice = Choice {

@@ -6,7 +6,7 @@ use nix::unistd::{Gid, Group, Uid, User, getgrouplist};
 
 /// Users and groups that may ask the daemon.
 #[derive(Clone, Copy, Debug)]
-pub struct Allowed {
+pub(super) struct Allowed {
     group: Option<Gid>,
 }
 
@@ -16,7 +16,7 @@ impl Allowed {
     /// # Errors
     ///
     /// There is no such group.
-    pub fn with_group(name: Option<&str>) -> io::Result<Self> {
+    pub(super) fn with_group(name: Option<&str>) -> io::Result<Self> {
         let group = match name {
             None => None,
             Some(name) => Some(
@@ -34,12 +34,12 @@ impl Allowed {
     }
 
     /// The group, if there is one.
-    pub fn group(&self) -> Option<Gid> {
+    pub(super) fn group(&self) -> Option<Gid> {
         self.group
     }
 
     /// Whether a peer with these credentials may ask (`SO_PEERCRED`: those of its connect(2)).
-    pub fn allows(&self, uid: Uid, gid: Gid) -> bool {
+    pub(super) fn allows(&self, uid: Uid, gid: Gid) -> bool {
         if uid.is_root() || uid == Uid::effective() {
             return true;
         }

@@ -13,7 +13,7 @@ const MOST_BY_NAME: usize = 500;
 
 /// What the daemon knows of containers that have ended, from this run and from earlier ones.
 #[derive(Debug)]
-pub struct State {
+pub(super) struct State {
     file: PathBuf,
     past: Option<Ledger>,
 }
@@ -24,7 +24,7 @@ impl State {
     /// # Errors
     ///
     /// The directory cannot be made, or the file is not one of ours.
-    pub fn load(directory: &Path) -> Result<Self, DaemonError> {
+    pub(super) fn load(directory: &Path) -> Result<Self, DaemonError> {
         std::fs::create_dir_all(directory).map_err(DaemonError::system(format!(
             "cannot make {}",
             directory.display()
@@ -39,7 +39,7 @@ impl State {
     }
 
     /// The past and what has been found since.
-    pub fn with(&self, now: Ledger) -> Ledger {
+    pub(super) fn with(&self, now: Ledger) -> Ledger {
         match &self.past {
             // Two ledgers always make one.
             Some(past) => merge([past.clone(), now.clone()]).unwrap_or(now),
@@ -48,7 +48,7 @@ impl State {
     }
 
     /// What was found is past.
-    pub fn add(&mut self, ended: Ledger) {
+    pub(super) fn add(&mut self, ended: Ledger) {
         let mut past = self.with(ended);
         if past.subjects.len() > MOST_BY_NAME {
             past.subjects = ledger::unite_by_image(past.subjects);
@@ -61,7 +61,7 @@ impl State {
     /// # Errors
     ///
     /// The file cannot be written; the one of before stays.
-    pub fn save(&self, all: &Ledger) -> Result<(), DaemonError> {
+    pub(super) fn save(&self, all: &Ledger) -> Result<(), DaemonError> {
         storage::save(all, &self.file).map_err(DaemonError::system(format!(
             "cannot save {}",
             self.file.display()

@@ -47,7 +47,7 @@ enum Broadcast {
     Missing(Missing),
 }
 
-pub struct Watchers {
+pub(super) struct Watchers {
     sender: broadcast::Sender<Broadcast>,
     /// Number of the next check.
     next: u64,
@@ -57,7 +57,7 @@ pub struct Watchers {
 }
 
 impl Watchers {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             sender: broadcast::Sender::new(WAITING),
             next: 0,
@@ -71,7 +71,7 @@ impl Watchers {
     /// # Errors
     ///
     /// The kernel's maps cannot be used.
-    pub fn admit(
+    pub(super) fn admit(
         &mut self,
         observation: &mut Observation,
     ) -> Result<Option<Subscription>, ProbeError> {
@@ -94,7 +94,7 @@ impl Watchers {
     /// # Errors
     ///
     /// The kernel's maps cannot be used.
-    pub fn tell(&mut self, observation: &mut Observation) -> Result<(), ProbeError> {
+    pub(super) fn tell(&mut self, observation: &mut Observation) -> Result<(), ProbeError> {
         self.switch(observation)?;
         if !self.is_on {
             return Ok(());

@@ -66,7 +66,7 @@ pub enum ExecuteError {
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub(super) struct Ended {
     /// How the command ended.
     pub status: ExitStatus,
     /// It was ended because it took too long.
@@ -84,7 +84,7 @@ pub struct Ended {
 /// # Errors
 ///
 /// The kernel refuses.
-pub fn become_subreaper() -> io::Result<()> {
+pub(super) fn become_subreaper() -> io::Result<()> {
     // Any pid means yes.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     Ok(())
@@ -95,7 +95,7 @@ pub fn become_subreaper() -> io::Result<()> {
 /// # Errors
 ///
 /// It could not be run, or a signal asks to stop; it is ended then, too.
-pub fn execute(
+pub(super) fn execute(
     invocation: &Invocation,
     patience: Option<Duration>,
     signals: &Signals,
@@ -223,7 +223,7 @@ fn command(words: &[OsString]) -> Result<Command, ExecuteError> {
 /// # Errors
 ///
 /// It cannot be executed, or fails: the error holds its standard error.
-pub fn ask(words: &[OsString], signals: &Signals) -> io::Result<String> {
+pub(super) fn ask(words: &[OsString], signals: &Signals) -> io::Result<String> {
     let mut command = command(words).map_err(io::Error::other)?;
     let mask = signals.mask_before();
     // SAFETY: between fork and execve only system calls are made.
@@ -289,7 +289,7 @@ fn is_readable(reader: &PipeReader) -> bool {
 /// # Errors
 ///
 /// Signals cannot be read.
-pub fn stop_asked(signals: &Signals) -> io::Result<Option<Signal>> {
+pub(super) fn stop_asked(signals: &Signals) -> io::Result<Option<Signal>> {
     while let Some(arrived) = signals.next()? {
         match arrived {
             // What they mean is the audited command's business, and it cannot be asked about.

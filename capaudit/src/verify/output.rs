@@ -11,13 +11,13 @@ const LOOKED_AT: usize = 20;
 
 /// The last part of an output, however long that is.
 #[derive(Clone, Debug, Default)]
-pub struct Tail {
+pub(super) struct Tail {
     bytes: Vec<u8>,
 }
 
 impl Tail {
     /// Takes the next bytes.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
         // Twice as much is held, so that not every call moves all of it.
         if self.bytes.len() > 2 * KEPT {
@@ -27,7 +27,7 @@ impl Tail {
 
     /// The last lines that are not empty, without colours and cut to a readable length. If only an earlier one
     /// tells of a refusal, that one is among them. They may hold anything: not for terminals.
-    pub fn last_lines(&self) -> Vec<String> {
+    pub(super) fn last_lines(&self) -> Vec<String> {
         let mut lines = self.last(LOOKED_AT);
         let shown = lines.len().saturating_sub(LINES);
         if lines[shown..].iter().any(|line| tells_of_refusal(line)) {
@@ -59,14 +59,14 @@ impl Tail {
     }
 
     /// Whether the last lines tell that something was refused for want of privilege.
-    pub fn tells_of_refusal(&self) -> bool {
+    pub(super) fn tells_of_refusal(&self) -> bool {
         self.last(LOOKED_AT)
             .iter()
             .any(|line| tells_of_refusal(line))
     }
 
     /// Whether a line begins with this.
-    pub fn has_line_that_begins(&self, beginning: &str) -> bool {
+    pub(super) fn has_line_that_begins(&self, beginning: &str) -> bool {
         self.last(LOOKED_AT)
             .iter()
             .any(|line| line.starts_with(beginning))

@@ -28,7 +28,7 @@ const AUDIT: &str = "run 1: with what it grants itself, audited";
 /// Docker's and Podman's status if the container could not be created or started.
 const ENGINE_FAILED: i32 = 125;
 
-pub struct Runner<'a> {
+pub(super) struct Runner<'a> {
     /// How sets are enforced.
     pub enforcement: &'a Enforcement,
     pub command: &'a [OsString],
@@ -78,7 +78,7 @@ impl Runner<'_> {
     /// # Errors
     ///
     /// It could not be made.
-    pub fn audit(&mut self) -> Result<Audited, VerifyError> {
+    pub(super) fn audit(&mut self) -> Result<Audited, VerifyError> {
         if let Some(audit) = self.state.audit() {
             self.usual = Some(Duration::from_millis(audit.duration_ms));
             self.progress.ended(AUDIT, "kept from before");
@@ -168,7 +168,7 @@ impl Runner<'_> {
     }
 
     /// Removes what is kept from run to run.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         if let Enforcement::Compose(..) = self.enforcement
             && let Ok(place) = Workplace::new()
             && self.enforcement.audited(place.scratch()).is_ok()
@@ -358,7 +358,7 @@ fn milliseconds(duration: Duration) -> u64 {
 /// # Errors
 ///
 /// It cannot be enforced.
-pub fn check(enforcement: &Enforcement, set: &Grants) -> Result<(), ExecuteError> {
+pub(super) fn check(enforcement: &Enforcement, set: &Grants) -> Result<(), ExecuteError> {
     match enforcement {
         Enforcement::Bounding(_) => Ok(bounding::check(set.of(0))?),
         Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Lsm(_) => Ok(()),

@@ -18,7 +18,7 @@ const SCHEMA: &str = "capaudit.verify/1";
 
 /// What the runs are runs of. Runs of anything else are of no use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
+pub(super) struct Key {
     pub command: Vec<String>,
     /// Where it is run.
     pub directory: PathBuf,
@@ -28,7 +28,7 @@ pub struct Key {
 
 /// The audit that was made first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audited {
+pub(super) struct Audited {
     pub ledger: Ledger,
     /// Id of the container that the command started; of compose, name of the project.
     pub started: Option<String>,
@@ -105,7 +105,7 @@ pub enum StateError {
 
 /// Runs that were made, in their order, in memory and perhaps in a file.
 #[derive(Debug)]
-pub struct State {
+pub(super) struct State {
     file: Option<PathBuf>,
     saved: SavedRuns,
     /// Runs that have been made use of, of those that were loaded.
@@ -119,7 +119,7 @@ impl State {
     /// # Errors
     ///
     /// It cannot be read or written, or holds runs of something else.
-    pub fn open(file: Option<&Path>, key: Key) -> Result<Self, StateError> {
+    pub(super) fn open(file: Option<&Path>, key: Key) -> Result<Self, StateError> {
         let mut saved = SavedRuns {
             schema: SCHEMA.to_owned(),
             key,
@@ -148,7 +148,7 @@ impl State {
     }
 
     /// The audit, if it was made.
-    pub fn audit(&mut self) -> Option<Audited> {
+    pub(super) fn audit(&mut self) -> Option<Audited> {
         let audit = self.saved.audit.clone()?;
         self.audit_used = true;
         Some(audit)
@@ -159,7 +159,7 @@ impl State {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn save_audit(&mut self, audit: Audited) -> Result<(), StateError> {
+    pub(super) fn save_audit(&mut self, audit: Audited) -> Result<(), StateError> {
         self.audit_used = true;
         let failed = audit.ledger.session.exit_status != Some(0);
         self.saved.audit = Some(audit);
@@ -167,7 +167,7 @@ impl State {
     }
 
     /// A saved run with this set that was not asked for yet.
-    pub fn next_run(&mut self, set: &BTreeMap<String, CapSet>) -> Option<(usize, Run)> {
+    pub(super) fn next_run(&mut self, set: &BTreeMap<String, CapSet>) -> Option<(usize, Run)> {
         let place = (0..self.used.len())
             .find(|place| !self.used[*place] && self.saved.runs[*place].set == *set)?;
         self.used[place] = true;
@@ -179,7 +179,7 @@ impl State {
     /// # Errors
     ///
     /// The file cannot be written.
-    pub fn save_run(&mut self, run: Run) -> Result<usize, StateError> {
+    pub(super) fn save_run(&mut self, run: Run) -> Result<usize, StateError> {
         self.saved.runs.push(run);
         self.used.push(true);
         self.write()?;
@@ -187,22 +187,22 @@ impl State {
     }
 
     /// A run, by its number.
-    pub fn run(&self, number: usize) -> Option<&Run> {
+    pub(super) fn run(&self, number: usize) -> Option<&Run> {
         self.saved.runs.get(number)
     }
 
     /// Runs that were made use of, the audit included.
-    pub fn used(&self) -> usize {
+    pub(super) fn used(&self) -> usize {
         usize::from(self.audit_used) + self.used.iter().filter(|used| **used).count()
     }
 
     /// Runs that are saved, the audit included.
-    pub fn saved(&self) -> usize {
+    pub(super) fn saved(&self) -> usize {
         usize::from(self.saved.audit.is_some()) + self.saved.runs.len()
     }
 
     /// The file, if there is one.
-    pub fn file(&self) -> Option<&Path> {
+    pub(super) fn file(&self) -> Option<&Path> {
         self.file.as_deref()
     }
 

@@ -30,7 +30,7 @@ pub struct Target {
 /// # Errors
 ///
 /// There are none, or it cannot be told which they are.
-pub fn find(
+pub(super) fn find(
     enforcement: &Enforcement,
     ledger: &Ledger,
     started: Option<&str>,
@@ -178,7 +178,7 @@ fn listed(names: &[String]) -> String {
 
 /// What an audit says of the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Findings {
+pub(super) struct Findings {
     /// What it recommends, and how sure it is of each.
     pub candidates: Vec<Candidate>,
     /// What they were granted.
@@ -191,7 +191,7 @@ pub struct Findings {
 }
 
 /// What an audit says of the targets.
-pub fn findings(report: &Report, targets: &[Target]) -> Findings {
+pub(super) fn findings(report: &Report, targets: &[Target]) -> Findings {
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut granted = Vec::new();
     let mut suspects = Vec::new();

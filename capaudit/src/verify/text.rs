@@ -153,7 +153,7 @@ fn member(member: &Member) -> String {
 }
 
 /// A command line that a shell takes back.
-pub fn shell<S: AsRef<OsStr>>(words: &[S]) -> String {
+pub(super) fn shell<S: AsRef<OsStr>>(words: &[S]) -> String {
     let words: Vec<String> = words
         .iter()
         .map(|word| quoted(&word.as_ref().to_string_lossy()))

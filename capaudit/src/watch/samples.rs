@@ -16,7 +16,7 @@ use crate::live::judged::JudgedCheck;
 use crate::{live::Missing, watch::state::State};
 
 /// A container's name that nobody should show as it is.
-pub const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";
+pub(crate) const HOSTILE: &str = "evil\u{1b}[31m\u{202e}漢字漢字漢字-with-a-very-long-name";
 
 fn check(
     exe: &str,
@@ -111,7 +111,7 @@ fn checks(factor: u64) -> Vec<CheckRecord> {
 }
 
 /// A ledger of `subjects` by kind and name; every total of the busy ones is multiplied by `factor`.
-pub fn ledger(factor: u64) -> Ledger {
+pub(crate) fn ledger(factor: u64) -> Ledger {
     let subject = |identity, name: &str| SubjectRecord {
         name: name.to_owned(),
         granted: CapSet::known(),
@@ -156,12 +156,12 @@ pub fn ledger(factor: u64) -> Ledger {
 
 #[cfg(feature = "live-view")]
 /// The state after `factor` seconds.
-pub fn state(factor: u64) -> State {
+pub(crate) fn state(factor: u64) -> State {
     State::of(ledger(factor), Missing::default(), |_| false)
 }
 
 /// One check after another, of all subjects.
-pub fn check_events() -> Vec<JudgedCheck> {
+pub(crate) fn check_events() -> Vec<JudgedCheck> {
     let ledger = ledger(1);
     let mut time = jiff::Timestamp::UNIX_EPOCH;
     let mut events = Vec::new();

@@ -37,7 +37,7 @@ const CHECK_FORMATS: [&str; 4] = ["text", "json", "sarif", "junit"];
 type Words<'a> = Vec<&'a str>;
 
 /// Everything that is printed about the sessions of a case.
-pub fn of(tree: &Tree, case: &Case) -> Result<String, Failed> {
+pub(crate) fn of(tree: &Tree, case: &Case) -> Result<String, Failed> {
     let mut desk = Desk::new()?;
     let mut sessions = Vec::new();
     for (number, name) in case.sessions.iter().enumerate() {
@@ -181,7 +181,7 @@ fn questions_about_the_shop() -> Vec<Words<'static>> {
 }
 
 /// Everything that is printed about nothing: the help of every subcommand, and what shells and man make of it.
-pub fn without_sessions() -> Result<String, Failed> {
+pub(crate) fn without_sessions() -> Result<String, Failed> {
     const SUBCOMMANDS: [&str; 15] = [
         "run",
         "attach",

@@ -14,7 +14,7 @@ const LINES_SHOWN: usize = 60;
 const MODE: &str = "CAPAUDIT_GOLDEN";
 
 /// Whether what is expected is to be written, not compared.
-pub fn is_to_be_written() -> Result<bool, String> {
+pub(crate) fn is_to_be_written() -> Result<bool, String> {
     match env::var_os(MODE) {
         None => Ok(false),
         Some(mode) if mode == "write" => Ok(true),
@@ -23,7 +23,7 @@ pub fn is_to_be_written() -> Result<bool, String> {
 }
 
 /// Fails if `printed` is not, byte for byte, what the case's file says; writes the file if that is asked for.
-pub fn compare(tree: &Tree, case: &str, printed: &str) -> Result<(), Failed> {
+pub(crate) fn compare(tree: &Tree, case: &str, printed: &str) -> Result<(), Failed> {
     let file = tree.output(case);
     if is_to_be_written()? {
         return Ok(fs::write(file, printed)?);

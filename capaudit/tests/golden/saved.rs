@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use crate::tree::Tree;
 
 /// Fails unless the session, read and saved again, is what it was but for the layout.
-pub fn again(tree: &Tree, session: &str) -> Result<(), Failed> {
+pub(crate) fn again(tree: &Tree, session: &str) -> Result<(), Failed> {
     let path = tree.session(session);
     let before = std::fs::read_to_string(&path)?;
     let after = String::from_utf8(ledger::to_bytes(&storage::load(&path)?)?)?;

@@ -9,7 +9,7 @@ use std::{
 use crate::expected;
 
 /// The case that takes no session.
-pub const COMMANDS: &str = "no-session";
+pub(crate) const COMMANDS: &str = "no-session";
 
 /// Cases of several sessions: what each is called, and the sessions.
 const MERGED: [(&str, &[&str]); 3] = [
@@ -23,30 +23,30 @@ const MERGED: [(&str, &[&str]); 3] = [
 const FEWEST_SESSIONS: usize = 54;
 
 /// Sessions that are reported on together: most cases have one.
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     pub sessions: Vec<String>,
 }
 
 /// The directory of this test.
-pub struct Tree(PathBuf);
+pub(crate) struct Tree(PathBuf);
 
 impl Tree {
-    pub fn of_this_package() -> Self {
+    pub(crate) fn of_this_package() -> Self {
         Self(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"))
     }
 
-    pub fn session(&self, name: &str) -> PathBuf {
+    pub(crate) fn session(&self, name: &str) -> PathBuf {
         self.0.join("sessions").join(format!("{name}.json"))
     }
 
     /// The file that holds all that is printed in a case.
-    pub fn output(&self, case: &str) -> PathBuf {
+    pub(crate) fn output(&self, case: &str) -> PathBuf {
         self.0.join("outputs").join(format!("{case}.txt"))
     }
 
     /// What a session is checked against, and what is patched: its own files if it has some.
-    pub fn inputs(&self, session: &str) -> PathBuf {
+    pub(crate) fn inputs(&self, session: &str) -> PathBuf {
         let own = self.0.join("inputs").join(session);
         if own.is_dir() {
             own
@@ -56,7 +56,7 @@ impl Tree {
     }
 
     /// Every case that takes sessions.
-    pub fn cases(&self) -> Result<Vec<Case>, String> {
+    pub(crate) fn cases(&self) -> Result<Vec<Case>, String> {
         let single = self
             .names("sessions", ".json")?
             .into_iter()
@@ -73,7 +73,7 @@ impl Tree {
 
     /// Fails unless there are as many sessions as there were, each has its outputs, and no outputs are left over. Where
     /// outputs are written, the cases are about to add theirs, and what is left over goes.
-    pub fn judge(&self) -> Result<(), String> {
+    pub(crate) fn judge(&self) -> Result<(), String> {
         let sessions = self.names("sessions", ".json")?;
         if sessions.len() < FEWEST_SESSIONS {
             return Err(format!(

@@ -20,7 +20,7 @@ const INPUTS: u32 = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of an input, in a word that is counted; or the fault that it found.
-pub type Verdict = Result<&'static str, TestCaseError>;
+pub(crate) type Verdict = Result<&'static str, TestCaseError>;
 
 #[derive(Default)]
 struct Tally {
@@ -30,7 +30,7 @@ struct Tally {
 }
 
 /// A target: what is made, what is always among it, and what must hold of it.
-pub fn target<S>(
+pub(crate) fn target<S>(
     name: &'static str,
     seeds: impl FnOnce() -> Vec<S::Value> + Send + 'static,
     strategy: impl FnOnce() -> S + Send + 'static,

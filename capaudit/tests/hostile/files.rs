@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// What YAML, compose and manifests give a meaning to.
-pub const YAML: &[&str] = &[
+pub(crate) const YAML: &[&str] = &[
     "\n",
     "\r\n",
     "\n  ",
@@ -154,7 +154,7 @@ const UNIT: &[&str] = &[
     "# capaudit:allow CAP_KILL x\n",
 ];
 
-pub fn targets() -> Vec<Trial> {
+pub(crate) fn targets() -> Vec<Trial> {
     let seeds = || mutated(corpus("session"), JSON);
     vec![
         target(

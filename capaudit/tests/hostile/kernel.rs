@@ -100,7 +100,7 @@ const SYMBOLS: &[&str] = &[
     "10000000000000000",
 ];
 
-pub fn targets() -> Vec<Trial> {
+pub(crate) fn targets() -> Vec<Trial> {
     vec![
         target(
             "status",

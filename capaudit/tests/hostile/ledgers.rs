@@ -64,12 +64,12 @@ const CALLERS: [&str; 16] = [
 ];
 
 /// As from a file, where counts may be anything.
-pub fn of_files() -> impl Strategy<Value = Ledger> {
+pub(crate) fn of_files() -> impl Strategy<Value = Ledger> {
     prop::bool::ANY.prop_flat_map(made)
 }
 
 /// As the kernel counts, which nobody can make count to the end of 64 bits.
-pub fn of_kernels() -> impl Strategy<Value = Ledger> {
+pub(crate) fn of_kernels() -> impl Strategy<Value = Ledger> {
     made(false)
 }
 

@@ -11,7 +11,7 @@ const CHANGES: usize = 8;
 
 /// Bytes that are shown as text, with escapes.
 #[derive(Clone)]
-pub struct Bytes(pub Vec<u8>);
+pub(crate) struct Bytes(pub Vec<u8>);
 
 impl fmt::Debug for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +29,7 @@ impl Deref for Bytes {
 
 /// The files of a folder of `corpus`, and what else `more` gives.
 #[expect(clippy::unwrap_used, reason = "without its seeds a target must fail")]
-pub fn corpus(folder: &str) -> Vec<Bytes> {
+pub(crate) fn corpus(folder: &str) -> Vec<Bytes> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/hostile/corpus")
         .join(folder);
@@ -46,7 +46,10 @@ pub fn corpus(folder: &str) -> Vec<Bytes> {
 }
 
 /// One of the seeds, changed in a few places; `words` are what the format gives a meaning to.
-pub fn mutated(seeds: Vec<Bytes>, words: &'static [&'static str]) -> impl Strategy<Value = Bytes> {
+pub(crate) fn mutated(
+    seeds: Vec<Bytes>,
+    words: &'static [&'static str],
+) -> impl Strategy<Value = Bytes> {
     let change = (any::<u8>(), any::<u32>(), any::<u32>());
     // Most inputs keep enough of their seed to be read.
     let changes = prop_oneof![

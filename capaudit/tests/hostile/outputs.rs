@@ -44,7 +44,7 @@ const SCHEMA_EVERY: u32 = 20;
 
 type Holds = Result<(), TestCaseError>;
 
-pub fn targets() -> Vec<Trial> {
+pub(crate) fn targets() -> Vec<Trial> {
     vec![
         target("outputs", Vec::new, ledgers::of_files, |ledger| {
             outputs(&ledger)

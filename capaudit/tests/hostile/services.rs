@@ -3,7 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 /// What services are called.
-pub const NAMES: [&str; 4] = ["web", "db", "app", "o'ther svc"];
+pub(crate) const NAMES: [&str; 4] = ["web", "db", "app", "o'ther svc"];
 
 const ITEMS: [&str; 12] = [
     "CHOWN",
@@ -30,7 +30,7 @@ const OPTIONS: [&str; 6] = [
 const COMMENTS: [&str; 4] = ["", " # why", " # capaudit:allow KILL x", "   #"];
 
 /// The text of a file.
-pub fn file() -> impl Strategy<Value = String> {
+pub(crate) fn file() -> impl Strategy<Value = String> {
     vec(any::<u32>(), 64..=64).prop_map(|dice| {
         Writer {
             dice,

@@ -27,7 +27,7 @@ const WORDS: &[&str] = &[
     "LEDGER",
 ];
 
-pub fn targets() -> Vec<Trial> {
+pub(crate) fn targets() -> Vec<Trial> {
     let seeds = || {
         [&b"ledger\n"[..], b"ledger", b"\n"]
             .map(|seed| Bytes(seed.to_vec()))

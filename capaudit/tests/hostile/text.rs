@@ -71,7 +71,7 @@ const PARTS: [&str; 64] = [
 ];
 
 /// A name of up to a dozen such parts, letters, or any characters.
-pub fn hostile() -> impl Strategy<Value = String> {
+pub(crate) fn hostile() -> impl Strategy<Value = String> {
     vec((any::<u8>(), any::<u32>()), 0..12).prop_map(|parts| {
         let mut text = String::new();
         for (how, what) in parts {
@@ -87,7 +87,7 @@ pub fn hostile() -> impl Strategy<Value = String> {
 
 /// What must not be shown: it could move a terminal, or mislead a reader about what is there. A list of its own, so that
 /// capaudit's is not judged by itself.
-pub fn unsafe_in(text: &str) -> Option<char> {
+pub(crate) fn unsafe_in(text: &str) -> Option<char> {
     // The usual case, fast.
     if text.bytes().all(|byte| matches!(byte, b'\n' | b' '..=b'~')) {
         return None;
@@ -103,7 +103,7 @@ pub fn unsafe_in(text: &str) -> Option<char> {
 }
 
 /// Fails if there is such a character in what is shown.
-pub fn is_shown_safely(what: &str, text: &str) -> Result<(), TestCaseError> {
+pub(crate) fn is_shown_safely(what: &str, text: &str) -> Result<(), TestCaseError> {
     match unsafe_in(text) {
         Some(character) => Err(TestCaseError::fail(format!(
             "{what} shows {character:?}: {text:?}"

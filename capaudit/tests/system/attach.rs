@@ -18,7 +18,7 @@ use crate::{
 
 const IMAGE: &str = "gt-corpus:1";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("attach::process_and_its_descendants", process),
         Trial::test("attach::container_and_what_is_executed_in_it", container),

@@ -14,20 +14,23 @@ use capaudit_core::{
 use libtest_mimic::Failed;
 
 /// What a test says when it is over.
-pub type Verdicts = Result<(), Failed>;
+pub(crate) type Verdicts = Result<(), Failed>;
 
 /// The binary under test.
-pub const CAPAUDIT: &str = env!("CARGO_BIN_EXE_capaudit");
+pub(crate) const CAPAUDIT: &str = env!("CARGO_BIN_EXE_capaudit");
 
 /// An audit that was made.
-pub struct Audited {
+pub(crate) struct Audited {
     pub report: Report,
     pub ledger: Ledger,
     pub output: Output,
 }
 
 /// Audits a command with further options for `capaudit run`.
-pub fn audit_with<S: AsRef<OsStr>>(options: &[&str], command: &[S]) -> Result<Audited, Failed> {
+pub(crate) fn audit_with<S: AsRef<OsStr>>(
+    options: &[&str],
+    command: &[S],
+) -> Result<Audited, Failed> {
     let directory = tempfile::tempdir()?;
     let report = directory.path().join("report.json");
     let session = directory.path().join("session.json");
@@ -55,7 +58,7 @@ pub fn audit_with<S: AsRef<OsStr>>(options: &[&str], command: &[S]) -> Result<Au
 }
 
 /// Audits a command.
-pub fn audit<S: AsRef<OsStr>>(command: &[S]) -> Result<Audited, Failed> {
+pub(crate) fn audit<S: AsRef<OsStr>>(command: &[S]) -> Result<Audited, Failed> {
     let audited = audit_with(&[], command)?;
     if !audited.report.session.complete {
         return Err(format!("the record is incomplete: {:?}", audited.ledger.session).into());
@@ -64,12 +67,12 @@ pub fn audit<S: AsRef<OsStr>>(command: &[S]) -> Result<Audited, Failed> {
 }
 
 /// Audits a shell script.
-pub fn audit_script(script: &str) -> Result<Audited, Failed> {
+pub(crate) fn audit_script(script: &str) -> Result<Audited, Failed> {
     audit(&["sh", "-ec", script])
 }
 
 /// Audits one of this binary's own payloads.
-pub fn audit_payload(options: &[&str], payload: &[&str]) -> Result<Audited, Failed> {
+pub(crate) fn audit_payload(options: &[&str], payload: &[&str]) -> Result<Audited, Failed> {
     let own = std::env::current_exe()?;
     let mut command: Vec<&OsStr> = vec![own.as_os_str(), OsStr::new("payload")];
     command.extend(payload.iter().map(OsStr::new));
@@ -78,7 +81,7 @@ pub fn audit_payload(options: &[&str], payload: &[&str]) -> Result<Audited, Fail
 
 impl Audited {
     /// The command's own subject.
-    pub fn command(&self) -> Result<&SubjectReport, Failed> {
+    pub(crate) fn command(&self) -> Result<&SubjectReport, Failed> {
         self.report
             .subjects
             .first()
@@ -86,7 +89,7 @@ impl Audited {
     }
 
     /// The container of this name.
-    pub fn container(&self, name: &str) -> Result<&SubjectReport, Failed> {
+    pub(crate) fn container(&self, name: &str) -> Result<&SubjectReport, Failed> {
         self.report
             .subjects
             .iter()
@@ -103,7 +106,7 @@ impl Audited {
     }
 
     /// Fails unless the command succeeded.
-    pub fn succeeded(&self) -> Verdicts {
+    pub(crate) fn succeeded(&self) -> Verdicts {
         if self.output.status.success() {
             return Ok(());
         }
@@ -118,7 +121,10 @@ impl Audited {
 }
 
 /// What is said of a capability.
-pub fn capability<'a>(subject: &'a SubjectReport, name: &str) -> Result<&'a Finding, Failed> {
+pub(crate) fn capability<'a>(
+    subject: &'a SubjectReport,
+    name: &str,
+) -> Result<&'a Finding, Failed> {
     subject
         .capabilities
         .iter()
@@ -127,7 +133,7 @@ pub fn capability<'a>(subject: &'a SubjectReport, name: &str) -> Result<&'a Find
 }
 
 /// Fails unless exactly these capabilities are recommended.
-pub fn needs(subject: &SubjectReport, expected: &[&str]) -> Verdicts {
+pub(crate) fn needs(subject: &SubjectReport, expected: &[&str]) -> Verdicts {
     if subject.cap_add.names().eq(expected.iter().copied()) {
         return Ok(());
     }
@@ -145,7 +151,7 @@ pub fn needs(subject: &SubjectReport, expected: &[&str]) -> Verdicts {
 
 /// Fails unless the condition holds, and says at which line of which test that was.
 #[track_caller]
-pub fn ensure(condition: bool, otherwise: impl std::fmt::Debug) -> Verdicts {
+pub(crate) fn ensure(condition: bool, otherwise: impl std::fmt::Debug) -> Verdicts {
     if condition {
         Ok(())
     } else {

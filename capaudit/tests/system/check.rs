@@ -15,7 +15,7 @@ use crate::{
     project::{COMPOSE, Project},
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("check::fails_until_it_is_patched", until_patched),
         Trial::test("check::kubernetes_and_units", other_manifests),

@@ -11,7 +11,7 @@ use crate::audit::{
     Verdicts, audit, audit_payload, audit_script, audit_with, capability, ensure, needs,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("command::chown", chown),
         Trial::test("command::nothing_needed", nothing_needed),

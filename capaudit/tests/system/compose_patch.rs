@@ -11,7 +11,7 @@ use crate::{
     project::{COMPOSE, Project},
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("compose_patch::audit_patch_up", audit_patch_up),
         Trial::test(

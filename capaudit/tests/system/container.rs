@@ -16,7 +16,7 @@ use crate::{
     mounts,
 };
 
-pub const IMAGE: &str = "gt-corpus:1";
+pub(crate) const IMAGE: &str = "gt-corpus:1";
 
 /// Scenarios whose one-run recommendation is to be exactly the truth.
 const EXACT: [&str; 14] = [
@@ -36,7 +36,7 @@ const EXACT: [&str; 14] = [
     "unshare-userns",
 ];
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     let mut trials = vec![
         Trial::test("container::executed_in_later", executed_in_later),
         Trial::test("container::started_through_the_api", through_the_api),
@@ -94,7 +94,7 @@ fn least_privilege() -> Verdicts {
     Ok(())
 }
 
-pub fn docker(words: &[&str]) -> Result<String, Failed> {
+pub(crate) fn docker(words: &[&str]) -> Result<String, Failed> {
     let output = Command::new("docker")
         .args(words)
         .stdin(Stdio::null())
@@ -143,7 +143,7 @@ fn grant_all() -> Result<&'static [String], Failed> {
 }
 
 /// A name that no other test uses.
-pub fn unique(stem: &str) -> String {
+pub(crate) fn unique(stem: &str) -> String {
     format!("capaudit-test-{stem}-{}", std::process::id())
 }
 
@@ -163,7 +163,7 @@ fn scenario(name: &str) -> Verdicts {
     )
 }
 
-pub fn audit_scenario(name: &str) -> Result<Audited, Failed> {
+pub(crate) fn audit_scenario(name: &str) -> Result<Audited, Failed> {
     let scenario: serde_json::Value = read(name, "scenario.json")?;
     let word = |key: &str| scenario[key].as_str().unwrap_or_default().to_owned();
     let words = |key: &str| -> Result<Vec<String>, Failed> {

@@ -24,7 +24,7 @@ use crate::{
 
 const IMAGE: &str = "gt-corpus:1";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("daemon::totals_outlive_a_restart", restart),
         Trial::test("daemon::running_containers_are_attached_to", running),
@@ -36,18 +36,18 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A daemon of a test's own.
-pub struct Daemon {
+pub(crate) struct Daemon {
     pub directory: tempfile::TempDir,
     child: Option<Child>,
 }
 
 impl Daemon {
-    pub fn start(options: &[&str]) -> Result<Self, Failed> {
+    pub(crate) fn start(options: &[&str]) -> Result<Self, Failed> {
         Self::start_by(&[], options)
     }
 
     /// One that these words start.
-    pub fn start_by(by: &[&str], options: &[&str]) -> Result<Self, Failed> {
+    pub(crate) fn start_by(by: &[&str], options: &[&str]) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
         let mut daemon = Self {
             directory,
@@ -58,7 +58,7 @@ impl Daemon {
     }
 
     /// Starts it, and returns when it says that it is ready, as to systemd.
-    pub fn begin(&mut self, options: &[&str]) -> Verdicts {
+    pub(crate) fn begin(&mut self, options: &[&str]) -> Verdicts {
         self.begin_by(&[], options)
     }
 
@@ -87,11 +87,11 @@ impl Daemon {
         )
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join("run/capaudit.sock")
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(CAPAUDIT);
         command
             .args(words.first())
@@ -102,7 +102,7 @@ impl Daemon {
     }
 
     /// capaudit as nobody, in this group.
-    pub fn asked_by(&self, group: &str, words: &[&str]) -> Result<Command, Failed> {
+    pub(crate) fn asked_by(&self, group: &str, words: &[&str]) -> Result<Command, Failed> {
         // The binary's own directory may be root's alone.
         let program = self.directory.path().join("capaudit");
         if !program.exists() {
@@ -119,18 +119,18 @@ impl Daemon {
         Ok(command)
     }
 
-    pub fn pid(&self) -> Result<Pid, Failed> {
+    pub(crate) fn pid(&self) -> Result<Pid, Failed> {
         let child = self.child.as_ref().ok_or("no daemon")?;
         Ok(Pid::from_raw(i32::try_from(child.id())?))
     }
 
-    pub fn end(&mut self) -> Result<ExitStatus, Failed> {
+    pub(crate) fn end(&mut self) -> Result<ExitStatus, Failed> {
         signal::kill(self.pid()?, signal::Signal::SIGTERM)?;
         Ok(self.child.take().ok_or("no daemon")?.wait()?)
     }
 
     /// The same, with all that it said.
-    pub fn end_with_words(&mut self) -> Result<(ExitStatus, String), Failed> {
+    pub(crate) fn end_with_words(&mut self) -> Result<(ExitStatus, String), Failed> {
         signal::kill(self.pid()?, signal::Signal::SIGTERM)?;
         let output = self.child.take().ok_or("no daemon")?.wait_with_output()?;
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -138,11 +138,11 @@ impl Daemon {
     }
 
     /// Directory of its totals.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.directory.path().join("state")
     }
 
-    pub fn live(&self) -> Result<Report, Failed> {
+    pub(crate) fn live(&self) -> Result<Report, Failed> {
         let output = self
             .command(&["report", "--live", "--format", "json"])
             .output()?;

@@ -34,7 +34,7 @@ const CONTAINER: [&str; 10] = [
     "touch /f; chown 33 /f; chroot / true",
 ];
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("enforcement::only_the_set_is_left", only_the_set),
         Trial::test("enforcement::execution_that_is_refused", refused_execution),

@@ -20,7 +20,7 @@ use crate::{
 /// What nginx needs in the scenario that is exported here, as its knock-outs showed.
 const NEEDED: &str = "CHOWN DAC_OVERRIDE SETGID SETUID NET_BIND_SERVICE";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("exports::docker_takes_the_options", docker_options),
         Trial::test("exports::podman_takes_the_unit", podman_unit),

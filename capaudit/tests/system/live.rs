@@ -31,7 +31,7 @@ const IMAGE: &str = "gt-corpus:1";
 /// How soon a check has its line.
 const SOON: Duration = Duration::from_secs(1);
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("live::the_group_sees_checks_within_a_second", group),
         Trial::test("live::filters_choose_what_is_shown", filters),
@@ -44,7 +44,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A container's name that no other run of these tests has at the same time.
-pub fn named(what: &str) -> String {
+pub(crate) fn named(what: &str) -> String {
     format!("live-{what}-{}", std::process::id())
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// Where `cargo install` builds: kept from one run to the next.
 const INSTALL_TARGET: &str = "target/install";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("packaging::static_program_in_an_empty_root", empty_root),
         Trial::test("packaging::debian_package_comes_and_goes", debian_package),

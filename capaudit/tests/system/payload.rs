@@ -15,7 +15,7 @@ use nix::{
 use crate::mounts;
 
 /// Runs the payload named by the first word.
-pub fn run(words: &[String]) -> ExitCode {
+pub(crate) fn run(words: &[String]) -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["chown", file] => chown_once(Path::new(file)),

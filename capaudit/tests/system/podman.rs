@@ -20,11 +20,11 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::audit::{CAPAUDIT, Verdicts, ensure, needs};
 
-pub const IMAGE: &str = "localhost/capaudit-busybox:1";
+pub(crate) const IMAGE: &str = "localhost/capaudit-busybox:1";
 const PROFILE: &str = "/usr/share/containers/seccomp.json";
 
 /// `podman run` up to the image, for `--cap-add` and others to follow.
-pub const RUN: [&str; 11] = [
+pub(crate) const RUN: [&str; 11] = [
     "podman",
     "--runtime",
     "runc",
@@ -38,7 +38,7 @@ pub const RUN: [&str; 11] = [
     "none",
 ];
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("podman::names_come_from_its_api", names),
         Trial::test("podman::containers_are_known_by_id_without_api", no_api),
@@ -48,7 +48,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// A tiny image: busybox and its names. (Podman makes the root directory unwritable, even to root.)
-pub fn image() -> Verdicts {
+pub(crate) fn image() -> Verdicts {
     let exists = Command::new("podman")
         .args(["image", "exists", IMAGE])
         .status()?;

@@ -31,7 +31,7 @@ use crate::{
 
 const IMAGE: &str = "gt-corpus:1";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("privilege::what_is_not_needed_is_given_up", given_up),
         Trial::test("privilege::screens_give_it_up_too", screen),

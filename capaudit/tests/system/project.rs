@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::audit::CAPAUDIT;
 
 /// Two services: `web` needs CHOWN and SYS_CHROOT, `worker` nothing. `db` is never started.
-pub const COMPOSE: &str = "\
+pub(crate) const COMPOSE: &str = "\
 # The shop.
 x-logging: &logging
   logging:
@@ -39,13 +39,13 @@ version: '3.9'
 ";
 
 /// A directory with a compose.yaml, and a name for docker-compose.
-pub struct Project {
+pub(crate) struct Project {
     directory: TempDir,
     name: String,
 }
 
 impl Project {
-    pub fn new(compose: &str) -> Result<Self, Failed> {
+    pub(crate) fn new(compose: &str) -> Result<Self, Failed> {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let project = Self {
@@ -56,15 +56,15 @@ impl Project {
         Ok(project)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) -> Result<(), Failed> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), Failed> {
         let file = self.file(name);
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent)?;
@@ -72,17 +72,17 @@ impl Project {
         Ok(std::fs::write(file, text)?)
     }
 
-    pub fn read(&self, name: &str) -> Result<String, Failed> {
+    pub(crate) fn read(&self, name: &str) -> Result<String, Failed> {
         Ok(std::fs::read_to_string(self.file(name))?)
     }
 
     /// Runs a program in the directory.
-    pub fn run(&self, program: &str, words: &[&str]) -> Result<Output, Failed> {
+    pub(crate) fn run(&self, program: &str, words: &[&str]) -> Result<Output, Failed> {
         Ok(self.command(program).args(words).output()?)
     }
 
     /// A program in the directory, for which compose has the project's name.
-    pub fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.path())
@@ -91,12 +91,12 @@ impl Project {
         command
     }
 
-    pub fn capaudit(&self, words: &[&str]) -> Result<Output, Failed> {
+    pub(crate) fn capaudit(&self, words: &[&str]) -> Result<Output, Failed> {
         self.run(CAPAUDIT, words)
     }
 
     /// Runs it, and fails unless it ends with this status. What it printed, on both.
-    pub fn expect(
+    pub(crate) fn expect(
         &self,
         status: i32,
         program: &str,
@@ -113,7 +113,7 @@ impl Project {
     }
 
     /// Audits `up` into session.json.
-    pub fn audit(&self) -> Result<(), Failed> {
+    pub(crate) fn audit(&self) -> Result<(), Failed> {
         self.expect(
             0,
             CAPAUDIT,

@@ -14,7 +14,7 @@ use crate::{
     terminal::Terminal,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test(
             "runner::streams_and_status_pass_through",

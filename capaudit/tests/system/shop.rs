@@ -9,7 +9,7 @@ use crate::{
     project::Project,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![Trial::test("shop::audit_patch_and_up_again", shop)]
 }
 

@@ -13,14 +13,14 @@ use nix::pty::{Winsize, openpty};
 use crate::audit::{CAPAUDIT, Verdicts, ensure};
 
 /// capaudit, running on a terminal of 80 columns and 24 rows.
-pub struct Terminal {
+pub(crate) struct Terminal {
     ours: File,
     child: Child,
     text: String,
 }
 
 impl Terminal {
-    pub fn capaudit(words: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
+    pub(crate) fn capaudit(words: &[&str]) -> Result<Self, Box<dyn std::error::Error>> {
         let size = Winsize {
             ws_row: 24,
             ws_col: 80,
@@ -46,7 +46,7 @@ impl Terminal {
     }
 
     /// Reads until the screen has got `wanted`.
-    pub fn read_until(&mut self, wanted: &str) -> Verdicts {
+    pub(crate) fn read_until(&mut self, wanted: &str) -> Verdicts {
         let mut some = [0; 1];
         while !self.text.contains(wanted) {
             ensure(self.ours.read(&mut some).unwrap_or(0) == 1, &self.text)?;
@@ -55,12 +55,12 @@ impl Terminal {
         Ok(())
     }
 
-    pub fn send(&mut self, keys: &[u8]) -> Verdicts {
+    pub(crate) fn send(&mut self, keys: &[u8]) -> Verdicts {
         Ok(self.ours.write_all(keys)?)
     }
 
     /// What has been shown in all, and how the program ended.
-    pub fn end(mut self) -> Result<(String, ExitStatus), Box<dyn std::error::Error>> {
+    pub(crate) fn end(mut self) -> Result<(String, ExitStatus), Box<dyn std::error::Error>> {
         let mut rest = Vec::new();
         // EIO is how Linux says that the last holder of the other end has closed it.
         let _ = self.ours.read_to_end(&mut rest);

@@ -13,13 +13,13 @@ use crate::audit::{CAPAUDIT, Verdicts};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A shell in a terminal; gone when this is.
-pub struct Tmux {
+pub(crate) struct Tmux {
     socket: String,
 }
 
 impl Tmux {
     /// A shell on a terminal of this size.
-    pub fn shell(name: &str, columns: u16, rows: u16) -> Result<Self, Failed> {
+    pub(crate) fn shell(name: &str, columns: u16, rows: u16) -> Result<Self, Failed> {
         let tmux = Self {
             socket: format!("capaudit-test-{name}-{}", std::process::id()),
         };
@@ -40,7 +40,7 @@ impl Tmux {
     }
 
     /// Types a call of `capaudit watch`.
-    pub fn watch(&self, words: &str) -> Verdicts {
+    pub(crate) fn watch(&self, words: &str) -> Verdicts {
         self.line(&format!("{CAPAUDIT} watch {words}; echo status $?"))
     }
 
@@ -57,23 +57,23 @@ impl Tmux {
     }
 
     /// Presses keys, as tmux calls them.
-    pub fn keys(&self, keys: &[&str]) -> Verdicts {
+    pub(crate) fn keys(&self, keys: &[&str]) -> Verdicts {
         let mut words = vec!["send-keys"];
         words.extend(keys);
         self.run(&words).map(|_| ())
     }
 
-    pub fn text(&self, text: &str) -> Verdicts {
+    pub(crate) fn text(&self, text: &str) -> Verdicts {
         self.run(&["send-keys", "-l", text]).map(|_| ())
     }
 
-    pub fn line(&self, text: &str) -> Verdicts {
+    pub(crate) fn line(&self, text: &str) -> Verdicts {
         self.text(text)?;
         self.keys(&["Enter"])
     }
 
     /// Changes the size of the terminal.
-    pub fn resize(&self, columns: u16, rows: u16) -> Verdicts {
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> Verdicts {
         self.run(&[
             "resize-window",
             "-x",
@@ -85,17 +85,17 @@ impl Tmux {
     }
 
     /// What is shown now.
-    pub fn screen(&self) -> Result<String, Failed> {
+    pub(crate) fn screen(&self) -> Result<String, Failed> {
         self.run(&["capture-pane", "-p"])
     }
 
     /// What was last copied to the clipboard.
-    pub fn clipboard(&self) -> Result<String, Failed> {
+    pub(crate) fn clipboard(&self) -> Result<String, Failed> {
         self.run(&["show-buffer"])
     }
 
     /// Waits until the screen is as wanted; returns it.
-    pub fn until(&self, what: &str, is: impl Fn(&str) -> bool) -> Result<String, Failed> {
+    pub(crate) fn until(&self, what: &str, is: impl Fn(&str) -> bool) -> Result<String, Failed> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let screen = self.screen()?;
@@ -110,12 +110,12 @@ impl Tmux {
     }
 
     /// Waits until the screen shows a text; returns it.
-    pub fn shows(&self, text: &str) -> Result<String, Failed> {
+    pub(crate) fn shows(&self, text: &str) -> Result<String, Failed> {
         self.until(&format!("shown: {text:?}"), |screen| screen.contains(text))
     }
 
     /// Takes the terminal away.
-    pub fn close(&self) -> Verdicts {
+    pub(crate) fn close(&self) -> Verdicts {
         self.run(&["kill-server"]).map(|_| ())
     }
 }

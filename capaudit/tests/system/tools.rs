@@ -19,7 +19,7 @@ use crate::{
     terminal::Terminal,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("tools::decode_is_capshs", decode_is_capshs),
         Trial::test("tools::decode_of_processes", decode_of_processes),

@@ -8,7 +8,7 @@ use crate::audit::{CAPAUDIT, Verdicts, ensure};
 
 const IMAGE: &str = "gt-corpus:1";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("verify::bounding_minimizes_with_proofs", bounding),
         Trial::test("verify::docker_minimizes_with_proofs", docker),

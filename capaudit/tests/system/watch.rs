@@ -27,7 +27,7 @@ use crate::{
 
 const IMAGE: &str = "gt-corpus:1";
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("watch::plain_lines_of_a_command", plain),
         Trial::test("watch::json_lines_of_a_command", json),
@@ -90,14 +90,14 @@ fn end(lines: &[Line]) -> Result<(u64, u64, u64), Failed> {
     }
 }
 
-pub fn payload(words: &[&str]) -> Result<Vec<String>, Failed> {
+pub(crate) fn payload(words: &[&str]) -> Result<Vec<String>, Failed> {
     let own = std::env::current_exe()?.to_string_lossy().into_owned();
     let mut command = vec![own, "payload".to_owned()];
     command.extend(words.iter().map(|word| (*word).to_owned()));
     Ok(command)
 }
 
-pub fn temporary() -> Result<(tempfile::NamedTempFile, String), Failed> {
+pub(crate) fn temporary() -> Result<(tempfile::NamedTempFile, String), Failed> {
     let file = tempfile::NamedTempFile::new()?;
     let path = file.path().to_string_lossy().into_owned();
     Ok((file, path))

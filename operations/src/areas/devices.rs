@@ -48,7 +48,7 @@ fn tunnel(flags: u16) -> io::Result<(i32, [u8; 40])> {
     Ok((device, request))
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("terminal-open", &[], nothing, |_| {
         terminal().and_then(|_| done())
     }),

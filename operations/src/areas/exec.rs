@@ -22,7 +22,7 @@ fn file_capability(permitted: u64, inheritable: u64, effective: bool) -> Vec<u8>
 }
 
 /// Gives a file a permitted set.
-pub fn give(p: &Place, file: &str, permitted: u64, effective: bool) -> io::Result<()> {
+pub(super) fn give(p: &Place, file: &str, permitted: u64, effective: bool) -> io::Result<()> {
     let value = file_capability(permitted, 0, effective);
     call!(
         SYS_setxattr,
@@ -36,7 +36,7 @@ pub fn give(p: &Place, file: &str, permitted: u64, effective: bool) -> io::Resul
 }
 
 /// Executes a file in a child and tells which credentials it got.
-pub fn execute(
+pub(super) fn execute(
     p: &Place,
     file: &str,
     before: impl FnOnce() -> io::Result<()>,
@@ -103,7 +103,7 @@ fn setuid(p: &Place, user: u32) -> io::Result<()> {
 
 const NO_ROOT: u64 = 1;
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op(
         "exec-plain",
         &[],

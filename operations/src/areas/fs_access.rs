@@ -34,7 +34,7 @@ fn unix(p: &Place, name: &str) -> Vec<u8> {
     address
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op(
         "read-own-mode-0",
         &[C::DAC_OVERRIDE, C::DAC_READ_SEARCH],

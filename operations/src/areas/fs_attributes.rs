@@ -71,7 +71,7 @@ fn quota(p: &Place, command: u32, id: u32) -> io::Result<Details> {
     .and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op(
         "setxattr-user-own",
         &[],

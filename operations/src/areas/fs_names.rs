@@ -11,7 +11,7 @@ use crate::{
 
 const HERE: i32 = libc::AT_FDCWD;
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op(
         "unlink-in-sticky-directory",
         &[C::FOWNER],

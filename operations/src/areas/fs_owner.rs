@@ -12,7 +12,7 @@ use crate::{
 const HERE: i32 = libc::AT_FDCWD;
 const SYS_FCHMODAT2: i64 = 452;
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op(
         "chown-own-to-other",
         &[C::CHOWN],

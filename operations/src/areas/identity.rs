@@ -58,7 +58,7 @@ fn claim(process: u32, user: u32, group: u32) -> io::Result<Details> {
     call!(SYS_sendmsg, pair[0], &message, 0).and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("setuid-other", &[C::SETUID], nothing, |_| {
         call!(SYS_setuid, 1001).and_then(|_| done())
     }),

@@ -56,7 +56,7 @@ fn open_queue(name: &std::ffi::CStr, flags: i32, messages: u64) -> io::Result<De
     call!(SYS_mq_open, name, flags, 0o600, &attributes).and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("shm-attach-foreign", &[C::IPC_OWNER], memory, |_| {
         call!(SYS_shmat, shm()?, 0, 0).and_then(|_| done())
     })

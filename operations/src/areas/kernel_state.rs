@@ -25,7 +25,7 @@ fn zeroed(length: usize) -> Vec<u8> {
     vec![0; length]
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("log-read-all", &[C::SYSLOG], nothing, |_| {
         syslog(3, 4096).and_then(|_| done())
     }),

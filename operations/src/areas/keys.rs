@@ -30,7 +30,7 @@ fn control(p: &Place, command: i32, argument: u32) -> io::Result<Details> {
     call!(SYS_keyctl, command, p.noted("key")?, argument, u32::MAX).and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("key-add", &[], nothing, |_| key().and_then(|_| done())),
     op("key-chown-own", &[C::SYS_ADMIN], nothing, |_| {
         call!(SYS_keyctl, CHOWN, key()?, 1001, u32::MAX).and_then(|_| done())

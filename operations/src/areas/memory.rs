@@ -20,7 +20,7 @@ fn page() -> io::Result<usize> {
     map(0, 4096, 3, ANONYMOUS, -1)
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("mlock-beyond-limit", &[C::IPC_LOCK], no_locks, |_| {
         call!(SYS_mlock, page()?, 4096).and_then(|_| done())
     }),

@@ -26,7 +26,7 @@ mod uring;
 use crate::operation::Operation;
 
 /// Every operation.
-pub fn all() -> impl Iterator<Item = &'static Operation> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Operation> {
     [
         fs_owner::OPERATIONS,
         fs_names::OPERATIONS,

@@ -49,7 +49,7 @@ fn overlay_mount(p: &Place) -> io::Result<Details> {
     mount(p, c"overlay", &data)
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("mount-tmpfs", &[C::SYS_ADMIN], point, |p| {
         mount(p, c"tmpfs", c"")
     }),

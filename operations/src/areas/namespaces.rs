@@ -76,7 +76,7 @@ fn map(p: &Place, file: &str, line: &[u8]) -> io::Result<Details> {
     sys::write_to(&path, line).and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("unshare-mounts", &[C::SYS_ADMIN], nothing, |_| {
         unshare(libc::CLONE_NEWNS)
     }),

@@ -92,7 +92,7 @@ fn traffic(handle: u32, parent: u32) -> Vec<u8> {
     header
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("link-list", &[], nothing, |_| {
         netlink::request(ROUTE, 18, DUMP, &interface(0, 0, 0)).and_then(|_| done())
     })

@@ -63,7 +63,7 @@ fn table(family: i32, level: i32, name: i32, of: &[u8]) -> io::Result<Details> {
     .and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("option-mark", &[C::NET_ADMIN, C::NET_RAW], nothing, |_| {
         udp(SOCKET, libc::SO_MARK, 7)
     })

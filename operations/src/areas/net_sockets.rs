@@ -25,7 +25,7 @@ fn port(kind: i32, number: u16) -> io::Result<Details> {
 }
 
 /// The loopback goes up: SIOCSIFFLAGS.
-pub fn up(_: &Place) -> io::Result<()> {
+pub(super) fn up(_: &Place) -> io::Result<()> {
     let mut request = [0_u8; 40];
     request[..2].copy_from_slice(b"lo");
     request[16] = 1;
@@ -92,7 +92,7 @@ fn send_with(socket: i32, level: i32, kind: i32, value: u64, length: u64) -> io:
     call!(SYS_sendmsg, socket, &message, 0).and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("bind-low-port-tcp", &[C::NET_BIND_SERVICE], nothing, |_| {
         port(STREAM, 80)
     })

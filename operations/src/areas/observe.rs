@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Opens a perf event: type, configuration, process, processor; without the kernel or with it.
-pub fn perf(
+pub(super) fn perf(
     kind: u32,
     config: u64,
     process: i32,
@@ -97,7 +97,7 @@ fn tracing(p: &Place) -> io::Result<()> {
 const SOFTWARE: u32 = 1;
 const TRACEPOINT: u32 = 2;
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("perf-own-user-only", &[], nothing, |_| {
         perf(SOFTWARE, 0, 0, -1, true)
     }),

@@ -13,13 +13,13 @@ use crate::{
 };
 
 /// User 1001, no capability.
-pub fn foreign(p: &Place) -> io::Result<()> {
+pub(super) fn foreign(p: &Place) -> io::Result<()> {
     note_memory(p)?;
     p.companion("c", || become_user(1001))
 }
 
 /// This user, no capability, and its own memory map, as after an execve.
-pub fn become_user(user: u32) -> io::Result<()> {
+pub(super) fn become_user(user: u32) -> io::Result<()> {
     call!(SYS_setgroups, 0, 0)?;
     call!(SYS_setresgid, user, user, user)?;
     call!(SYS_setresuid, user, user, user)?;
@@ -28,13 +28,13 @@ pub fn become_user(user: u32) -> io::Result<()> {
 }
 
 /// User 0 with all that the set-up holds.
-pub fn mighty(p: &Place) -> io::Result<()> {
+pub(super) fn mighty(p: &Place) -> io::Result<()> {
     note_memory(p)?;
     p.companion("c", || Ok(()))
 }
 
 /// User 0 with nothing.
-pub fn meek(p: &Place) -> io::Result<()> {
+pub(super) fn meek(p: &Place) -> io::Result<()> {
     note_memory(p)?;
     p.companion("c", || sys::capset(0, 0, 0).map(drop))
 }
@@ -105,7 +105,7 @@ fn read_limit(p: &Place) -> io::Result<Details> {
     .and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("kill-foreign", &[C::KILL], foreign, |p| {
         signal(p, libc::SIGTERM)
     }),

@@ -78,7 +78,7 @@ const LOOK_AT_CLOSED: &[C] = &[
 ];
 
 /// Files that are read.
-pub const READ: &[Operation] = reads! {
+pub(super) const READ: &[Operation] = reads! {
     "environ" "environ": LOOK_AT_CLOSED, LOOK;
     "maps" "maps": LOOK, LOOK;
     "smaps-rollup" "smaps_rollup": LOOK, LOOK;
@@ -100,7 +100,7 @@ pub const READ: &[Operation] = reads! {
 };
 
 /// All others.
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("proc-stat-addresses-foreign", TRACE, foreign, addresses),
     op("proc-stat-addresses-root-mighty", TRACE, mighty, addresses),
     op("proc-stat-addresses-root-meek", &[], meek, addresses),

@@ -75,7 +75,7 @@ fn epoll_events() -> io::Result<u32> {
 const REALTIME_ALARM: i32 = 8;
 const BOOT_ALARM: i32 = 9;
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("nice-own-higher", &[], nothing, |_| nice(0, 5)),
     op("nice-own-lower", &[C::SYS_NICE], nothing, |_| nice(0, -5)),
     op("nice-own-there-and-back", &[C::SYS_NICE], nothing, |_| {

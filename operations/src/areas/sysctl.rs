@@ -19,7 +19,7 @@ fn set(path: &CStr, value: &[u8]) -> io::Result<Details> {
     sys::write_to(path, value).and_then(|_| done())
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("sysctl-log-level", &[], nothing, |_| {
         same(c"/proc/sys/kernel/printk")
     }),

@@ -22,7 +22,7 @@ fn address(path: &std::ffi::CStr) -> u64 {
     path.as_ptr() as u64
 }
 
-pub const OPERATIONS: &[Operation] = &[
+pub(super) const OPERATIONS: &[Operation] = &[
     op("uring-no-operation", &[], nothing, |_| {
         submit(entry(0, -1, 0, 0, 0, 0))
     }),

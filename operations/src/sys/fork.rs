@@ -8,7 +8,7 @@ use super::{call, int, prctl, read, write};
 const KILL: u64 = libc::SIGKILL as u64;
 
 /// Ends this process at once, without the clean-up that belongs to its parent.
-pub fn exit(status: i32) -> ! {
+pub(crate) fn exit(status: i32) -> ! {
     // SAFETY: `_exit` takes any number and does not return.
     unsafe { libc::_exit(status) }
 }
@@ -18,7 +18,7 @@ pub fn exit(status: i32) -> ! {
 /// # Errors
 ///
 /// Those of fork(2).
-pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<i32> {
+pub(crate) fn spawn(body: impl FnOnce() -> i32) -> io::Result<i32> {
     // SAFETY: the program has one thread, so no lock is held by another that the child would miss.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
@@ -29,7 +29,7 @@ pub fn spawn(body: impl FnOnce() -> i32) -> io::Result<i32> {
 
 /// Has the kernel end this process with its parent. A change of credentials undoes it (`commit_creds`, kernel/cred.c,
 /// Linux 6.18), so it is to be said again afterwards.
-pub fn end_with_parent() -> io::Result<i64> {
+pub(crate) fn end_with_parent() -> io::Result<i64> {
     prctl(libc::PR_SET_PDEATHSIG, [KILL, 0, 0, 0])
 }
 
@@ -38,7 +38,7 @@ pub fn end_with_parent() -> io::Result<i64> {
 /// # Errors
 ///
 /// Those of fork(2) and pipe(2), and that of `prepare`.
-pub fn companion(prepare: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
+pub(crate) fn companion(prepare: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
     let [ours, theirs] = pipe()?;
     let child = spawn(|| {
         let result = prepare().and_then(|()| end_with_parent().map(drop));
@@ -68,7 +68,7 @@ pub fn companion(prepare: impl FnOnce() -> io::Result<()>) -> io::Result<i32> {
 /// # Errors
 ///
 /// That of `body`, or `ECHILD` if the child died.
-pub fn apart(body: impl FnOnce() -> io::Result<i32>) -> io::Result<i32> {
+pub(crate) fn apart(body: impl FnOnce() -> io::Result<i32>) -> io::Result<i32> {
     let [ours, theirs] = pipe()?;
     let child = spawn(|| {
         let (failed, value) = match body() {
@@ -98,7 +98,7 @@ pub fn apart(body: impl FnOnce() -> io::Result<i32>) -> io::Result<i32> {
 }
 
 /// Waits for a child and returns its status as wait(2) gives it.
-pub fn wait(child: i32) -> io::Result<i32> {
+pub(crate) fn wait(child: i32) -> io::Result<i32> {
     let mut status = [0_i32];
     loop {
         match call!(SYS_wait4, child, &mut status, 0x4000_0000, 0) {
@@ -110,14 +110,14 @@ pub fn wait(child: i32) -> io::Result<i32> {
 }
 
 /// A pipe: where to read, and where to write.
-pub fn pipe() -> io::Result<[i32; 2]> {
+pub(crate) fn pipe() -> io::Result<[i32; 2]> {
     let mut ends = [0_i32; 2];
     call!(SYS_pipe2, &mut ends, libc::O_CLOEXEC)?;
     Ok(ends)
 }
 
 /// Whether something can be read within this many milliseconds.
-pub fn is_ready_within(descriptor: i32, milliseconds: u128) -> io::Result<bool> {
+pub(crate) fn is_ready_within(descriptor: i32, milliseconds: u128) -> io::Result<bool> {
     let mut asked = [u64::from(descriptor.unsigned_abs()) | 1 << 32];
     let time = [
         (milliseconds / 1000) as u64,
@@ -127,6 +127,6 @@ pub fn is_ready_within(descriptor: i32, milliseconds: u128) -> io::Result<bool> 
 }
 
 /// The id that fork(2) and the like return as a number of the kernel.
-pub fn id(value: i64) -> i32 {
+pub(crate) fn id(value: i64) -> i32 {
     int(value)
 }

@@ -2,9 +2,9 @@
 //!
 //! Descriptors are plain numbers and stay open: whoever acts lives for one act.
 
-pub mod fork;
-pub mod netlink;
-pub mod uring;
+pub(crate) mod fork;
+pub(crate) mod netlink;
+pub(crate) mod uring;
 
 use std::{
     ffi::{CStr, CString},
@@ -13,7 +13,7 @@ use std::{
 
 /// One argument of a system call.
 #[derive(Clone, Copy)]
-pub struct Word(pub usize);
+pub(crate) struct Word(pub usize);
 
 macro_rules! from_integer {
     ($($kind:ty),*) => {$(
@@ -68,7 +68,7 @@ impl<T, const N: usize> From<&mut [T; N]> for Word {
 /// # Errors
 ///
 /// The kernel's error number.
-pub fn syscall(number: i64, arguments: &[Word]) -> io::Result<i64> {
+pub(crate) fn syscall(number: i64, arguments: &[Word]) -> io::Result<i64> {
     let at = |index: usize| arguments.get(index).map_or(0, |word| word.0);
     // SAFETY: pointers are made of references that outlive the call (`Word::from`); each operation passes the lengths
     // of what they point to. Calls that change the address space change mappings that no reference points into.
@@ -89,7 +89,7 @@ macro_rules! call {
 pub(crate) use call;
 
 /// The error with this number.
-pub fn errno(number: i32) -> io::Error {
+pub(crate) fn errno(number: i32) -> io::Error {
     io::Error::from_raw_os_error(number)
 }
 
@@ -98,7 +98,7 @@ pub fn errno(number: i32) -> io::Error {
 /// # Errors
 ///
 /// Any other error.
-pub fn granted_although(result: io::Result<i64>, errors: &[i32]) -> io::Result<i64> {
+pub(crate) fn granted_although(result: io::Result<i64>, errors: &[i32]) -> io::Result<i64> {
     match result {
         Err(error)
             if error
@@ -119,7 +119,7 @@ fn int(value: i64) -> i32 {
     value as i32
 }
 
-pub fn open(path: &CStr, flags: i32) -> io::Result<i32> {
+pub(crate) fn open(path: &CStr, flags: i32) -> io::Result<i32> {
     call!(
         SYS_openat,
         libc::AT_FDCWD,
@@ -130,56 +130,56 @@ pub fn open(path: &CStr, flags: i32) -> io::Result<i32> {
     .map(int)
 }
 
-pub fn read(descriptor: i32, length: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read(descriptor: i32, length: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0_u8; length];
     let got = call!(SYS_read, descriptor, buffer.as_mut_slice(), length)?;
     buffer.truncate(usize::try_from(got).unwrap_or(0));
     Ok(buffer)
 }
 
-pub fn write(descriptor: i32, bytes: &[u8]) -> io::Result<i64> {
+pub(crate) fn write(descriptor: i32, bytes: &[u8]) -> io::Result<i64> {
     call!(SYS_write, descriptor, bytes, bytes.len())
 }
 
 /// Opens an existing file without `O_CREAT` or `O_TRUNC`, as sysctls want it, and writes once.
-pub fn write_to(path: &CStr, bytes: &[u8]) -> io::Result<i64> {
+pub(crate) fn write_to(path: &CStr, bytes: &[u8]) -> io::Result<i64> {
     write(open(path, libc::O_WRONLY)?, bytes)
 }
 
 /// Opens a file and reads once, at most 64 KiB.
-pub fn read_from(path: &CStr) -> io::Result<Vec<u8>> {
+pub(crate) fn read_from(path: &CStr) -> io::Result<Vec<u8>> {
     read(open(path, libc::O_RDONLY)?, 65536)
 }
 
-pub fn socket(domain: i32, kind: i32, protocol: i32) -> io::Result<i32> {
+pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> io::Result<i32> {
     call!(SYS_socket, domain, kind | libc::SOCK_CLOEXEC, protocol).map(int)
 }
 
-pub fn set_option(socket: i32, level: i32, name: i32, value: &[u8]) -> io::Result<i64> {
+pub(crate) fn set_option(socket: i32, level: i32, name: i32, value: &[u8]) -> io::Result<i64> {
     call!(SYS_setsockopt, socket, level, name, value, value.len())
 }
 
 /// Sets an `int` option.
-pub fn set_int(socket: i32, level: i32, name: i32, value: i32) -> io::Result<i64> {
+pub(crate) fn set_int(socket: i32, level: i32, name: i32, value: i32) -> io::Result<i64> {
     set_option(socket, level, name, &value.to_ne_bytes())
 }
 
 /// Reads an `int` option.
-pub fn get_int(socket: i32, level: i32, name: i32) -> io::Result<i32> {
+pub(crate) fn get_int(socket: i32, level: i32, name: i32) -> io::Result<i32> {
     let mut value = [0_i32];
     let mut length = [4_u32];
     call!(SYS_getsockopt, socket, level, name, &mut value, &mut length)?;
     Ok(value[0])
 }
 
-pub fn ioctl(descriptor: i32, request: u64, argument: impl Into<Word>) -> io::Result<i64> {
+pub(crate) fn ioctl(descriptor: i32, request: u64, argument: impl Into<Word>) -> io::Result<i64> {
     syscall(
         libc::SYS_ioctl,
         &[descriptor.into(), request.into(), argument.into()],
     )
 }
 
-pub fn prctl(option: i32, arguments: [u64; 4]) -> io::Result<i64> {
+pub(crate) fn prctl(option: i32, arguments: [u64; 4]) -> io::Result<i64> {
     call!(
         SYS_prctl,
         option,
@@ -191,7 +191,7 @@ pub fn prctl(option: i32, arguments: [u64; 4]) -> io::Result<i64> {
 }
 
 /// The address of the loopback, IPv4, as `sockaddr_in`.
-pub fn loopback(port: u16) -> [u8; 16] {
+pub(crate) fn loopback(port: u16) -> [u8; 16] {
     let mut address = [0_u8; 16];
     address[..2].copy_from_slice(&2_u16.to_ne_bytes());
     address[2..4].copy_from_slice(&port.to_be_bytes());
@@ -200,7 +200,7 @@ pub fn loopback(port: u16) -> [u8; 16] {
 }
 
 /// The address `::1`, as `sockaddr_in6`.
-pub fn loopback6(port: u16) -> [u8; 28] {
+pub(crate) fn loopback6(port: u16) -> [u8; 28] {
     let mut address = [0_u8; 28];
     address[..2].copy_from_slice(&10_u16.to_ne_bytes());
     address[2..4].copy_from_slice(&port.to_be_bytes());
@@ -208,16 +208,16 @@ pub fn loopback6(port: u16) -> [u8; 28] {
     address
 }
 
-pub fn bind(socket: i32, address: &[u8]) -> io::Result<i64> {
+pub(crate) fn bind(socket: i32, address: &[u8]) -> io::Result<i64> {
     call!(SYS_bind, socket, address, address.len())
 }
 
-pub fn connect(socket: i32, address: &[u8]) -> io::Result<i64> {
+pub(crate) fn connect(socket: i32, address: &[u8]) -> io::Result<i64> {
     call!(SYS_connect, socket, address, address.len())
 }
 
 /// Maps memory: anonymous with a descriptor of -1.
-pub fn map(
+pub(crate) fn map(
     address: usize,
     length: usize,
     protection: i32,
@@ -229,12 +229,12 @@ pub fn map(
 }
 
 /// Sets a limit, soft and hard, of this process.
-pub fn limit(resource: impl Into<Word>, value: u64) -> io::Result<i64> {
+pub(crate) fn limit(resource: impl Into<Word>, value: u64) -> io::Result<i64> {
     call!(SYS_prlimit64, 0, resource.into().0, &[value, value], 0)
 }
 
 /// Sets the sets of this process: effective, permitted, inheritable.
-pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<i64> {
+pub(crate) fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<i64> {
     let low = |set: u64| (set & 0xffff_ffff) as u32;
     let high = |set: u64| (set >> 32) as u32;
     let data = [
@@ -249,7 +249,7 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> io::Result<i6
 }
 
 /// Effective, permitted and inheritable set of a process, 0 for this one.
-pub fn capget(process: i32) -> io::Result<[u64; 3]> {
+pub(crate) fn capget(process: i32) -> io::Result<[u64; 3]> {
     let mut data = [0_u32; 6];
     call!(
         SYS_capget,
@@ -260,7 +260,7 @@ pub fn capget(process: i32) -> io::Result<[u64; 3]> {
 }
 
 /// Text as the kernel wants it. A text with a zero byte is cut there.
-pub fn text(text: &str) -> CString {
+pub(crate) fn text(text: &str) -> CString {
     let before_zero = text.split('\0').next().unwrap_or_default();
     CString::new(before_zero).unwrap_or_default()
 }

@@ -4,14 +4,14 @@ use std::io;
 
 use super::{call, errno, read, set_int, socket};
 
-pub const REQUEST: u16 = 1;
-pub const ACK: u16 = 4;
-pub const CREATE: u16 = 0x400;
-pub const EXCLUSIVE: u16 = 0x200;
-pub const DUMP: u16 = 0x300;
+pub(crate) const REQUEST: u16 = 1;
+pub(crate) const ACK: u16 = 4;
+pub(crate) const CREATE: u16 = 0x400;
+pub(crate) const EXCLUSIVE: u16 = 0x200;
+pub(crate) const DUMP: u16 = 0x300;
 
 /// A netlink socket of this family, whose reads end after half a second.
-pub fn open(family: i32) -> io::Result<i32> {
+pub(crate) fn open(family: i32) -> io::Result<i32> {
     let socket = socket(libc::AF_NETLINK, libc::SOCK_RAW, family)?;
     super::set_option(socket, libc::SOL_SOCKET, libc::SO_RCVTIMEO, &timeout())?;
     set_int(socket, libc::SOL_NETLINK, 11, 1)?;
@@ -25,7 +25,7 @@ fn timeout() -> [u8; 16] {
 }
 
 /// One attribute: type, value, padding.
-pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -35,7 +35,7 @@ pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// A message with its header.
-pub fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len() + 16).unwrap_or(u32::MAX);
     let mut bytes = length.to_ne_bytes().to_vec();
     bytes.extend(kind.to_ne_bytes());
@@ -52,7 +52,7 @@ pub fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
 /// # Errors
 ///
 /// Those of the calls, and the error of an `NLMSG_ERROR`.
-pub fn exchange(socket: i32, bytes: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn exchange(socket: i32, bytes: &[u8]) -> io::Result<Vec<u8>> {
     let kernel = [u32::from(libc::AF_NETLINK.unsigned_abs() as u16), 0, 0];
     call!(SYS_sendto, socket, bytes, bytes.len(), 0, &kernel, 12)?;
     let answer = read(socket, 65536)?;
@@ -72,12 +72,12 @@ pub fn exchange(socket: i32, bytes: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// One request on a socket of its own.
-pub fn request(family: i32, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn request(family: i32, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<u8>> {
     exchange(open(family)?, &message(kind, flags, payload))
 }
 
 /// The number of a family of generic netlink. It is looked up without any permission.
-pub fn generic_family(socket: i32, name: &str) -> io::Result<u16> {
+pub(crate) fn generic_family(socket: i32, name: &str) -> io::Result<u16> {
     let mut payload = vec![3, 1, 0, 0];
     let mut name = name.as_bytes().to_vec();
     name.push(0);
@@ -97,7 +97,12 @@ pub fn generic_family(socket: i32, name: &str) -> io::Result<u16> {
 }
 
 /// One request to a family of generic netlink: command, version, attributes.
-pub fn generic(name: &str, command: u8, version: u8, attributes: &[u8]) -> io::Result<Vec<u8>> {
+pub(crate) fn generic(
+    name: &str,
+    command: u8,
+    version: u8,
+    attributes: &[u8],
+) -> io::Result<Vec<u8>> {
     let socket = open(16)?;
     let family = generic_family(socket, name)?;
     let mut payload = vec![command, version, 0, 0];

@@ -5,7 +5,7 @@ use std::io;
 use super::{call, errno, int, map};
 
 /// A ring with eight entries, mapped by the kernel.
-pub struct Ring {
+pub(crate) struct Ring {
     pub descriptor: i32,
     submissions: usize,
     completions: usize,
@@ -19,7 +19,7 @@ impl Ring {
     /// # Errors
     ///
     /// Those of io_uring_setup(2) and mmap(2).
-    pub fn new(flags: u32) -> io::Result<Self> {
+    pub(crate) fn new(flags: u32) -> io::Result<Self> {
         let mut parameters = [0_u32; 30];
         parameters[2] = flags;
         parameters[4] = 100;
@@ -46,7 +46,7 @@ impl Ring {
     /// # Errors
     ///
     /// Those of io_uring_enter(2), and that of the entry.
-    pub fn submit(&self, entry: [u64; 8]) -> io::Result<i64> {
+    pub(crate) fn submit(&self, entry: [u64; 8]) -> io::Result<i64> {
         // params: sq_off begins at word 10 (head, tail, ring_mask, ring_entries, flags, dropped, array), cq_off at
         // word 20 (head, tail, ring_mask, ring_entries, overflow, cqes): include/uapi/linux/io_uring.h, Linux 6.18.
         let array = Self::word(self.submissions, self.offsets[16]);
@@ -77,7 +77,7 @@ impl Ring {
 }
 
 /// An entry: operation, descriptor, offset or second address, address, length, flags of the operation.
-pub fn entry(
+pub(crate) fn entry(
     operation: u8,
     descriptor: i32,
     offset: u64,
@@ -103,7 +103,7 @@ pub fn entry(
 /// # Errors
 ///
 /// Those of mmap(2) and io_uring_register(2).
-pub fn register_buffer(ring: &Ring, length: usize) -> io::Result<i64> {
+pub(crate) fn register_buffer(ring: &Ring, length: usize) -> io::Result<i64> {
     let address = map(0, length, 3, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
     call!(
         SYS_io_uring_register,

@@ -14,7 +14,7 @@ use super::{
 
 /// Modules that use each other in a circle.
 #[derive(Debug)]
-pub struct Circle {
+pub(super) struct Circle {
     members: Vec<ModuleId>,
     /// Those first that the fewest names hold, being the easiest to cut.
     edges: Vec<Edge>,
@@ -37,7 +37,7 @@ struct Place {
 }
 
 /// The circles among the modules of one parent, at every level. Each module stands for all that lies in it.
-pub fn among_modules(tree: &Tree, uses: &[Use<'_>]) -> Vec<Circle> {
+pub(super) fn among_modules(tree: &Tree, uses: &[Use<'_>]) -> Vec<Circle> {
     let mut levels: BTreeMap<ModuleId, Vec<_>> = BTreeMap::new();
     for one in uses {
         if let Some((level, user, used)) = branches(tree, one.user, one.used) {
@@ -50,7 +50,7 @@ pub fn among_modules(tree: &Tree, uses: &[Use<'_>]) -> Vec<Circle> {
 
 /// The circles among files. A file and a file of one of its own modules may use each other: the parent uses the parts that it
 /// is divided into, and they use what it holds for all of them.
-pub fn among_files(tree: &Tree, uses: &[Use<'_>]) -> Vec<Circle> {
+pub(super) fn among_files(tree: &Tree, uses: &[Use<'_>]) -> Vec<Circle> {
     let above = |file| tree.parent(file).map(|parent| tree.file_module(parent));
     let uses = uses.iter().filter_map(|one| {
         let (user, used) = (tree.file_module(one.user), tree.file_module(one.used));
@@ -117,7 +117,7 @@ fn places(tree: &Tree, uses: &[&Use<'_>]) -> Vec<Place> {
 
 impl Circle {
     /// Whether the same names hold both, so that one explains the other.
-    pub fn is_same_as(&self, other: &Self) -> bool {
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
         self.places() == other.places()
     }
 
@@ -127,7 +127,7 @@ impl Circle {
 
     /// The circle for people: its members, then the edges between them with names and places, with files relative to
     /// `root`.
-    pub fn describe(&self, tree: &Tree, root: &Path) -> String {
+    pub(super) fn describe(&self, tree: &Tree, root: &Path) -> String {
         let members: Vec<_> = self.members.iter().map(|id| tree.path(*id)).collect();
         let mut text = members.join(", ");
         for edge in &self.edges {

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Compares the packages with the table of crates: both name the same, and none uses more of them than it may.
-pub fn check_crates(packages: &[Package], crates: &[Crate]) -> Vec<String> {
+pub(super) fn check_crates(packages: &[Package], crates: &[Crate]) -> Vec<String> {
     let missing = crates
         .iter()
         .filter(|listed| packages.iter().all(|package| package.name != listed.name))
@@ -42,7 +42,7 @@ fn check_uses(package: &Package, rule: &Crate) -> Vec<String> {
 }
 
 /// Finds the forbidden ones among a crate's dependencies, each of which is given as the chain of packages that leads to it.
-pub fn check_tree(chains: &[Vec<String>], forbidden: &[Forbidden]) -> Vec<String> {
+pub(super) fn check_tree(chains: &[Vec<String>], forbidden: &[Forbidden]) -> Vec<String> {
     forbidden
         .iter()
         .filter_map(|forbidden| {

@@ -12,7 +12,7 @@ const TOO_FEW: usize = 2;
 
 /// A comment of at most [`TOO_FEW`] words.
 #[derive(Debug)]
-pub struct Short {
+pub(super) struct Short {
     /// The name of the item that has it.
     pub item: String,
     pub text: String,
@@ -21,7 +21,7 @@ pub struct Short {
 
 /// The documentation of one module's public items.
 #[derive(Debug, Default)]
-pub struct Docs {
+pub(super) struct Docs {
     /// The comments that are too short.
     pub short: Vec<Short>,
 }
@@ -29,7 +29,7 @@ pub struct Docs {
 impl Docs {
     /// Adds an item of the module with its members, unless it is there for tests only or a program shows its
     /// documentation.
-    pub fn add(&mut self, item: &Item) {
+    pub(super) fn add(&mut self, item: &Item) {
         let (attributes, _) = names::parts(item);
         if test_code::is_test_only(attributes) || is_published(attributes) {
             return;

@@ -29,7 +29,7 @@ use crate::project;
 /// # Errors
 ///
 /// The architecture is violated, each violation having been printed; or sources or manifests cannot be read.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let packages = packages::of_project()?;
     let mut violations = dependencies::check_crates(&packages, CRATES);
     for package in &packages {

@@ -12,7 +12,7 @@ use super::test_code;
 
 /// A path as it is written, without generic arguments.
 #[derive(Clone, Debug)]
-pub struct Name {
+pub(super) struct Name {
     pub segments: Vec<String>,
     /// Whether it begins with `::`, so that it can only name something of another crate.
     pub is_absolute: bool,
@@ -40,7 +40,7 @@ impl std::fmt::Display for Name {
 
 /// The names of one module; those of its own modules are theirs.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(super) struct Names {
     /// What it defines itself.
     pub items: HashSet<String>,
     /// What it imports, by the name that it has here.
@@ -53,7 +53,7 @@ pub struct Names {
 
 impl Names {
     /// Adds an item of the module, unless it is there for tests only.
-    pub fn add(&mut self, item: &Item) {
+    pub(super) fn add(&mut self, item: &Item) {
         let (attributes, defined) = parts(item);
         if !test_code::is_test_only(attributes) {
             self.items.extend(defined.map(Ident::to_string));
@@ -62,7 +62,7 @@ impl Names {
     }
 
     /// All of them, in no order.
-    pub fn all(&self) -> impl Iterator<Item = &Name> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Name> {
         let imports = self.imports.iter().map(|(_, name)| name);
         imports.chain(&self.globs).chain(&self.mentions)
     }
@@ -170,7 +170,7 @@ fn of_path(path: &Path) -> Name {
 }
 
 /// The attributes of an item, and the name that it defines in its module.
-pub fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
+pub(super) fn parts(item: &Item) -> (&[Attribute], Option<&Ident>) {
     match item {
         Item::Const(item) => (&item.attrs, Some(&item.ident)),
         Item::Enum(item) => (&item.attrs, Some(&item.ident)),

@@ -9,7 +9,7 @@ use crate::{command, project};
 
 /// A package of the project.
 #[derive(Debug, Deserialize)]
-pub struct Package {
+pub(super) struct Package {
     pub name: String,
     pub targets: Vec<Target>,
     pub dependencies: Vec<Dependency>,
@@ -17,7 +17,7 @@ pub struct Package {
 
 /// What cargo compiles of a package: its library, a program, its build script, a test, …
 #[derive(Debug, Deserialize)]
-pub struct Target {
+pub(super) struct Target {
     kind: Vec<String>,
     /// The file that the compiler is given.
     pub src_path: PathBuf,
@@ -25,21 +25,21 @@ pub struct Target {
 
 impl Target {
     /// Whether it becomes part of a library or a program.
-    pub fn is_product(&self) -> bool {
+    pub(super) fn is_product(&self) -> bool {
         self.kind
             .iter()
             .any(|kind| ["lib", "bin", "proc-macro"].contains(&kind.as_str()))
     }
 
     /// Whether it runs before its package is compiled.
-    pub fn is_build_script(&self) -> bool {
+    pub(super) fn is_build_script(&self) -> bool {
         self.kind.iter().any(|kind| kind == "custom-build")
     }
 }
 
 /// A dependency as a manifest states it.
 #[derive(Debug, Deserialize)]
-pub struct Dependency {
+pub(super) struct Dependency {
     pub name: String,
     pub kind: Option<DependencyKind>,
     /// The folder of a dependency that is no registry's.
@@ -48,7 +48,7 @@ pub struct Dependency {
 
 impl Dependency {
     /// Whether it is a crate of the project.
-    pub fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         self.path.is_some()
     }
 }
@@ -56,13 +56,13 @@ impl Dependency {
 /// What a dependency is for, if not for the package's code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum DependencyKind {
+pub(super) enum DependencyKind {
     Dev,
     Build,
 }
 
 /// The packages of the workspace, and that of the BPF programs, which is a workspace of its own.
-pub fn of_project() -> Result<Vec<Package>> {
+pub(super) fn of_project() -> Result<Vec<Package>> {
     let mut packages = of_workspace(&project::root().join("Cargo.toml"))?;
     packages.extend(of_workspace(
         &project::root().join("capaudit-ebpf/Cargo.toml"),
@@ -90,7 +90,7 @@ fn of_workspace(manifest: &Path) -> Result<Vec<Package>> {
 ///
 /// `cargo metadata` would resolve the whole workspace at once, and show features and so packages that only another
 /// member asks for.
-pub fn dependencies_of(package: &str) -> Result<Vec<Vec<String>>> {
+pub(super) fn dependencies_of(package: &str) -> Result<Vec<Vec<String>>> {
     let tree = command::text_of(project::cargo().args([
         "tree",
         "--package",

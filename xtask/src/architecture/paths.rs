@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{policy::Forbidden, resolve::Foreign, source::Tree};
 
 /// Finds the forbidden paths among the names of a crate, each once in a file, with files relative to `root`.
-pub fn check(
+pub(super) fn check(
     tree: &Tree,
     names: &[Foreign<'_>],
     forbidden: &[Forbidden],

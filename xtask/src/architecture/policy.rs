@@ -1,20 +1,20 @@
 //! The architecture as data: what each crate may use, and why it may not use the rest.
 
 /// The most lines that a source file may have, its tests not counted.
-pub const LONGEST_FILE: usize = 500;
+pub(super) const LONGEST_FILE: usize = 500;
 
 /// The crates in which a documentation comment of a public item has more than two words.
 ///
 /// capaudit-common and capaudit-ebpf are not among them: any change to their sources takes a new BPF object.
-pub const DOCUMENTED: &[&str] = &["bpf-toolchain", "capaudit-core", "capaudit-formats"];
+pub(super) const DOCUMENTED: &[&str] = &["bpf-toolchain", "capaudit-core", "capaudit-formats"];
 
 /// Derives that hand a type's documentation to users, as help or in a schema, where two words may be the right ones.
-pub const PUBLISHING_DERIVES: &[&str] =
+pub(super) const PUBLISHING_DERIVES: &[&str] =
     &["Args", "JsonSchema", "Parser", "Subcommand", "ValueEnum"];
 
 /// What one crate of the project may use.
 #[derive(Debug)]
-pub struct Crate {
+pub(super) struct Crate {
     pub name: &'static str,
     /// The project's crates that its code may use.
     pub uses: &'static [&'static str],
@@ -28,7 +28,7 @@ pub struct Crate {
 
 /// A package, or a path and everything below it, that a crate must not use.
 #[derive(Clone, Copy, Debug)]
-pub struct Forbidden {
+pub(super) struct Forbidden {
     /// The package's name or the path.
     pub name: &'static str,
     /// Why, as the violation's message says it.
@@ -40,7 +40,7 @@ const fn forbidden(name: &'static str, reason: &'static str) -> Forbidden {
 }
 
 /// Every crate of the project. One that is missing here fails the check, and so does one that is only here.
-pub const CRATES: &[Crate] = &[
+pub(super) const CRATES: &[Crate] = &[
     Crate {
         name: "bpf-toolchain",
         uses: &[],

@@ -12,7 +12,7 @@ use super::{
 
 /// A name by which one module uses another.
 #[derive(Clone, Debug)]
-pub struct Use<'tree> {
+pub(super) struct Use<'tree> {
     pub user: ModuleId,
     pub used: ModuleId,
     pub name: &'tree Name,
@@ -20,7 +20,7 @@ pub struct Use<'tree> {
 
 /// A name of something that is not in the crate, in full and without the local name of an import.
 #[derive(Clone, Debug)]
-pub struct Foreign<'tree> {
+pub(super) struct Foreign<'tree> {
     pub user: ModuleId,
     pub name: &'tree Name,
     pub path: Vec<String>,
@@ -30,13 +30,13 @@ pub struct Foreign<'tree> {
 
 /// The names of a crate, each with what it stands for.
 #[derive(Debug, Default)]
-pub struct Resolved<'tree> {
+pub(super) struct Resolved<'tree> {
     pub uses: Vec<Use<'tree>>,
     pub foreign: Vec<Foreign<'tree>>,
 }
 
 /// Resolves every name of a crate.
-pub fn resolve(tree: &Tree) -> Resolved<'_> {
+pub(super) fn resolve(tree: &Tree) -> Resolved<'_> {
     let mut resolved = Resolved::default();
     for user in tree.ids() {
         let names = &tree.module(user).names;

@@ -12,7 +12,7 @@ use super::{docs::Docs, names::Names, test_code};
 
 /// The modules of one library or program.
 #[derive(Debug)]
-pub struct Tree {
+pub(super) struct Tree {
     /// The crate's root first.
     modules: Vec<Module>,
     pub files: Vec<SourceFile>,
@@ -20,11 +20,11 @@ pub struct Tree {
 
 /// Which module of a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ModuleId(usize);
+pub(super) struct ModuleId(usize);
 
 /// A module, whether it has a file of its own or not.
 #[derive(Debug)]
-pub struct Module {
+pub(super) struct Module {
     /// Its name; `crate` for the root.
     name: String,
     parent: Option<ModuleId>,
@@ -41,7 +41,7 @@ pub struct Module {
 
 /// A file of a crate.
 #[derive(Debug)]
-pub struct SourceFile {
+pub(super) struct SourceFile {
     pub path: PathBuf,
     /// How many of its lines are not in a module of tests.
     pub lines: usize,
@@ -53,7 +53,7 @@ impl Tree {
     /// # Errors
     ///
     /// A file cannot be read, is no Rust, or is missing.
-    pub fn read(root: &Path) -> Result<Self> {
+    pub(super) fn read(root: &Path) -> Result<Self> {
         let folder = root.parent().context("a file without a folder")?;
         let mut tree = Self {
             modules: Vec::new(),
@@ -152,44 +152,44 @@ impl Tree {
         }
     }
 
-    pub const ROOT: ModuleId = ModuleId(0);
+    pub(super) const ROOT: ModuleId = ModuleId(0);
 
-    pub fn ids(&self) -> impl Iterator<Item = ModuleId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = ModuleId> + use<> {
         (0..self.modules.len()).map(ModuleId)
     }
 
-    pub fn module(&self, id: ModuleId) -> &Module {
+    pub(super) fn module(&self, id: ModuleId) -> &Module {
         &self.modules[id.0]
     }
 
-    pub fn parent(&self, id: ModuleId) -> Option<ModuleId> {
+    pub(super) fn parent(&self, id: ModuleId) -> Option<ModuleId> {
         self.module(id).parent
     }
 
-    pub fn child(&self, id: ModuleId, name: &str) -> Option<ModuleId> {
+    pub(super) fn child(&self, id: ModuleId, name: &str) -> Option<ModuleId> {
         let mut children = self.module(id).children.iter().copied();
         children.find(|child| self.module(*child).name == name)
     }
 
     /// A module and all that it lies in, the root last.
-    pub fn ancestry(&self, id: ModuleId) -> impl Iterator<Item = ModuleId> {
+    pub(super) fn ancestry(&self, id: ModuleId) -> impl Iterator<Item = ModuleId> {
         std::iter::successors(Some(id), |id| self.parent(*id))
     }
 
     /// Whether `id` is `ancestor` or lies in it.
-    pub fn is_within(&self, id: ModuleId, ancestor: ModuleId) -> bool {
+    pub(super) fn is_within(&self, id: ModuleId, ancestor: ModuleId) -> bool {
         self.ancestry(id).any(|id| id == ancestor)
     }
 
     /// The module that is the whole file in which `id` is written.
-    pub fn file_module(&self, id: ModuleId) -> ModuleId {
+    pub(super) fn file_module(&self, id: ModuleId) -> ModuleId {
         self.ancestry(id)
             .find(|id| self.module(*id).is_file)
             .unwrap_or(Self::ROOT)
     }
 
     /// The path of a module without `crate`, which the root alone has for a name.
-    pub fn path(&self, id: ModuleId) -> String {
+    pub(super) fn path(&self, id: ModuleId) -> String {
         let mut names: Vec<&str> = self
             .ancestry(id)
             .filter(|id| *id != Self::ROOT)

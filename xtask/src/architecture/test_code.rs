@@ -3,7 +3,7 @@
 use syn::{Attribute, Ident, ItemMod, Meta, Token, punctuated::Punctuated};
 
 /// Whether attributes keep what they stand on out of every build that is not a test's.
-pub fn is_test_only(attributes: &[Attribute]) -> bool {
+pub(super) fn is_test_only(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("test")
             || attribute.path().is_ident("cfg")
@@ -35,7 +35,7 @@ fn holds_outside_tests(condition: &Meta) -> Option<bool> {
 }
 
 /// The lines that a module takes in its file, with its attributes.
-pub fn lines(module: &ItemMod) -> usize {
+pub(super) fn lines(module: &ItemMod) -> usize {
     let first = module
         .attrs
         .first()

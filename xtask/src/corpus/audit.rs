@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs `scenario` once and scores the recommendation. A run that fails is an outcome; an error is trouble with the
 /// corpus itself.
-pub fn score(runs: &Runs, scenario: &Scenario) -> Result<Row> {
+pub(super) fn score(runs: &Runs, scenario: &Scenario) -> Result<Row> {
     let truth = scenario.truth()?;
     let outcome = match audit(runs, scenario)? {
         Ok(findings) => Outcome::Scored {

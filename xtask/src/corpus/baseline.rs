@@ -8,13 +8,13 @@ use super::score::{Row, Verdict};
 
 /// The scenarios that an earlier score calls exact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Baseline {
+pub(super) struct Baseline {
     exact: BTreeSet<String>,
 }
 
 impl Baseline {
     /// Reads the page that `--write` wrote.
-    pub fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(path: &Path) -> Result<Self> {
         let page =
             fs::read_to_string(path).with_context(|| format!("no score in {}", path.display()))?;
         Self::parse(&page).with_context(|| {
@@ -48,7 +48,7 @@ impl Baseline {
     }
 
     /// What is worse in `rows`: anything missing, or fewer exact among the scenarios that were run.
-    pub fn faults(&self, rows: &[Row]) -> Vec<String> {
+    pub(super) fn faults(&self, rows: &[Row]) -> Vec<String> {
         let named = |wanted: &dyn Fn(&Row) -> bool| -> Vec<&str> {
             rows.iter()
                 .filter(|row| wanted(row))

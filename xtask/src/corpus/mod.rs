@@ -10,7 +10,7 @@ mod page;
 mod report;
 mod runs;
 mod score;
-pub mod verified;
+pub(crate) mod verified;
 
 use std::path::PathBuf;
 
@@ -24,7 +24,7 @@ use score::{Outcome, Row};
 
 /// Score capaudit's recommendations by the corpus
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     runs: Choice,
 
@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 /// Runs the scenarios, prints the score, and judges it.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let baseline = args.fail_under.as_deref().map(Baseline::read).transpose()?;
     let runs = Runs::prepare(&args.runs, "corpus")?;
     println!(

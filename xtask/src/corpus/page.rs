@@ -14,7 +14,7 @@ const NO_VERDICT: &str = "-";
 
 /// When and where a score was measured.
 #[derive(Debug, Clone)]
-pub struct Setting {
+pub(super) struct Setting {
     date: String,
     kernel: String,
     docker: String,
@@ -23,7 +23,7 @@ pub struct Setting {
 
 impl Setting {
     /// Today, on this machine.
-    pub fn here(docker: &Client, granted: CapSet) -> Result<Self> {
+    pub(super) fn here(docker: &Client, granted: CapSet) -> Result<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")
             .context("cannot read the kernel's release")?;
         Ok(Self {
@@ -36,7 +36,7 @@ impl Setting {
         })
     }
 
-    pub fn measured(&self) -> String {
+    pub(super) fn measured(&self) -> String {
         let Self {
             date,
             kernel,
@@ -48,7 +48,7 @@ impl Setting {
 
     /// For tests of pages.
     #[cfg(test)]
-    pub fn of_test() -> Self {
+    pub(super) fn of_test() -> Self {
         Self {
             date: "2026-01-02".into(),
             kernel: number("6.1.0-37-amd64\n"),
@@ -68,7 +68,7 @@ fn number(release: &str) -> String {
 }
 
 /// The page for the documentation.
-pub fn whole(rows: &[Row], setting: &Setting) -> String {
+pub(super) fn whole(rows: &[Row], setting: &Setting) -> String {
     let (count, refused) = (rows.len(), names(CapSet::known() - setting.granted));
     format!(
         "# Score by the corpus
@@ -90,7 +90,7 @@ here (not granted: {refused}). \"Naive\" recommends every capability of which a 
 }
 
 /// The sums, and a line for each scenario.
-pub fn tables(rows: &[Row]) -> String {
+pub(super) fn tables(rows: &[Row]) -> String {
     let sums = [
         ("capaudit", rows.iter().map(Row::capaudit).collect()),
         ("naive", rows.iter().map(Row::naive).collect()),
@@ -132,7 +132,7 @@ pub fn tables(rows: &[Row]) -> String {
 }
 
 /// A Markdown table with columns of equal width.
-pub fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(super) fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
     let width = |column: usize| {
         let cells = rows.iter().chain([&head]).filter_map(|row| row.get(column));

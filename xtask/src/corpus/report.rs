@@ -15,7 +15,7 @@ struct Contract {
 
 /// What a report says of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Findings {
+pub(super) struct Findings {
     pub recommended: CapSet,
     /// Every capability of which at least one check was granted.
     pub granted: CapSet,
@@ -25,7 +25,7 @@ pub struct Findings {
 
 impl Findings {
     /// What the report `text` says of the container called `name`; the error is for the table.
-    pub fn read(text: &[u8], name: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &[u8], name: &str) -> Result<Self, String> {
         let odd = |error: serde_json::Error| format!("odd report: {error}");
         let Contract { schema } = serde_json::from_slice(text).map_err(odd)?;
         if schema != SCHEMA {

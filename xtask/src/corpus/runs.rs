@@ -24,7 +24,7 @@ use crate::{
 
 /// Which runs.
 #[derive(Debug, clap::Args)]
-pub struct Choice {
+pub(super) struct Choice {
     /// Scenarios to run [default: all]
     #[arg(value_name = "NAME")]
     names: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Choice {
 
 /// Everything that runs take.
 #[derive(Debug)]
-pub struct Runs {
+pub(super) struct Runs {
     /// Those that were chosen.
     pub scenarios: Vec<Scenario>,
     /// How to reach the engine.
@@ -59,7 +59,7 @@ pub struct Runs {
 
 /// One run of capaudit, about to be started.
 #[derive(Debug)]
-pub struct Run {
+pub(super) struct Run {
     /// With a report to a file, and its output in a log.
     pub command: Command,
     /// What the audited container is called.
@@ -70,7 +70,7 @@ pub struct Run {
 
 impl Runs {
     /// Sees to the images and to capaudit; `purpose` names the folder of reports and logs.
-    pub fn prepare(args: &Choice, purpose: &str) -> Result<Self> {
+    pub(super) fn prepare(args: &Choice, purpose: &str) -> Result<Self> {
         let scenarios = Scenario::chosen(&args.names)?;
         let docker = docker::connect()?;
         images::prepare(&docker, &scenarios)?;
@@ -95,7 +95,7 @@ impl Runs {
     }
 
     /// A run of a scenario's container under capaudit with these arguments.
-    pub fn run(&self, scenario: &Scenario, arguments: &[&str]) -> Result<Run> {
+    pub(super) fn run(&self, scenario: &Scenario, arguments: &[&str]) -> Result<Run> {
         let report = self.folder.join(format!("{}.json", scenario.name));
         let log = self.folder.join(format!("{}.log", scenario.name));
         // The report of an earlier run would be taken for this one's.
@@ -131,7 +131,10 @@ impl Runs {
     }
 
     /// What `work` makes of each scenario, in the order given, as many at a time as were asked for.
-    pub fn each<T: Send>(&self, work: impl Fn(&Scenario) -> Result<T> + Sync) -> Result<Vec<T>> {
+    pub(super) fn each<T: Send>(
+        &self,
+        work: impl Fn(&Scenario) -> Result<T> + Sync,
+    ) -> Result<Vec<T>> {
         let next = AtomicUsize::new(0);
         let done = Mutex::new(Vec::new());
         thread::scope(|scope| {
@@ -162,12 +165,12 @@ impl Runs {
 
 impl Run {
     /// The report that was written; `None` if there is none.
-    pub fn report(&self) -> Option<Vec<u8>> {
+    pub(super) fn report(&self) -> Option<Vec<u8>> {
         fs::read(&self.report).ok()
     }
 
     /// The last thing that was said.
-    pub fn last_line(&self) -> String {
+    pub(super) fn last_line(&self) -> String {
         let said = fs::read(&self.log).unwrap_or_default();
         command::last_lines(&String::from_utf8_lossy(&said), 1)
             .pop()

@@ -8,7 +8,7 @@ use crate::{capability::names, scenario::Truth};
 
 /// How good a recommended set is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It is the minimal set with the least power.
     Exact,
     /// It is minimal, but another minimal set has less power.
@@ -21,7 +21,7 @@ pub enum Verdict {
 
 /// Compares `recommended` with the minimal sets: with the one that it comes closest to and, among equals, the one with
 /// the least power.
-pub fn judge(recommended: CapSet, truth: &Truth) -> Verdict {
+pub(super) fn judge(recommended: CapSet, truth: &Truth) -> Verdict {
     if recommended == truth.preferred {
         return Verdict::Exact;
     }
@@ -56,7 +56,7 @@ impl fmt::Display for Verdict {
 
 /// What came of one scenario's run.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// It did its work under capaudit, which recommended this.
     Scored {
         /// How capaudit's recommendation does.
@@ -90,7 +90,7 @@ impl fmt::Display for Outcome {
 
 /// One scenario's line in the score.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub(super) struct Row {
     pub scenario: String,
     /// What it needs at least.
     pub needed: CapSet,
@@ -100,7 +100,7 @@ pub struct Row {
 
 impl Row {
     /// The verdict on capaudit, if the run counts.
-    pub fn capaudit(&self) -> Option<Verdict> {
+    pub(super) fn capaudit(&self) -> Option<Verdict> {
         match self.outcome {
             Outcome::Scored { capaudit, .. } => Some(capaudit),
             Outcome::Failed(_) => None,
@@ -108,7 +108,7 @@ impl Row {
     }
 
     /// The verdict on the naive recommendation, if the run counts.
-    pub fn naive(&self) -> Option<Verdict> {
+    pub(super) fn naive(&self) -> Option<Verdict> {
         match self.outcome {
             Outcome::Scored { naive, .. } => Some(naive),
             Outcome::Failed(_) => None,
@@ -118,7 +118,7 @@ impl Row {
 
 /// How many scenarios came out how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     pub exact: usize,
     pub stronger: usize,
     pub extra: usize,

@@ -16,7 +16,7 @@ use crate::{capability::names, command, scenario::Scenario};
 
 /// Verify the minimal sets of the corpus with capaudit
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     #[command(flatten)]
     runs: Choice,
 }
@@ -96,7 +96,7 @@ impl Row {
 }
 
 /// Verifies the scenarios, prints the result, and judges it.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let runs = Runs::prepare(&args.runs, "verify")?;
     let rows = runs.each(|scenario| {
         let row = verify(&runs, scenario)?;

@@ -12,7 +12,7 @@ use crate::{
 /// Builds `capaudit` and returns the program's path.
 ///
 /// The target folder is its own: other flags would have cargo compile the usual builds anew.
-pub fn static_binary() -> Result<PathBuf> {
+pub(crate) fn static_binary() -> Result<PathBuf> {
     musl::ensure()?;
     let target_dir = project::target().join("static");
     println!("== building capaudit, statically linked");

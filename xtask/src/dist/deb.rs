@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use crate::{command, project, setup};
 
 /// Packs what lies in `dist`, and returns the package's path.
-pub fn build(dist: &Path) -> Result<PathBuf> {
+pub(super) fn build(dist: &Path) -> Result<PathBuf> {
     setup::cargo_deb::ensure()?;
     let package = dist.join("capaudit.deb");
     let mut cargo = project::cargo();

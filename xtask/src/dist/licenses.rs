@@ -103,7 +103,7 @@ impl Metadata {
 }
 
 /// Writes them to a file.
-pub fn write(file: &Path) -> Result<()> {
+pub(super) fn write(file: &Path) -> Result<()> {
     let mut cargo = project::cargo();
     cargo.args(["metadata", "--format-version", "1", "--locked"]);
     cargo.args(["--filter-platform", TARGET]);

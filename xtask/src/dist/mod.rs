@@ -17,11 +17,11 @@ use anyhow::{Context as _, Result};
 
 use crate::{command, project};
 
-pub use binary::static_binary;
+pub(crate) use binary::static_binary;
 
 /// Build the statically linked program, its manual pages, its completions and the licences of what is in it into target/dist
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Also a Debian package of them
     #[arg(long)]
     deb: bool,
@@ -35,7 +35,7 @@ const COMPLETIONS: [(&str, &str); 3] = [
 ];
 
 /// Builds, and says where everything is.
-pub fn run(args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let built = static_binary()?;
     let dist = directory();
     let program = dist.join("capaudit");

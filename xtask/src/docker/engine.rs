@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Starts the engine and waits for its answer.
-pub fn start() -> Result<Client> {
+pub(super) fn start() -> Result<Client> {
     if let Some(host) = env::var_os("DOCKER_HOST").filter(|host| !host.is_empty()) {
         bail!(
             "the Docker engine at {} does not answer: start it, or unset DOCKER_HOST",

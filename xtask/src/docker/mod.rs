@@ -5,14 +5,14 @@ mod engine;
 
 use anyhow::Result;
 
-pub use client::Client;
+pub(crate) use client::Client;
 
 /// Start a Docker engine, unless one answers
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub(crate) struct Args {}
 
 /// Starts the engine if need be and says which one it is.
-pub fn run(_: &Args) -> Result<()> {
+pub(crate) fn run(_: &Args) -> Result<()> {
     let client = connect()?;
     println!(
         "Docker {} answers ({})",
@@ -23,7 +23,7 @@ pub fn run(_: &Args) -> Result<()> {
 }
 
 /// A client whose engine answers, which is started if need be.
-pub fn connect() -> Result<Client> {
+pub(crate) fn connect() -> Result<Client> {
     match Client::that_answers() {
         Some(client) => Ok(client),
         None => engine::start(),

@@ -36,7 +36,7 @@ use self::results::Outcome;
 
 /// Run commands under Debian's kernels, in a virtual machine
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Kernel to boot, e.g. 6.1 or 6.1.0-56-amd64; may be given several times [default: the newest of each series that a Debian suite installs]
     #[arg(long = "kernel", value_name = "VERSION")]
     kernels: Vec<String>,
@@ -71,7 +71,7 @@ pub struct Args {
 }
 
 /// Boots every chosen kernel and runs the commands in it; an error if any of them failed.
-pub fn run(args: Args) -> Result<()> {
+pub(crate) fn run(args: Args) -> Result<()> {
     let cache = project::target().join("kernels");
     if args.list {
         return list(&cache, &Archive::open(&cache, args.refresh)?);

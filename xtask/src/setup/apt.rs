@@ -8,13 +8,13 @@ use crate::{command, project};
 
 /// Installs packages, and asks the archive for its lists once before the first.
 #[derive(Debug, Default)]
-pub struct Apt {
+pub(crate) struct Apt {
     updated: bool,
 }
 
 impl Apt {
     /// An error that says why packages cannot be installed here, if they cannot.
-    pub fn usable() -> Result<()> {
+    pub(crate) fn usable() -> Result<()> {
         if command::find("apt-get").is_none() {
             bail!("this is no Debian: apt-get is not there");
         }
@@ -25,7 +25,7 @@ impl Apt {
     }
 
     /// Those of `packages` that are not installed.
-    pub fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn missing<'a>(packages: &[&'a str]) -> Vec<&'a str> {
         packages
             .iter()
             .copied()
@@ -34,7 +34,7 @@ impl Apt {
     }
 
     /// Installs `packages`, none of which may displace one that is installed.
-    pub fn install(&mut self, packages: &[&str]) -> Result<()> {
+    pub(crate) fn install(&mut self, packages: &[&str]) -> Result<()> {
         let names = packages.join(" ");
         Self::usable().with_context(|| format!("cannot install {names}"))?;
         self.update();

@@ -9,7 +9,7 @@ use super::{apt::Apt, compiler, linker};
 use crate::command;
 
 /// Finds the toolchain, or installs what is missing of it.
-pub fn ensure(apt: &mut Apt) -> Result<()> {
+pub(super) fn ensure(apt: &mut Apt) -> Result<()> {
     let compiler = match Compiler::best() {
         Ok(compiler) => compiler,
         Err(missing) if is_mended_by_hand(&missing) => return Err(missing.into()),

@@ -9,7 +9,7 @@ use crate::{command, project};
 const VERSION: &str = "3.8.0";
 
 /// Finds this version, or has cargo build it.
-pub fn ensure() -> Result<()> {
+pub(crate) fn ensure() -> Result<()> {
     if installed().is_some_and(|version| version == VERSION) {
         println!("found cargo-deb {VERSION}");
         return Ok(());

@@ -12,7 +12,7 @@ use crate::{command, project};
 const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 
 /// Installs Debian's compiler or, where that is impossible, rustup's nightly.
-pub fn install(apt: &mut Apt) -> Result<Compiler> {
+pub(super) fn install(apt: &mut Apt) -> Result<Compiler> {
     let choice = Choice::from_environment()?;
     let by_apt = if choice == Choice::Rustup {
         Ok(None)

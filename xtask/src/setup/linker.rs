@@ -14,7 +14,7 @@ const VERSION: &str = "0.13.0";
 const LLVM: RangeInclusive<u32> = 21..=23;
 
 /// Builds and installs the linker by cargo, after LLVM's development files by apt where that is possible.
-pub fn install(apt: &mut Apt, compiler: &Compiler) -> Result<()> {
+pub(super) fn install(apt: &mut Apt, compiler: &Compiler) -> Result<()> {
     let llvm = compiler
         .llvm()
         .with_context(|| format!("{compiler} does not tell its LLVM"))?;

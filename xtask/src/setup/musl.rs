@@ -8,10 +8,10 @@ use crate::{command, project};
 
 /// musl, not glibc: a static glibc loads shared objects all the same to look up names (nss), of whatever version the
 /// machine has.
-pub const TARGET: &str = "x86_64-unknown-linux-musl";
+pub(crate) const TARGET: &str = "x86_64-unknown-linux-musl";
 
 /// Finds it, or has rustup fetch it for the toolchain in use.
-pub fn ensure() -> Result<()> {
+pub(crate) fn ensure() -> Result<()> {
     if is_there()? {
         println!("found the standard library for {TARGET}");
         return Ok(());

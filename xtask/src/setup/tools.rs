@@ -97,7 +97,7 @@ const TOOLS: [Tool; 15] = [
 ];
 
 /// Finds every program, or installs the packages that bring it.
-pub fn ensure(apt: &mut Apt) -> Result<()> {
+pub(super) fn ensure(apt: &mut Apt) -> Result<()> {
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());

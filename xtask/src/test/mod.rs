@@ -26,14 +26,14 @@ use tally::Tally;
 /// Nothing is skipped for want of something: what is missing and cannot be installed is an error. The tests find on their
 /// search path the `docker` that reaches the engine, and the images of the whole corpus are built.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Arguments for the test programs
     #[arg(last = true, value_name = "ARGS")]
     arguments: Vec<String>,
 }
 
 /// Prepares, tests, and sums up in the last line; successful if tests passed and none failed.
-pub fn run(args: &Args) -> Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !project::is_root() {
         bail!("the tests load BPF programs and start containers: run `cargo xtask test` as root");
     }

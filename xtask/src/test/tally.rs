@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The sum over all test programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tally {
+pub(super) struct Tally {
     pub passed: u64,
     pub failed: u64,
     pub skipped: u64,
@@ -12,12 +12,12 @@ pub struct Tally {
 
 impl Tally {
     /// Whether tests passed and none failed.
-    pub fn is_good(self) -> bool {
+    pub(super) fn is_good(self) -> bool {
         self.passed > 0 && self.failed == 0
     }
 
     /// Adds the counts of a `test result:` line; other lines count nothing.
-    pub fn count(&mut self, line: &str) {
+    pub(super) fn count(&mut self, line: &str) {
         let Some((_, counts)) = line
             .split_once("test result: ")
             .filter(|(before, _)| before.is_empty())

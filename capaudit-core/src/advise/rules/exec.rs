@@ -8,7 +8,7 @@ use crate::{
 
 /// execve of a file whose effective capabilities are not all in the bounding set fails with EPERM
 /// (`bprm_caps_from_vfs_caps`, security/commoncap.c): each of them is a need, whatever the program does with it.
-pub fn needs(exec: &ExecRecord) -> Vec<Judgement> {
+pub(crate) fn needs(exec: &ExecRecord) -> Vec<Judgement> {
     let Some(capabilities) = exec.capabilities.filter(|found| found.effective) else {
         return Vec::new();
     };
@@ -32,7 +32,7 @@ pub fn needs(exec: &ExecRecord) -> Vec<Judgement> {
 /// keeps a fixed list needs all of it. One that keeps nearly everything has taken its own set and removed from
 /// it, and needs nothing. Nor is there a need for what a program puts in reserve only (permitted, but not
 /// effective) after it has looked what it has: should it ever use that, there is a check that tells.
-pub fn needs_of_capset(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judgement> {
+pub(crate) fn needs_of_capset(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judgement> {
     let looked_first = subject.calls.iter().any(|call| {
         // Without a second argument capget(2) only tells the version.
         call.syscall == "capget"

@@ -34,7 +34,7 @@ const BY_HANDLE: &[&str] = &[
 /// File systems keep blocks and inodes for whoever has SYS_RESOURCE, and quotas spare them: asked on
 /// allocations near the limit, not of what the call does (`ext4_has_free_clusters`, fs/ext4/balloc.c;
 /// `ignore_hardlimit`, fs/quota/dquot.c).
-pub const RESERVED_BLOCKS: Definition = Definition {
+pub(super) const RESERVED_BLOCKS: Definition = Definition {
     rule: Rule::ReservedBlocks,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -59,7 +59,7 @@ pub const RESERVED_BLOCKS: Definition = Definition {
 
 /// Listing attributes leaves `trusted.*` out without SYS_ADMIN (`simple_xattr_list` and
 /// `xattr_handler_can_list`, fs/xattr.c, asked without audit).
-pub const TRUSTED_LIST: Definition = Definition {
+pub(super) const TRUSTED_LIST: Definition = Definition {
     rule: Rule::TrustedList,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -71,7 +71,7 @@ pub const TRUSTED_LIST: Definition = Definition {
 
 /// chmod of a file of a foreign group asks for FSETID whatever the mode, and uses the answer to clear the
 /// setgid bit (`setattr_prepare`, fs/attr.c). Without that bit in the mode there is nothing to clear.
-pub const CHMOD_KEEPS_SETGID: Definition = Definition {
+pub(super) const CHMOD_KEEPS_SETGID: Definition = Definition {
     rule: Rule::ChmodKeepsSetgid,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -97,7 +97,7 @@ pub const CHMOD_KEEPS_SETGID: Definition = Definition {
 /// Sysctls of a namespace ask whether the caller is to be treated as their owner (`net_ctl_permissions`,
 /// net/sysctl_net.c; `pid_table_root_permissions`, kernel/pid.c). Root of the namespace's user namespace is the
 /// owner anyhow, and everybody may read.
-pub const SYSCTL: Definition = Definition {
+pub(super) const SYSCTL: Definition = Definition {
     rule: Rule::Sysctl,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -129,7 +129,7 @@ const SYSCTL_REASON: &str =
 
 /// Reading and searching takes DAC_READ_SEARCH or DAC_OVERRIDE, asked in this order (`generic_permission`,
 /// fs/namei.c). Where the first is refused and the second granted, either would have done.
-pub const READ_BY_EITHER: Definition = Definition {
+pub(super) const READ_BY_EITHER: Definition = Definition {
     rule: Rule::ReadByEither,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -180,7 +180,7 @@ fn refused_reads(fact: &Fact<'_>) -> u64 {
 
 /// O_NOATIME is asked for as a courtesy: programs that set it open again without (open(2)); and access(2)
 /// only tells.
-pub const PROBE: Definition = Definition {
+pub(super) const PROBE: Definition = Definition {
     rule: Rule::Probe,
     apply: |fact| {
         let identity = &fact.check.identity;

@@ -9,7 +9,7 @@ use crate::{
 
 /// setuid(2) and setgid(2) ask before they look whether anything changes (`__sys_setuid`, kernel/sys.c). If
 /// real, effective and saved id are the one asked for already, the call succeeds without and does nothing.
-pub const SETUID_TO_SELF: Definition = Definition {
+pub(super) const SETUID_TO_SELF: Definition = Definition {
     rule: Rule::SetuidToSelf,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -38,7 +38,7 @@ pub const SETUID_TO_SELF: Definition = Definition {
 
 /// capset(2) always asks for SETPCAP, and uses the answer only where the new inheritable set has members that
 /// were neither inheritable nor permitted (`cap_capset`, security/commoncap.c).
-pub const CAPSET_INHERITABLE: Definition = Definition {
+pub(super) const CAPSET_INHERITABLE: Definition = Definition {
     rule: Rule::CapsetInheritable,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -62,7 +62,7 @@ pub const CAPSET_INHERITABLE: Definition = Definition {
 
 /// libpam records each of its steps, and goes on if the kernel does not take the record (`_pam_audit_writelog`,
 /// libpam/pam_audit.c of Linux-PAM 1.5.2: `if (rc == -EPERM) return 0;`). Its records are told by their text.
-pub const AUDIT_RECORD_OF_PAM: Definition = Definition {
+pub(super) const AUDIT_RECORD_OF_PAM: Definition = Definition {
     rule: Rule::AuditRecordOfPam,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -78,7 +78,7 @@ pub const AUDIT_RECORD_OF_PAM: Definition = Definition {
 
 /// The kernel answers EPERM to a record that it will not take (`audit_netlink_ok`, kernel/audit.c). What that
 /// means is up to the sender.
-pub const AUDIT_RECORD: Definition = Definition {
+pub(super) const AUDIT_RECORD: Definition = Definition {
     rule: Rule::AuditRecord,
     apply: |fact| {
         let identity = &fact.check.identity;

@@ -1,10 +1,10 @@
 //! The rules, each resting on what a kernel function does with the answer, never on a program's name.
 
-pub mod exec;
+pub(super) mod exec;
 mod files;
 mod identity;
 mod network;
-pub mod own_set;
+pub(super) mod own_set;
 mod process;
 mod scope;
 
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A rule about checks.
-pub struct Definition {
+pub(super) struct Definition {
     pub rule: Rule,
     /// What a fact means, if the rule is about such facts.
     pub apply: fn(&Fact<'_>) -> Option<Meaning>,
@@ -23,7 +23,7 @@ pub struct Definition {
 
 /// All rules about checks, in the order in which they are tried: first where the check counts at all, then
 /// what it was for, then what became of it.
-pub const CHECK_RULES: &[Definition] = &[
+pub(super) const CHECK_RULES: &[Definition] = &[
     scope::SETUP,
     scope::OTHER_NAMESPACE,
     scope::BORROWED,

@@ -21,7 +21,7 @@ const TCP_CONGESTION: u64 = 13;
 
 /// Socket diagnostics ask whether to show marks and congestion details too (`inet_diag_dump_icsk` and kin,
 /// net/ipv4/inet_diag.c: `netlink_net_capable` into `net_admin`).
-pub const DIAGNOSTICS: Definition = Definition {
+pub(super) const DIAGNOSTICS: Definition = Definition {
     rule: Rule::Diagnostics,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -44,7 +44,7 @@ pub const DIAGNOSTICS: Definition = Definition {
 
 /// Naming an interface that does not exist makes the kernel load a module if the caller could have done so
 /// itself (`dev_load`, net/core/dev_ioctl.c).
-pub const DEVICE_MODULE: Definition = Definition {
+pub(super) const DEVICE_MODULE: Definition = Definition {
     rule: Rule::DeviceModule,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -60,7 +60,7 @@ pub const DEVICE_MODULE: Definition = Definition {
 
 /// Marks, transparent sockets and high priorities take NET_RAW or NET_ADMIN (`sk_setsockopt`,
 /// net/core/sock.c; `do_ip_setsockopt`, net/ipv4/ip_sockglue.c).
-pub const MARK_AND_TRANSPARENT: Definition = Definition {
+pub(super) const MARK_AND_TRANSPARENT: Definition = Definition {
     rule: Rule::MarkAndTransparent,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -85,7 +85,7 @@ pub const MARK_AND_TRANSPARENT: Definition = Definition {
 };
 
 /// Buffers beyond the limit by force: programs usually ask without force when refused.
-pub const FORCED_BUFFER: Definition = Definition {
+pub(super) const FORCED_BUFFER: Definition = Definition {
     rule: Rule::ForcedBuffer,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -104,7 +104,7 @@ pub const FORCED_BUFFER: Definition = Definition {
 
 /// Choosing a congestion control asks first and needs the answer only for one that is not in
 /// net.ipv4.tcp_allowed_congestion_control (`tcp_set_congestion_control`, net/ipv4/tcp_cong.c).
-pub const CONGESTION: Definition = Definition {
+pub(super) const CONGESTION: Definition = Definition {
     rule: Rule::Congestion,
     apply: |fact| {
         let identity = &fact.check.identity;

@@ -26,7 +26,7 @@ const MOST_ASKED: usize = 3;
 /// - `PR_CAPBSET_READ` of a few capabilities in particular: a program that asks so may refuse to go on without. libcap
 ///   asks to find the kernel's last capability, which takes questions about such as do not exist, and libcap-ng asks
 ///   about the very first one to find out whether the kernel knows the question: neither is about any in particular.
-pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
+pub(crate) fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let of_programs = subject
         .calls
         .iter()
@@ -99,7 +99,7 @@ fn capability(number: u64) -> Option<Capability> {
 }
 
 /// Executables that read their own sets with capget(2): what they do about it, no check tells.
-pub fn readers(subject: &SubjectRecord) -> Vec<&str> {
+pub(crate) fn readers(subject: &SubjectRecord) -> Vec<&str> {
     let mut readers: Vec<&str> = subject
         .calls
         .iter()

@@ -9,7 +9,7 @@ use crate::{
 
 /// Every mapping asks whether the caller may use the last of the memory (`cap_vm_enough_memory`,
 /// security/commoncap.c, for `__vm_enough_memory`, mm/util.c).
-pub const MEMORY_RESERVE: Definition = Definition {
+pub(super) const MEMORY_RESERVE: Definition = Definition {
     rule: Rule::MemoryReserve,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -29,7 +29,7 @@ pub const MEMORY_RESERVE: Definition = Definition {
 
 /// Reading /proc/PID/stat and the like hides a few fields from strangers and succeeds (`do_task_stat`,
 /// fs/proc/array.c; `proc_pid_wchan`, `proc_pid_syscall`, fs/proc/base.c).
-pub const PTRACE_STAT: Definition = Definition {
+pub(super) const PTRACE_STAT: Definition = Definition {
     rule: Rule::PtraceStat,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -51,7 +51,7 @@ pub const PTRACE_STAT: Definition = Definition {
 
 /// EPOLLWAKEUP is dropped silently without BLOCK_SUSPEND (`ep_take_care_of_epollwakeup`,
 /// include/linux/eventpoll.h).
-pub const EPOLL_WAKEUP: Definition = Definition {
+pub(super) const EPOLL_WAKEUP: Definition = Definition {
     rule: Rule::EpollWakeup,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -62,7 +62,7 @@ pub const EPOLL_WAKEUP: Definition = Definition {
 
 /// io_uring counts its memory against the user's limit unless the caller has IPC_LOCK (`io_uring_create`,
 /// io_uring/io_uring.c).
-pub const IO_URING_ACCOUNTING: Definition = Definition {
+pub(super) const IO_URING_ACCOUNTING: Definition = Definition {
     rule: Rule::IoUringAccounting,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -76,7 +76,7 @@ pub const IO_URING_ACCOUNTING: Definition = Definition {
 
 /// Real-time I/O priority takes SYS_ADMIN or SYS_NICE, asked in this order (`ioprio_check_cap`,
 /// block/ioprio.c).
-pub const IO_PRIORITY: Definition = Definition {
+pub(super) const IO_PRIORITY: Definition = Definition {
     rule: Rule::IoPriority,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -90,7 +90,7 @@ pub const IO_PRIORITY: Definition = Definition {
 
 /// fork beyond the process limit takes SYS_RESOURCE or SYS_ADMIN (`copy_process`, kernel/fork.c), as do
 /// pipes beyond theirs (`pipe_is_unprivileged_user`, fs/pipe.c).
-pub const FORK_LIMIT: Definition = Definition {
+pub(super) const FORK_LIMIT: Definition = Definition {
     rule: Rule::ForkLimit,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -106,7 +106,7 @@ pub const FORK_LIMIT: Definition = Definition {
 
 /// Looking into another process's memory map, environment or links fails without; monitors mostly leave the
 /// field empty then (`proc_mem_open`, `proc_fd_access_allowed`, fs/proc/base.c).
-pub const PTRACE_READ: Definition = Definition {
+pub(super) const PTRACE_READ: Definition = Definition {
     rule: Rule::PtraceRead,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -135,7 +135,7 @@ pub const PTRACE_READ: Definition = Definition {
 
 /// BPF, PERFMON, CHECKPOINT_RESTORE and SYSLOG were split from SYS_ADMIN, which still serves
 /// (`bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`, include/linux/capability.h).
-pub const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
+pub(super) const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
     rule: Rule::SplitFromSysAdmin,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -171,7 +171,7 @@ pub const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
 
 /// Signal 0 to a thread sends nothing: it asks whether the thread is there, and EPERM says so as well as
 /// success (tkill(2)). With kill(2) it stays a need: `kill -0` in scripts takes a refusal for "not running".
-pub const THREAD_PROBE: Definition = Definition {
+pub(super) const THREAD_PROBE: Definition = Definition {
     rule: Rule::ThreadProbe,
     apply: |fact| {
         let identity = &fact.check.identity;

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What a container runtime asks before it executes the program, inside the container's namespaces.
-pub const SETUP: Definition = Definition {
+pub(super) const SETUP: Definition = Definition {
     rule: Rule::Setup,
     apply: |fact| {
         fact.check
@@ -20,7 +20,7 @@ pub const SETUP: Definition = Definition {
 
 /// `cap_capable` (security/commoncap.c) looks for the capability in the credentials' own namespace only: in a
 /// namespace below, its creator has all; in one above, or with credentials of one below, nothing counts.
-pub const OTHER_NAMESPACE: Definition = Definition {
+pub(super) const OTHER_NAMESPACE: Definition = Definition {
     rule: Rule::OtherNamespace,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -42,7 +42,7 @@ pub const OTHER_NAMESPACE: Definition = Definition {
 /// overlayfs works on its layers with the credentials of whoever mounted it (`ovl_override_creds`,
 /// fs/overlayfs/util.c), after it has checked the caller's. access(2) borrows only to use the real ids
 /// (`access_override_creds`, fs/open.c): those checks are the program's, unless overlayfs has borrowed again.
-pub const BORROWED: Definition = Definition {
+pub(super) const BORROWED: Definition = Definition {
     rule: Rule::Borrowed,
     apply: |fact| {
         let identity = &fact.check.identity;
@@ -67,7 +67,7 @@ fn below_overlayfs(identity: &CheckIdentity) -> bool {
 }
 
 /// A refused check: what the call did then, and whether the run went on, tells whether it mattered.
-pub const REFUSED: Definition = Definition {
+pub(super) const REFUSED: Definition = Definition {
     rule: Rule::Refused,
     apply: |fact| {
         let check = fact.check;

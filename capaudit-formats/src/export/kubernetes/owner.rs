@@ -117,7 +117,7 @@ impl FromStr for Owner {
 /// Whether a container can be called so: [RFC 1123's labels][names].
 ///
 /// [names]: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/
-pub fn is_label(name: &str) -> bool {
+pub(super) fn is_label(name: &str) -> bool {
     name.len() <= 63 && is_label_of_any_length(name)
 }
 

@@ -28,7 +28,7 @@ const BASELINE: CapSet = CapSet::of(&[
 const RESTRICTED: CapSet = CapSet::of(&[Capability::NET_BIND_SERVICE]);
 
 /// The strictest level that allows the container's capabilities, and why none stricter.
-pub fn level(workload: &Workload) -> String {
+pub(super) fn level(workload: &Workload) -> String {
     let set = workload.cap_add();
     let list = |set: CapSet| set.names().collect::<Vec<_>>().join(", ");
     if !set.is_subset(BASELINE) {

@@ -8,12 +8,12 @@
 use capaudit_core::text::sanitize;
 
 /// As code, in one line. No code span, because within one nothing can be escaped, `|` in a table apart.
-pub fn code(text: &str) -> String {
+pub(super) fn code(text: &str) -> String {
     format!("<code>{}</code>", inert(text))
 }
 
 /// As text, in one line.
-pub fn prose(text: &str) -> String {
+pub(super) fn prose(text: &str) -> String {
     // An empty comment between makes two texts, which the filters do not see as one.
     inert(text)
         .replace("&#64;", "&#64;<!-- -->")
@@ -54,7 +54,7 @@ fn inert(text: &str) -> String {
 }
 
 /// A fence that nothing within closes.
-pub fn fence(text: &str) -> String {
+pub(super) fn fence(text: &str) -> String {
     let longest = text
         .split(|c| c != '`')
         .map(str::len)

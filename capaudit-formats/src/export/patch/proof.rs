@@ -15,7 +15,7 @@ const PRIVILEGES: [&str; 4] = ["cap_drop", "cap_add", "security_opt", "privilege
 
 /// Compares two states of a project: only privileges of these services may differ, and they must be as wished, as
 /// far as they are defined here.
-pub fn only_privileges_differ(
+pub(super) fn only_privileges_differ(
     before: &Project,
     after: &Project,
     targets: &BTreeMap<&str, TargetGrant>,

@@ -22,7 +22,7 @@ impl NotUnderstood {
 
 /// An option, or several short ones in one word.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub(super) struct Word {
     /// Without dashes: one, or each of a group such as `-it`.
     pub names: Vec<String>,
     /// Value of the last one, if it has one.
@@ -33,7 +33,7 @@ pub struct Word {
 
 impl Word {
     /// For an option that takes no value: whether it switches something on (`--rm`, `--rm=true`).
-    pub fn is_on(&self) -> bool {
+    pub(super) fn is_on(&self) -> bool {
         let off: [&[u8]; 6] = [b"false", b"False", b"FALSE", b"f", b"F", b"0"];
         self.value
             .as_ref()
@@ -42,7 +42,7 @@ impl Word {
 }
 
 #[derive(Debug)]
-pub struct Words<'a> {
+pub(super) struct Words<'a> {
     words: &'a [OsString],
     at: usize,
     flags: &'static str,
@@ -53,7 +53,7 @@ pub struct Words<'a> {
 impl<'a> Words<'a> {
     /// Options after the program's name; `flags` and `values` list those that take none and those that do, without
     /// dashes.
-    pub fn new(command: &'a [OsString], flags: &'static str, values: &'static str) -> Self {
+    pub(super) fn new(command: &'a [OsString], flags: &'static str, values: &'static str) -> Self {
         Self {
             at: 1.min(command.len()),
             ..Self::from_first(command, flags, values)
@@ -61,7 +61,11 @@ impl<'a> Words<'a> {
     }
 
     /// Options from the first word on.
-    pub fn from_first(words: &'a [OsString], flags: &'static str, values: &'static str) -> Self {
+    pub(super) fn from_first(
+        words: &'a [OsString],
+        flags: &'static str,
+        values: &'static str,
+    ) -> Self {
         Self {
             words,
             at: 0,
@@ -72,7 +76,7 @@ impl<'a> Words<'a> {
     }
 
     /// Index of the next word.
-    pub fn position(&self) -> usize {
+    pub(super) fn position(&self) -> usize {
         self.at
     }
 
@@ -81,7 +85,7 @@ impl<'a> Words<'a> {
     /// # Errors
     ///
     /// An option is not known, so it cannot be told whether the next word is its value; or its value is missing.
-    pub fn next_option(&mut self) -> Result<Option<Word>, NotUnderstood> {
+    pub(super) fn next_option(&mut self) -> Result<Option<Word>, NotUnderstood> {
         let Some(word) = self.words.get(self.at).filter(|_word| !self.over) else {
             return Ok(None);
         };

@@ -9,7 +9,7 @@ use super::*;
 use crate::watch::{message::Message, samples};
 
 /// Types: letters as they are, `\n` for Enter, `\t` for Tab, `\u{1b}` for Esc.
-pub fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
+pub(crate) fn press(model: &mut Model, keys: &str) -> Vec<Effect> {
     keys.chars()
         .filter_map(|key| {
             let code = match key {

@@ -19,7 +19,7 @@ use ratatui::{
 };
 
 /// The terminal, ours while this exists.
-pub struct Screen {
+pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
 }
 
@@ -29,7 +29,7 @@ impl Screen {
     /// # Errors
     ///
     /// It cannot be used.
-    pub fn enter() -> io::Result<Self> {
+    pub(super) fn enter() -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
@@ -50,7 +50,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal does not tell.
-    pub fn size(&self) -> io::Result<(u16, u16)> {
+    pub(super) fn size(&self) -> io::Result<(u16, u16)> {
         let size = self.terminal.size()?;
         Ok((size.width, size.height))
     }
@@ -60,7 +60,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal is gone.
-    pub fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+    pub(super) fn draw(&mut self, draw: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
         self.terminal.draw(draw)?;
         Ok(())
     }
@@ -71,7 +71,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal is gone.
-    pub fn repaint(&mut self) -> io::Result<()> {
+    pub(super) fn repaint(&mut self) -> io::Result<()> {
         // crossterm sets the modes only if it has not set them already, whatever has become of them since.
         let _ = disable_raw_mode();
         take_over()?;
@@ -85,7 +85,7 @@ impl Screen {
     /// # Errors
     ///
     /// The terminal is gone.
-    pub fn suspend(&mut self) -> io::Result<()> {
+    pub(super) fn suspend(&mut self) -> io::Result<()> {
         give_back();
         // SIGTSTP itself is blocked, to be read as a message.
         raise(Signal::SIGSTOP)?;

@@ -18,7 +18,7 @@ use crate::watch::{
     model::{Model, Pane, table::subject_name},
 };
 
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let area = Rect {
         x: area.x + 1,
         width: area.width.saturating_sub(1),

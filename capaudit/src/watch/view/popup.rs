@@ -16,7 +16,7 @@ use crate::watch::{
 /// Columns that a window takes at most: longer lines are hard to read.
 const WIDEST: u16 = 110;
 
-pub fn draw(frame: &mut Frame<'_>, popup: &Popup, scrolled: usize, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, popup: &Popup, scrolled: usize, theme: Theme) {
     let screen = frame.area();
     let width = screen.width.min(WIDEST);
     let inner = usize::from(width.saturating_sub(2));

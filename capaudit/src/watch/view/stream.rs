@@ -23,7 +23,7 @@ use crate::{
 /// Columns from which on there is room for the reason, too.
 const WITH_REASON: usize = 140;
 
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let title = match model.stream.at {
         Some(_) => "CHECKS, one by one (End follows the newest)",
         None => "CHECKS, one by one",

@@ -76,7 +76,7 @@ impl Columns {
     }
 }
 
-pub fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let columns = Columns::of(area.width.into());
     let titles = [
         fit(

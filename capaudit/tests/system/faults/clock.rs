@@ -12,7 +12,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::time_namespace_of_capaudit", of_capaudit),
         Trial::test("faults::time_namespace_of_the_command", of_command),

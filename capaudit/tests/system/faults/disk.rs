@@ -17,7 +17,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::disk_full_when_the_session_is_saved", session),
         Trial::test("faults::disk_full_for_exports", exports),

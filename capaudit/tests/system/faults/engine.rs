@@ -19,7 +19,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::engine_restarted_meanwhile", restarted),
         Trial::test("faults::engine_started_later", later),

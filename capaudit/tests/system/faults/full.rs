@@ -12,7 +12,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::stopped_while_the_buffer_fills", stopped),
         Trial::test("faults::stopped_during_a_flood", flood),

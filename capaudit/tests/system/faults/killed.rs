@@ -16,7 +16,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::killed_at_any_moment", at_any_moment),
         Trial::test("faults::killed_while_saving", while_saving),
@@ -87,7 +87,7 @@ fn orphans() -> Result<BTreeSet<String>, Failed> {
 }
 
 /// Nothing is pinned, and nothing that nobody holds is there, or soon will not be: the kernel takes a moment.
-pub fn nothing_is_left() -> Verdicts {
+pub(super) fn nothing_is_left() -> Verdicts {
     let pinned = std::fs::read_dir("/sys/fs/bpf").map_or(0, Iterator::count);
     ensure(pinned == 0, "something is pinned")?;
     let mut left = BTreeSet::new();

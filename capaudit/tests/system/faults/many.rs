@@ -11,7 +11,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::a_thousand_short_containers", containers),
         Trial::test("faults::twenty_thousand_short_processes", short),

@@ -15,7 +15,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::little_memory_is_enough", enough),
         Trial::test("faults::too_little_memory_is_said", too_little),

@@ -28,7 +28,7 @@ use nix::{
 
 use crate::audit::{CAPAUDIT, Verdicts, ensure};
 
-pub fn trials() -> Vec<Trial> {
+pub(crate) fn trials() -> Vec<Trial> {
     [
         killed::trials(),
         full::trials(),

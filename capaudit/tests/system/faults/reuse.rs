@@ -16,7 +16,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::one_pid_for_two_programs", pids),
         Trial::test("faults::restarted_with_the_same_namespaces", restart),

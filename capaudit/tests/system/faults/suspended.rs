@@ -9,7 +9,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::suspended_by_the_terminal", by_terminal),
         Trial::test("faults::suspended_by_itself", by_itself),

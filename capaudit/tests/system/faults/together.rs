@@ -13,7 +13,7 @@ use crate::{
     watch::temporary,
 };
 
-pub fn trials() -> Vec<Trial> {
+pub(super) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("faults::run_inside_run", inside),
         Trial::test("faults::run_watch_and_daemon_at_once", all_at_once),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What becomes of a list.
-pub struct Members {
+pub(super) struct Members {
     /// For each member, whether it stays.
     pub keep: Vec<bool>,
     pub add: Vec<String>,
@@ -32,7 +32,7 @@ struct Service<'a> {
 }
 
 /// Makes a service that is privileged another one; `explicitly` if it is by what it extends.
-pub fn privileged(
+pub(super) fn privileged(
     project: &Project,
     file: usize,
     service: &str,
@@ -56,7 +56,7 @@ fn not_privileged(service: &Service<'_>, explicitly: bool) -> Result<Project, Un
 }
 
 /// Changes a list of a service; makes it if it is not there, and removes it if nothing is left of it.
-pub fn list(
+pub(super) fn list(
     project: &Project,
     file: usize,
     service: &str,
