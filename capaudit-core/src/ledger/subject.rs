@@ -26,7 +26,7 @@ pub enum Kind {
 pub enum Subject {
     /// The command that capaudit ran, with its descendants: of these, there is one.
     Command,
-    /// A container.
+    /// A container, however it was started.
     Container(Container),
     /// A process that was running already, or several that are one to people: a service, a cgroup, a program.
     Process {
@@ -48,9 +48,9 @@ pub struct Container {
     pub engine: Option<Engine>,
     /// Compose project. A label of its own, that may be there without that of the service.
     pub compose_project: Option<String>,
-    /// Compose service.
+    /// Compose service, from the label that compose gives it; `None` if it has none.
     pub compose_service: Option<String>,
-    /// Kubernetes pod.
+    /// Kubernetes pod, from the labels that the kubelet gives it; `None` outside of Kubernetes.
     pub pod: Option<Pod>,
 }
 
@@ -64,13 +64,13 @@ impl From<Container> for Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// Docker.
+    /// Docker's daemon, dockerd.
     Docker,
-    /// Podman.
+    /// Podman, which runs containers without a daemon.
     Podman,
     /// containerd, as Kubernetes' container runtime.
     Containerd,
-    /// CRI-O.
+    /// CRI-O, as Kubernetes' container runtime.
     Crio,
 }
 

@@ -6,7 +6,15 @@ pub(super) const LONGEST_FILE: usize = 500;
 /// The crates in which a documentation comment of a public item has more than two words.
 ///
 /// capaudit-common and capaudit-ebpf are not among them: any change to their sources takes a new BPF object.
-pub(super) const DOCUMENTED: &[&str] = &["bpf-toolchain", "capaudit-core", "capaudit-formats"];
+pub(super) const DOCUMENTED: &[&str] = &[
+    "bpf-toolchain",
+    "capaudit-core",
+    "capaudit-formats",
+    "capaudit-tracer",
+    "capaudit",
+    "capaudit-bench",
+    "xtask",
+];
 
 /// Derives that hand a type's documentation to users, as help or in a schema, where two words may be the right ones.
 pub(super) const PUBLISHING_DERIVES: &[&str] =

@@ -43,7 +43,7 @@ use crate::{
 /// A part of the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pane {
-    /// The totals.
+    /// The totals, a row for each subject and capability.
     Table,
     /// The check events, one a line.
     Stream,

@@ -64,7 +64,7 @@ impl Theme {
         self.coloured(Color::Magenta)
     }
 
-    /// Refused checks.
+    /// The colour of what the kernel refused.
     pub fn denied(self) -> Style {
         self.coloured(Color::Red)
     }
