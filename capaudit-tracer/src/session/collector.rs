@@ -35,7 +35,7 @@ use crate::{
     },
 };
 
-/// Images that may have ended before their totals are taken over: a sweep reads the whole map.
+/// Executions that may have ended before their totals are taken over: a sweep reads the whole map.
 const SWEEP_AT: usize = 512;
 /// Entries of a map that an execution may fill, roughly: with less room, sweeps come earlier.
 const ROOM_OF_EXECUTION: usize = 64;
@@ -51,7 +51,7 @@ pub struct Collector {
     pending_checks: Option<PendingChecks>,
     symbols: Symbols,
     missed: Missed,
-    /// Images of processes that the kernel side does not follow any more, and so sends no end of.
+    /// Executions of processes that the kernel side does not follow any more, and so sends no end of.
     let_go: Vec<u64>,
     naming: Naming,
     /// Subjects whose facts were handed out for good.

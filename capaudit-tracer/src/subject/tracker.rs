@@ -302,7 +302,7 @@ impl Tracker {
             .any(|execution| !execution.over && execution.mount_namespace == mount_namespace)
     }
 
-    /// Images that have not ended, as far as is known.
+    /// Executions that have not ended, as far as is known.
     pub fn live_executions(&self) -> impl Iterator<Item = u64> {
         self.executions
             .iter()

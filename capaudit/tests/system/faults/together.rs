@@ -1,6 +1,9 @@
 //! Several capaudits at once: each counts exactly, as if it were alone.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use capaudit_core::capability::Capability;
 use libtest_mimic::Trial;
@@ -55,8 +58,12 @@ fn all_at_once() -> Verdicts {
         .arg(&watched)
         .args(["--", "sh", "-c", "read end; true"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .spawn()?;
+    // Its first line says that it watches; what had started by then, it would leave out.
+    let mut lines = BufReader::new(watch.stdout.take().ok_or("no standard output")?);
+    lines.read_line(&mut String::new())?;
+    let rest = std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
     let run = Run::start(&["--strict"], "true")?;
     let loop_ = format!("i=0; while [ $i -lt {CHECKS} ]; do chown 1 /opt; i=$((i+1)); done");
     docker(&[
@@ -74,6 +81,7 @@ fn all_at_once() -> Verdicts {
     let ended = run.end()?;
     drop(watch.stdin.take());
     ensure(watch.wait()?.success(), "watch failed")?;
+    rest.join().map_err(|_panic| "the reader panicked")??;
     let live = daemon.live()?;
     ensure(daemon.end()?.success(), "the daemon failed")?;
     ensure(
@@ -82,9 +90,21 @@ fn all_at_once() -> Verdicts {
     )?;
     let watched = capaudit_core::report::Report::of(&capaudit::storage::load(&watched)?);
     let mut totals = Vec::new();
-    for report in [&ended.report, &watched, &live] {
-        let subject = report.subjects.iter().find(|subject| subject.name == name);
-        let found = capability(subject.ok_or("not seen by all")?, "CHOWN")?;
+    for (by, report) in [
+        ("run", &ended.report),
+        ("watch", &watched),
+        ("daemon", &live),
+    ] {
+        let mut subjects = report.subjects.iter();
+        let subject = subjects.find(|subject| subject.name == name);
+        let names = || {
+            report
+                .subjects
+                .iter()
+                .map(|subject| (&subject.name, &subject.id))
+        };
+        let missing = || format!("{by} has no {name}: {:?}", names().collect::<Vec<_>>());
+        let found = capability(subject.ok_or_else(missing)?, "CHOWN")?;
         totals.push(found.checks.granted);
     }
     // Once by the program each time, and where the engine uses overlayfs, once on its layer.
