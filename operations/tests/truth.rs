@@ -126,43 +126,26 @@ fn in_a_user_namespace_the_machine_s_capabilities_are_not_there() -> Result {
     Ok(())
 }
 
-#[test]
-fn set_up_act_and_teardown_are_processes_of_their_own() -> Result {
-    let directory = format!("{}/two-processes", env!("CARGO_TARGET_TMPDIR"));
-    operations(&["setup", "mount-tmpfs", &directory])?;
+/// Sets the operation up, acts and takes the set-up down, each in a process of its own; the act has to succeed.
+fn succeeds_in_processes_of_its_own(name: &str) -> Result {
+    let directory = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+    operations(&["setup", name, &directory])?;
     let program = env!("CARGO_BIN_EXE_operations");
-    let seen = operations(&[
-        "enter",
-        &directory,
-        "--",
-        program,
-        "act",
-        "mount-tmpfs",
-        &directory,
-    ])?;
+    let seen = operations(&["enter", &directory, "--", program, "act", name, &directory])?;
     operations(&["teardown", &directory])?;
     assert_eq!(seen, [serde_json::json!({"result": "ok", "details": {}})]);
     Ok(())
 }
 
 #[test]
+fn set_up_act_and_teardown_are_processes_of_their_own() -> Result {
+    succeeds_in_processes_of_its_own("mount-tmpfs")
+}
+
+#[test]
 fn what_a_set_up_leaves_behind_does_not_hold_the_caller_s_output() -> Result {
-    let directory = format!("{}/companion", env!("CARGO_TARGET_TMPDIR"));
-    // Reads the output to its end, which must not wait for the operation's companion.
-    operations(&["setup", "kill-foreign-probe", &directory])?;
-    let program = env!("CARGO_BIN_EXE_operations");
-    let seen = operations(&[
-        "enter",
-        &directory,
-        "--",
-        program,
-        "act",
-        "kill-foreign-probe",
-        &directory,
-    ])?;
-    operations(&["teardown", &directory])?;
-    assert_eq!(seen, [serde_json::json!({"result": "ok", "details": {}})]);
-    Ok(())
+    // The output of the set-up is read to its end, which must not wait for the operation's companion.
+    succeeds_in_processes_of_its_own("kill-foreign-probe")
 }
 
 #[test]
