@@ -33,22 +33,12 @@ fn started_with(audited: &Audited) -> Workload {
         Kind::Process => "process",
     };
     Workload {
-        platform: Platform::Start,
         name: audited.name.clone(),
-        image: String::new(),
         title: format!("{kind} {}", audited.name),
-        place: None,
-        granted,
-        held: granted,
         named: vec![Named {
             capabilities: granted,
             place: None,
         }],
-        privileged: None,
-        adds_all: None,
-        drops_all: true,
-        no_new_privileges: None,
-        allowed: Vec::new(),
-        unclear: Vec::new(),
+        ..Workload::of_set(Platform::Start, granted)
     }
 }

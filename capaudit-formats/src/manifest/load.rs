@@ -98,13 +98,7 @@ pub fn project(paths: &[PathBuf], files: &dyn Files) -> Result<compose::Project,
 
 fn of_set(granted: CapSet) -> Workload {
     Workload {
-        platform: Platform::Set,
-        name: String::new(),
-        image: String::new(),
         title: "what was audited".to_owned(),
-        place: None,
-        granted,
-        held: granted,
         named: granted
             .iter()
             .map(|capability| Named {
@@ -112,11 +106,6 @@ fn of_set(granted: CapSet) -> Workload {
                 place: None,
             })
             .collect(),
-        privileged: None,
-        adds_all: None,
-        drops_all: true,
-        no_new_privileges: None,
-        allowed: Vec::new(),
-        unclear: Vec::new(),
+        ..Workload::of_set(Platform::Set, granted)
     }
 }

@@ -70,6 +70,28 @@ pub struct Workload {
     pub unclear: Vec<(Place, String)>,
 }
 
+impl Workload {
+    /// Exactly this set, granted outside of any file; without a name, a title and the words that grant it.
+    pub(crate) fn of_set(platform: Platform, granted: CapSet) -> Self {
+        Self {
+            platform,
+            name: String::new(),
+            image: String::new(),
+            title: String::new(),
+            place: None,
+            granted,
+            held: granted,
+            named: Vec::new(),
+            privileged: None,
+            adds_all: None,
+            drops_all: true,
+            no_new_privileges: None,
+            allowed: Vec::new(),
+            unclear: Vec::new(),
+        }
+    }
+}
+
 /// Capabilities that are granted by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
