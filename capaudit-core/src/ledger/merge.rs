@@ -155,6 +155,7 @@ impl SubjectRecord {
                 && known.capabilities == exec.capabilities
                 && known.setid == exec.setid
                 && known.unseen == exec.unseen
+                && known.ignored == exec.ignored
         }) {
             Some(known) => known.count = known.count.saturating_add(exec.count),
             None => self.execs.push(exec),
@@ -168,10 +169,24 @@ impl SubjectRecord {
                 && known.requester == call.requester
                 && known.operation == call.operation
                 && known.failed == call.failed
+                && known.target == call.target
+                && known.object == call.object
         }) {
-            Some(known) => known.count = known.count.saturating_add(call.count),
+            Some(known) => {
+                known.count = known.count.saturating_add(call.count);
+                known.seccomp = under_either(known.seccomp, call.seccomp);
+            }
             None => self.calls.push(call),
         }
+    }
+}
+
+/// Whether a filter was in force for either of two calls; unknown if it may have been.
+fn under_either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (None, _) | (_, None) => None,
+        (Some(false), Some(false)) => Some(false),
     }
 }
 

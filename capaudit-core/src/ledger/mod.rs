@@ -16,7 +16,7 @@ pub use losses::Losses;
 pub use merge::{merge, unite, unite_by_image};
 pub use record::{
     CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object, Options,
-    Outcome, Place, Requester, Sample, UserIds,
+    Outcome, Place, Requester, Sample, Target, UserIds,
 };
 pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 

@@ -33,8 +33,11 @@ pub enum Outcome {
 pub enum Place {
     /// In the subject's own: where its capabilities count.
     Own,
-    /// In one that was made below it.
+    /// In one below it that the asking user made, and in which that user therefore has every capability.
     Inner,
+    /// In one below it that somebody else made: there, the capability counts that is held in the subject's own
+    /// (`cap_capable`, security/commoncap.c).
+    InnerOfOthers,
     /// In one above or beside it: what is granted to the subject does not count there.
     Outer,
 }
@@ -218,6 +221,10 @@ pub struct ExecRecord {
     pub setid: Option<FileOwner>,
     /// The process was gone before the file could be looked at.
     pub unseen: bool,
+    /// The kernel paid no attention to what the file carries: its mount has `nosuid`, or is of a user namespace
+    /// whose files count for nothing in the process's (`mnt_may_suid`, fs/namespace.c).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ignored: bool,
     /// How many times the file was executed.
     pub count: u64,
 }
@@ -240,4 +247,28 @@ pub struct CallRecord {
     pub result: i64,
     /// How many such calls there were.
     pub count: u64,
+    /// The process that a successful call acted upon, where that may decide whether a capability is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// What the call acts upon: the path that is opened, the address that is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Object>,
+    /// Whether a seccomp filter was in force for the caller; `None` if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp: Option<bool>,
+}
+
+/// Another process that a call acts upon.
+///
+/// The kernel compares sets before it asks for a capability (`cap_ptrace_access_check`, `cap_ptrace_traceme`,
+/// `cap_safe_nice`, security/commoncap.c): a caller that holds all that the other does is never asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// What it holds: its permitted set; every capability if that is not known. The union of several processes'
+    /// sets where a call acts upon more than one.
+    pub permitted: CapSet,
+    /// It is of the caller's user namespace. In others, a capability is asked for whatever the sets are.
+    pub same_user_namespace: bool,
+    /// It belongs to the same subject, and so would hold no more than what that is granted.
+    pub same_subject: bool,
 }

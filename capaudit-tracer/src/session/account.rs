@@ -317,6 +317,9 @@ impl Accountant<'_> {
             failed: key.failed != 0,
             result: first.map_or(0, |call| call.value),
             count,
+            target: None,
+            object: None,
+            seccomp: None,
         };
         facts
             .subject(subject, self.tracker.get(subject))

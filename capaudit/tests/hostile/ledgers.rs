@@ -5,7 +5,7 @@ use capaudit_core::{
     ledger::{
         CallRecord, CheckIdentity, CheckRecord, Container, Credentials, Engine, ExecRecord,
         FileOwner, Hook, Ledger, Losses, Object, Options, Outcome, Place, Pod, Requester, SCHEMA,
-        Sample, Session, Subject, SubjectRecord, UserIds,
+        Sample, Session, Subject, SubjectRecord, Target, UserIds,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -239,6 +239,7 @@ impl Maker {
                 Place::Own,
                 Place::Own,
                 Place::Inner,
+                Place::InnerOfOthers,
                 Place::Outer,
             ]),
             inner_credentials: self.one_in(8),
@@ -326,6 +327,7 @@ impl Maker {
             }),
             setid: self.perhaps(Self::owner),
             unseen: self.one_in(4),
+            ignored: self.one_in(4),
             count: self.count(),
         }
     }
@@ -349,6 +351,13 @@ impl Maker {
             failed: self.one_in(2),
             result: self.pick(&[0, -1, -38, i64::MIN]),
             count: self.count(),
+            target: self.perhaps(|it| Target {
+                permitted: it.set(),
+                same_user_namespace: it.one_in(2),
+                same_subject: it.one_in(2),
+            }),
+            object: self.perhaps(Self::object),
+            seccomp: self.perhaps(|it| it.one_in(2)),
         }
     }
 }

@@ -106,6 +106,7 @@ mod tests {
             }),
             setid: None,
             unseen: false,
+            ignored: false,
             count: 1,
         };
         assert_eq!(needs(&exec).len(), 1);
@@ -162,6 +163,9 @@ mod tests {
             failed: false,
             result: 0,
             count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
         };
         SubjectRecord {
             granted: CapSet::known(),

@@ -139,6 +139,9 @@ mod tests {
             failed: result < 0,
             result,
             count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
         }
     }
 

@@ -31,10 +31,12 @@ pub(super) const OTHER_NAMESPACE: Definition = Definition {
             Place::Outer => Some(Meaning::ungrantable(
                 "asked in a user namespace above the program's own, where nothing it is given counts",
             )),
-            Place::Own if identity.inner_credentials => Some(Meaning::ungrantable(
-                "asked by a process that has moved to a user namespace of its own, and so holds nothing here",
-            )),
-            Place::Own => None,
+            Place::Own | Place::InnerOfOthers if identity.inner_credentials => {
+                Some(Meaning::ungrantable(
+                    "asked by a process that has moved to a user namespace of its own, and so holds nothing here",
+                ))
+            }
+            Place::Own | Place::InnerOfOthers => None,
         }
     },
 };

@@ -132,6 +132,9 @@ mod tests {
             failed: false,
             result: 0,
             count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
         });
         needs(&subject)
             .into_iter()

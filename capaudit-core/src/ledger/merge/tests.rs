@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::{
-    capability::Capability,
-    ledger::{Credentials, Hook, Losses, Outcome, Place, Requester, SCHEMA, UserIds},
+    capability::{CapSet, Capability},
+    ledger::{
+        Credentials, Hook, Losses, Object, Outcome, Place, Requester, SCHEMA, Target, UserIds,
+    },
 };
 use proptest::prelude::*;
 
@@ -83,6 +85,72 @@ fn replicas_of_a_service_become_one_and_others_stay_apart() {
     let counts: Vec<u64> = united[0].checks.iter().map(|check| check.count).collect();
     assert_eq!(counts, [4, 1]);
     assert_eq!(united[1].checks[0].count, 2);
+}
+
+fn call(permitted: Option<CapSet>, seccomp: Option<bool>) -> CallRecord {
+    CallRecord {
+        syscall: "setpriority".to_owned(),
+        requester: Requester {
+            exe: "/bin/x".to_owned(),
+            comm: "x".to_owned(),
+            setup: false,
+        },
+        operation: 0,
+        arguments: [0; 6],
+        failed: false,
+        result: 0,
+        count: 1,
+        target: permitted.map(|permitted| Target {
+            permitted,
+            same_user_namespace: true,
+            same_subject: false,
+        }),
+        object: None,
+        seccomp,
+    }
+}
+
+#[test]
+fn calls_upon_different_processes_stay_apart() {
+    let kill = Some(CapSet::from(Capability::KILL));
+    let mut record = subject("c", None, vec![]);
+    for target in [kill, None, kill, Some(CapSet::EMPTY)] {
+        record.add_call(call(target, None));
+    }
+    let counts: Vec<u64> = record.calls.iter().map(|call| call.count).collect();
+    assert_eq!(counts, [2, 1, 1]);
+}
+
+#[test]
+fn a_filter_that_may_have_been_in_force_is_never_ruled_out() {
+    for (states, expected) in [
+        ([Some(false), Some(false)], Some(false)),
+        ([Some(false), Some(true)], Some(true)),
+        ([None, Some(true)], Some(true)),
+        ([Some(false), None], None),
+    ] {
+        let mut record = subject("c", None, vec![]);
+        for seccomp in states {
+            record.add_call(call(None, seccomp));
+        }
+        assert_eq!(record.calls[0].seccomp, expected, "{states:?}");
+    }
+}
+
+#[test]
+fn facts_that_older_sessions_lack_leave_no_trace_where_they_are_absent() -> serde_json::Result<()> {
+    let mut plain = call(None, None);
+    let text = serde_json::to_string(&plain)?;
+    for key in ["target", "object", "seccomp"] {
+        assert!(!text.contains(key), "{text}");
+    }
+    assert_eq!(serde_json::from_str::<CallRecord>(&text)?, plain);
+    plain.target = call(Some(CapSet::known()), None).target;
+    plain.object = Some(Object::Path("/proc/self/status".to_owned()));
+    plain.seccomp = Some(false);
+    let text = serde_json::to_string(&plain)?;
+    assert_eq!(serde_json::from_str::<CallRecord>(&text)?, plain);
+    Ok(())
 }
 
 #[test]

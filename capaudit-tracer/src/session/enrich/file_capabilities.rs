@@ -73,6 +73,7 @@ impl Reader {
             capabilities,
             setid,
             unseen,
+            ignored: false,
             count: 1,
         })
     }

@@ -88,6 +88,7 @@ fn executed_files_of_subjects_are_looked_at_and_no_others() {
         capabilities: None,
         setid: None,
         unseen: true,
+        ignored: false,
         count: 1,
     };
     let pid = pid_of(3);

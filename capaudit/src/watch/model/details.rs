@@ -141,6 +141,9 @@ impl Details {
             match identity.place {
                 Place::Own => "in the subject's own user namespace",
                 Place::Inner => "in a user namespace made below the subject's own",
+                Place::InnerOfOthers => {
+                    "in a user namespace that somebody else made below the subject's own"
+                }
                 Place::Outer => "in a user namespace above or beside the subject's own",
             },
         );
