@@ -9,6 +9,7 @@ use crate::{
         need_less,
         object::described,
         rules::{exec::needs_of_capset, own_set},
+        seccomp,
     },
     capability::{CapSet, Capability},
     ledger::{CheckRecord, Ledger, Outcome, Place, SubjectRecord},
@@ -99,6 +100,7 @@ fn notes(subject: &SubjectRecord) -> Vec<String> {
             readers.join(", ")
         ));
     }
+    notes.extend(seccomp::notes(subject));
     notes
 }
 

@@ -125,6 +125,12 @@ impl SubjectRecord {
     pub fn add(&mut self, other: Self) {
         self.granted = self.granted.union(other.granted);
         self.seen_from_start |= other.seen_from_start;
+        if let Some(container) = self.container_mut()
+            && container.engine_version.as_deref() != other.engine_version()
+        {
+            // Two engines, or one before and after its update: what only one of them has may be in force.
+            container.engine_version = None;
+        }
         for check in other.checks {
             self.add_check(check);
         }

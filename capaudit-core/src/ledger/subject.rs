@@ -46,6 +46,8 @@ pub struct Container {
     pub image: Option<String>,
     /// Engine; `None` if it cannot be told.
     pub engine: Option<Engine>,
+    /// Release of the engine, as it calls itself; `None` if no engine told.
+    pub engine_version: Option<String>,
     /// Compose project. A label of its own, that may be there without that of the service.
     pub compose_project: Option<String>,
     /// Compose service, from the label that compose gives it; `None` if it has none.
@@ -170,6 +172,11 @@ impl SubjectRecord {
     /// The container image; `None` if unknown, or if it is no container.
     pub fn image(&self) -> Option<&str> {
         self.container()?.image.as_deref()
+    }
+
+    /// The release of a container's engine.
+    pub fn engine_version(&self) -> Option<&str> {
+        self.container()?.engine_version.as_deref()
     }
 
     /// The compose project of a container.

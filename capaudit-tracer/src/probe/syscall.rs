@@ -37,7 +37,8 @@ fn by_name(name: &str) -> SyscallSpec {
         "chown" | "lchown" => PLAIN.path(0).selecting(0b110),
         "fchownat" => PLAIN.path(1).selecting(0b1100),
         "openat2" | "newfstatat" | "statx" | "readlinkat" | "utimensat" | "futimesat"
-        | "name_to_handle_at" | "fanotify_mark" => PLAIN.path(1),
+        | "fanotify_mark" => PLAIN.path(1),
+        "name_to_handle_at" => PLAIN.path(1).reported(),
         "rename" | "link" | "symlink" => PLAIN.path(0).second(1),
         "renameat" | "renameat2" | "linkat" => PLAIN.path(1).second(3),
         "symlinkat" => PLAIN.path(2).second(0),

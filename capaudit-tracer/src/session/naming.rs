@@ -85,6 +85,7 @@ fn name(
                 container.compose_project = known.compose_project;
                 container.compose_service = known.compose_service;
                 container.pod = known.pod;
+                container.engine_version = known.engine_version;
             }
         }
         Identity::Namespace(inode) => record.name = format!("pid namespace {inode}"),

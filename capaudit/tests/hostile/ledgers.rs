@@ -202,6 +202,7 @@ impl Maker {
             id: Some(self.text()).filter(|text| !text.is_empty()),
             image: Some(self.text()).filter(|text| !text.is_empty()),
             engine: self.perhaps(Self::engine),
+            engine_version: self.perhaps(Self::text),
             compose_project: self.perhaps(Self::text),
             compose_service: self.perhaps(Self::text),
             pod: self.one_in(4).then(|| Pod {

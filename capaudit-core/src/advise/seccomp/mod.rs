@@ -3,30 +3,78 @@
 //! The profile looks at the container's capabilities when it starts, so such a call may succeed for no other
 //! reason, though the kernel never asks for the capability.
 
+mod clone3;
 mod profile;
+mod version;
 
 pub use profile::{PROFILES, Profile, conditional_calls};
+pub use version::Version;
 
+use self::{clone3::Without, profile::Condition};
 use crate::{
-    advise::{AnyOf, Judgement, Meaning, Rule},
+    advise::{AnyOf, Evidence, Judgement, Meaning, Rule},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, Engine, SubjectRecord},
+    ledger::{CallRecord, Engine, Subject, SubjectRecord},
 };
 
-/// Capabilities of which any unlocks a call, and the profile that says so. Of an engine that is not known, any
-/// profile that has a condition: rather one capability too many than one too few.
-fn unlocked_by(call: &CallRecord, engine: Option<Engine>) -> Option<(AnyOf, &'static Profile)> {
-    // Asks nothing: only finds out whether the kernel has the call.
-    if call.syscall == "get_mempolicy" && call.arguments == [0; 6] {
-        return None;
+/// A profile's condition on a call.
+struct Lock {
+    key: AnyOf,
+    profile: &'static Profile,
+    /// The engine that is used has it for sure: its release is known, or all releases have it.
+    sure: bool,
+}
+
+/// The engine whose profile may have been in force; `None` for what runs in no container.
+struct Confinement {
+    engine: Option<Engine>,
+    version: Option<Version>,
+}
+
+impl Confinement {
+    fn of(subject: &SubjectRecord) -> Option<Self> {
+        match &subject.identity {
+            Subject::Container(container) => Some(Self {
+                engine: container.engine,
+                version: container.engine_version.as_deref().and_then(Version::parse),
+            }),
+            Subject::Process {
+                engine: Some(engine),
+                ..
+            } => Some(Self {
+                engine: Some(*engine),
+                version: None,
+            }),
+            Subject::Process { engine: None, .. } | Subject::Command => None,
+        }
     }
-    PROFILES
-        .iter()
-        .filter(|profile| engine.is_none_or(|engine| profile.engines.contains(&engine)))
-        .find_map(|profile| {
-            let condition = profile.conditions.iter().find(|it| it.is_about(call))?;
-            Some((AnyOf::new(CapSet::of(condition.any_of))?, profile))
-        })
+
+    /// What may be between the container and a call. Of an engine that is not known, any profile's conditions, and of a
+    /// release that is not known, any release's: rather one capability too many than one too few.
+    fn locks(&self, call: &CallRecord) -> Vec<Lock> {
+        let mut locks: Vec<Lock> = Vec::new();
+        let profiles = PROFILES.iter().filter(|profile| {
+            let engine = self.engine;
+            engine.is_none_or(|engine| profile.engines.contains(&engine))
+        });
+        for profile in profiles {
+            let about = |it: &&Condition| it.is_about(call);
+            for condition in profile.conditions.iter().filter(about) {
+                let has = profile.has(condition, self.engine, self.version);
+                let Some(key) = AnyOf::new(CapSet::of(condition.any_of)) else {
+                    continue;
+                };
+                if has != Some(false) && locks.iter().all(|lock| lock.key != key) {
+                    locks.push(Lock {
+                        key,
+                        profile,
+                        sure: has == Some(true),
+                    });
+                }
+            }
+        }
+        locks
+    }
 }
 
 /// System calls that profiles allow only with a capability, or with another that they name: by profile, those that have
@@ -42,6 +90,7 @@ pub fn unlocked(capability: Capability) -> Vec<(&'static Profile, Vec<&'static s
                 .copied()
                 .collect();
             calls.sort_unstable();
+            calls.dedup();
             (profile, calls)
         })
         .filter(|(_profile, calls)| !calls.is_empty())
@@ -57,37 +106,94 @@ const TRIED: [&str; 4] = [
     "lsm_list_modules",
 ];
 
-/// The needs that a container's calls show.
-pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
+/// Calls of the program's own that succeeded, and did something.
+fn of_the_program(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> {
     let calls = &subject.calls;
-    let Some(container) = subject.container() else {
-        return Vec::new();
-    };
     calls
         .iter()
         .filter(|call| !call.failed && !call.requester.setup)
-        .filter(|call| !is_undone(call, calls))
-        .filter_map(|call| {
-            let (by, profile) = unlocked_by(call, container.engine)?;
-            let reason = format!(
-                "calls {}, which {} default seccomp profile allows only with it",
-                call.syscall, profile.name
-            );
-            let meaning = if TRIED.contains(&call.syscall.as_str()) {
-                Meaning::possible(by, reason)
-            } else {
-                Meaning::decisive(by, reason)
-            };
-            Some(meaning.by(Rule::SeccompProfile))
+        .filter(|call| !is_probe(call, calls))
+}
+
+/// The needs that a container's calls show.
+pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
+    let Some(confinement) = Confinement::of(subject) else {
+        return Vec::new();
+    };
+    of_the_program(subject)
+        .flat_map(|call| {
+            let locks = confinement.locks(call);
+            locks
+                .into_iter()
+                .filter_map(|lock| need(call, &lock, subject))
         })
         .collect()
 }
 
-/// Whether a call is part of a probe that leaves nothing behind: a program that reads its memory policy, sets
-/// another and puts the default back only finds out what the kernel can do (libnuma does so when it is loaded,
-/// and goes on if it is refused).
-fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
+/// What one condition makes of a call; `None` if the program would hardly notice.
+fn need(call: &CallRecord, lock: &Lock, subject: &SubjectRecord) -> Option<Judgement> {
+    let name = lock.profile.name;
+    let without = (call.syscall == "clone3").then(|| clone3::without(call, &subject.calls));
+    let reason = match without {
+        Some(None | Some(Without::FallsBack)) => return None,
+        Some(Some(Without::MayFallBack)) => format!(
+            "calls clone3, to which {name} default seccomp profile answers ENOSYS without it: a program that knows older kernels calls clone then"
+        ),
+        None | Some(Some(Without::Fails)) => format!(
+            "calls {}, which {name} default seccomp profile allows only with it{}",
+            call.syscall,
+            if lock.sure { "" } else { " in some releases" }
+        ),
+    };
+    let tried =
+        TRIED.contains(&call.syscall.as_str()) || without == Some(Some(Without::MayFallBack));
+    let evidence = if lock.sure && !tried {
+        Evidence::Decisive
+    } else {
+        Evidence::Possible
+    };
+    Some(
+        Meaning::Need {
+            satisfied_by: lock.key,
+            evidence,
+            reason,
+        }
+        .by(Rule::SeccompProfile),
+    )
+}
+
+/// What one run cannot tell of a container's calls, each a sentence.
+pub fn notes(subject: &SubjectRecord) -> Vec<String> {
+    let Some(_) = Confinement::of(subject) else {
+        return Vec::new();
+    };
+    let calls = &subject.calls;
+    let probing = calls
+        .iter()
+        .filter(|call| !call.failed && !call.requester.setup);
+    let mut probing: Vec<&str> = probing
+        .filter(|call| is_probe(call, calls))
+        .map(|call| call.requester.exe.as_str())
+        .collect();
+    probing.sort_unstable();
+    probing.dedup();
+    if probing.is_empty() {
+        return Vec::new();
+    }
+    vec![format!(
+        "{} found out whether the kernel has memory policies, as libnuma does when it is loaded: default seccomp profiles allow that only with SYS_NICE, without which the program takes the machine for one without",
+        probing.join(", ")
+    )]
+}
+
+/// Whether a call only finds out what the kernel can do, and leaves nothing behind. libnuma tries `MPOL_PREFERRED_MANY`
+/// when it is loaded and puts the default back, and goes on if that is refused; get_mempolicy(2) without anything to
+/// fill in asks whether there are policies at all. A program that uses another policy works with it, also where it puts
+/// the default back.
+fn is_probe(call: &CallRecord, calls: &[CallRecord]) -> bool {
+    // Include/uapi/linux/mempolicy.h.
     const MPOL_DEFAULT: u64 = 0;
+    const MPOL_PREFERRED_MANY: u64 = 5;
     let count = |wanted: &dyn Fn(&CallRecord) -> bool| -> u64 {
         calls
             .iter()
@@ -98,72 +204,25 @@ fn is_undone(call: &CallRecord, calls: &[CallRecord]) -> bool {
             .fold(0, u64::saturating_add)
     };
     let sets = |other: &CallRecord| other.syscall == "set_mempolicy";
-    let taken_back = count(&|other| sets(other) && other.arguments[0] == MPOL_DEFAULT);
-    let set = count(&|other| sets(other) && other.arguments[0] != MPOL_DEFAULT);
+    let of_mode = |mode: u64| count(&|other| sets(other) && other.arguments[0] == mode);
+    let tried = of_mode(MPOL_PREFERRED_MANY);
+    let taken_back = of_mode(MPOL_DEFAULT);
+    let only_tries = 0 < tried && tried <= taken_back && count(&sets) == tried + taken_back;
     match call.syscall.as_str() {
-        "set_mempolicy" => set <= taken_back,
+        "set_mempolicy" => only_tries,
         "get_mempolicy" => {
-            let read = count(&|other| other.syscall == "get_mempolicy");
-            set <= taken_back && read <= taken_back
+            let read = count(&|other| {
+                other.syscall == "get_mempolicy" && !asks_whether_there_are_policies(other)
+            });
+            asks_whether_there_are_policies(call) || (only_tries && read <= taken_back)
         }
         _ => false,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ledger::{Container, Requester};
-
-    fn needed(engine: Option<Engine>, syscall: &str, arguments: [u64; 6]) -> CapSet {
-        let mut subject = SubjectRecord::new(Container {
-            engine,
-            ..Container::default()
-        });
-        subject.calls.push(CallRecord {
-            syscall: syscall.to_owned(),
-            requester: Requester {
-                exe: "/bin/x".to_owned(),
-                comm: "x".to_owned(),
-                setup: false,
-            },
-            operation: 0,
-            arguments,
-            failed: false,
-            result: 0,
-            count: 1,
-            target: None,
-            object: None,
-            seccomp: None,
-        });
-        needs(&subject)
-            .into_iter()
-            .filter_map(|judgement| judgement.satisfied_by())
-            .flat_map(AnyOf::set)
-            .collect()
-    }
-
-    #[test]
-    fn each_engine_has_its_own_conditions() {
-        let admin = CapSet::from(Capability::SYS_ADMIN);
-        let unshare = |engine| needed(engine, "unshare", [0x1000_0000, 0, 0, 0, 0, 0]);
-        assert_eq!(unshare(Some(Engine::Docker)), admin);
-        assert_eq!(unshare(Some(Engine::Containerd)), admin);
-        assert_eq!(unshare(Some(Engine::Podman)), CapSet::EMPTY);
-        assert_eq!(unshare(None), admin, "rather too many");
-        assert_eq!(needed(Some(Engine::Podman), "sethostname", [0; 6]), admin);
-    }
-
-    #[test]
-    fn arguments_decide_where_the_profile_says_so() {
-        let clone = |flags| needed(Some(Engine::Docker), "clone", [flags, 0, 0, 0, 0, 0]);
-        // A thread, and a fork that only wants a signal.
-        assert_eq!(clone(0x003d_0f00), CapSet::EMPTY);
-        assert_eq!(clone(0x11), CapSet::EMPTY);
-        assert_eq!(clone(0x1000_0011), CapSet::from(Capability::SYS_ADMIN));
-        assert_eq!(
-            needed(Some(Engine::Docker), "get_mempolicy", [0; 6]),
-            CapSet::EMPTY
-        );
-    }
+fn asks_whether_there_are_policies(call: &CallRecord) -> bool {
+    call.syscall == "get_mempolicy" && call.arguments[..5] == [0; 5]
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,6 +23,8 @@ pub(super) struct SavedSubject<'a> {
     compose_service: Option<Cow<'a, str>>,
     #[serde(default)]
     engine: Option<Engine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    engine_version: Option<Cow<'a, str>>,
     #[serde(default)]
     pod: Option<Cow<'a, Pod>>,
     uid: u32,
@@ -54,6 +56,7 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
                 Subject::Container(container) => container.engine,
                 Subject::Process { engine, .. } => *engine,
             },
+            engine_version: record.engine_version().map(Cow::from),
             pod: record.pod().map(Cow::Borrowed),
             uid: record.uid,
             granted: record.granted,
@@ -76,6 +79,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
                 id: known(saved.id),
                 image: known(saved.image),
                 engine: saved.engine,
+                engine_version: saved.engine_version.map(Cow::into_owned),
                 compose_project: saved.compose_project.map(Cow::into_owned),
                 compose_service: saved.compose_service.map(Cow::into_owned),
                 pod: saved.pod.map(Cow::into_owned),
@@ -116,6 +120,7 @@ mod tests {
             id: Some("1".to_owned()),
             image: Some("nginx:1".to_owned()),
             engine: Some(Engine::Docker),
+            engine_version: Some("28.3.3".to_owned()),
             compose_project: Some("shop".to_owned()),
             compose_service: Some("web".to_owned()),
             pod: Some(pod),
@@ -135,7 +140,7 @@ mod tests {
             ),
             (
                 Subject::Container(full),
-                r#"{"kind":"container","name":"n","id":"1","image":"nginx:1","compose_project":"shop","compose_service":"web","engine":"docker","pod":{"namespace":"shop","name":"web-0","container":"nginx"},"#,
+                r#"{"kind":"container","name":"n","id":"1","image":"nginx:1","compose_project":"shop","compose_service":"web","engine":"docker","engine_version":"28.3.3","pod":{"namespace":"shop","name":"web-0","container":"nginx"},"#,
             ),
             (
                 process,

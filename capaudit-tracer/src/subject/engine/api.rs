@@ -39,6 +39,16 @@ pub(super) const PING: &str = "/_ping";
 /// The header in which an engine names its version of the API.
 pub(super) const API_VERSION: &str = "api-version";
 
+/// The engine's release in the header `Server` of its answers: `Docker/28.3.3 (linux)`, `Libpod/5.4.2 (linux)`. `None` of
+/// what calls itself something else, or at inordinate length.
+pub(super) fn release(server: &str) -> Option<&str> {
+    const LONGEST: usize = 64;
+    let rest = server.strip_prefix("Docker/");
+    let rest = rest.or_else(|| server.strip_prefix("Libpod/"))?;
+    let release = rest.split_whitespace().next()?;
+    (release.len() <= LONGEST).then_some(release)
+}
+
 /// Asks for all containers, also those that do not run. The answer is [`Containers`].
 pub(super) const ALL_CONTAINERS: &str = "/containers/json?all=true";
 
@@ -175,6 +185,7 @@ impl Labels {
             compose_project: self.compose_project,
             compose_service: self.compose_service,
             pod,
+            engine_version: None,
         }
     }
 }
@@ -234,6 +245,18 @@ fn first<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
 mod tests {
     use super::*;
 
+    #[test]
+    fn engines_say_of_which_release_they_are() {
+        assert_eq!(
+            release("Docker/20.10.24+dfsg1 (linux)"),
+            Some("20.10.24+dfsg1")
+        );
+        assert_eq!(release("Libpod/5.4.2 (linux)"), Some("5.4.2"));
+        assert_eq!(release("nginx/1.22"), None);
+        assert_eq!(release("Docker/"), None);
+        assert_eq!(release(&format!("Docker/{}", "1".repeat(65))), None);
+    }
+
     /// The two containers that both engines were asked about when their answers were recorded: of a compose service, and
     /// without labels.
     fn recorded(web: &str, plain: &str, image: &str) -> [Option<(ContainerId, Description)>; 2] {
@@ -243,6 +266,7 @@ mod tests {
             compose_project: Some("shop".to_owned()),
             compose_service: Some("web".to_owned()),
             pod: None,
+            engine_version: None,
         };
         let without_labels = Description {
             name: "plain".to_owned(),

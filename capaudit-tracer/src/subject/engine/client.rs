@@ -6,6 +6,7 @@
 
 use std::{
     ffi::OsStr,
+    hash::{Hash, Hasher},
     io, mem,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -17,7 +18,7 @@ use hyper::{
     Request, Response, StatusCode, Uri,
     body::{Bytes, Incoming},
     client::conn::http1,
-    header::HOST,
+    header::{HOST, SERVER},
 };
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -95,31 +96,58 @@ pub(super) enum RequestError {
     Json(#[from] serde_json::Error),
 }
 
-/// A client of the engine at an address.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A client of the engine at an address, which is what makes it different from others.
+#[derive(Clone, Debug)]
 pub(super) struct Client {
     address: Address,
     patience: Duration,
+    version: Option<String>,
+}
+
+impl PartialEq for Client {
+    fn eq(&self, other: &Self) -> bool {
+        self.address == other.address
+    }
+}
+
+impl Eq for Client {}
+
+impl Hash for Client {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.address.hash(state);
+    }
 }
 
 impl Client {
     /// A client that waits this long for a whole answer, or for the head of a stream.
     pub(super) fn new(address: Address, patience: Duration) -> Self {
-        Self { address, patience }
+        Self {
+            address,
+            patience,
+            version: None,
+        }
+    }
+
+    /// The engine's release, as it called itself when it answered; `None` if it did not say.
+    pub(super) fn version(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Checks that a container engine answers.
+    /// Checks that a container engine answers, and of which release it is.
     ///
     /// # Errors
     ///
     /// Nothing answers in time, or something else than an engine.
-    pub(super) async fn ping(&self) -> Result<(), RequestError> {
+    pub(super) async fn ping(&mut self) -> Result<(), RequestError> {
         let response = self.in_time(self.get(api::PING)).await?;
-        if response.headers().contains_key(api::API_VERSION) {
+        let headers = response.headers();
+        if headers.contains_key(api::API_VERSION) {
+            let server = headers.get(SERVER).and_then(|value| value.to_str().ok());
+            self.version = server.and_then(api::release).map(str::to_owned);
             Ok(())
         } else {
             Err(RequestError::NoEngine)

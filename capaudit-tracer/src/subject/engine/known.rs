@@ -64,6 +64,7 @@ fn size(container: &ContainerId, description: &Description) -> usize {
         compose_project,
         compose_service,
         pod,
+        engine_version,
     } = description;
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let pod = pod.as_ref().map_or(0, |pod| {
@@ -75,6 +76,7 @@ fn size(container: &ContainerId, description: &Description) -> usize {
         + image.len()
         + optional(compose_project)
         + optional(compose_service)
+        + optional(engine_version)
         + pod
 }
 

@@ -49,6 +49,15 @@ pub struct Description {
     pub compose_service: Option<String>,
     /// The Kubernetes pod it is of.
     pub pod: Option<Pod>,
+    /// Release of the engine that told this, as it calls itself; hostile.
+    pub engine_version: Option<String>,
+}
+
+impl Description {
+    fn told_by(mut self, client: &Client) -> Self {
+        self.engine_version = client.version().map(str::to_owned);
+        self
+    }
 }
 
 /// The engines that answer at the moment.
@@ -193,7 +202,10 @@ async fn inspect(engines: &mut Vec<Client>, name: &str) -> Option<(ContainerId, 
     let mut index = 0;
     while let Some(client) = engines.get(index) {
         match client.json::<Inspected>(&target).await {
-            Ok(inspected) => return inspected.described(),
+            Ok(inspected) => {
+                let (id, description) = inspected.described()?;
+                return Some((id, description.told_by(client)));
+            }
             Err(RequestError::TimedOut) => {
                 engines.swap_remove(index);
             }
@@ -206,7 +218,7 @@ async fn inspect(engines: &mut Vec<Client>, name: &str) -> Option<(ContainerId, 
 /// The clients whose engines answer.
 async fn those_that_answer(candidates: Vec<Client>) -> Vec<Client> {
     let mut asked = JoinSet::new();
-    for client in candidates {
+    for mut client in candidates {
         asked.spawn(async move { client.ping().await.is_ok().then_some(client) });
     }
     let answers = asked.join_all().await;
@@ -255,7 +267,7 @@ async fn list(client: &Client, known: &Mutex<Known>) {
     let mut known = lock(known);
     for (id, description) in containers {
         if known.get(&id).is_none() {
-            known.insert(id, description);
+            known.insert(id, description.told_by(client));
         }
     }
 }
@@ -296,7 +308,7 @@ async fn listen(client: Client, known: Arc<Mutex<Known>>, since: i64) -> (Client
         while let Ok(Some(event)) = events.next::<Event>().await {
             last = event.time.unwrap_or(last);
             if let Some((id, description)) = event.described() {
-                lock(&known).insert(id, description);
+                lock(&known).insert(id, description.told_by(&client));
             }
         }
     }

@@ -126,22 +126,28 @@ const EVENTS: &str = include_str!("recorded/docker-20.10-events.jsonl");
 
 #[tokio::test]
 async fn each_question_has_its_answer() -> io::Result<()> {
-    let engine = |line: &str| match line {
+    let engine = |line: &str| {
+        match line {
         "GET /_ping HTTP/1.1" => {
-            b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\nOK".to_vec()
+            b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nServer: Docker/20.10.24+dfsg1 (linux)\r\nContent-Length: 2\r\n\r\nOK".to_vec()
         }
         "GET /containers/json?all=true HTTP/1.1" => ok(LIST),
         "GET /containers/shop-web-1/json HTTP/1.1" => chunked(INSPECTION, 1000),
         _ => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec(),
+    }
     };
     let engine = Fake::start(engine, Then::Wait)?;
-    let client = engine.client(LONG);
-    assert_eq!(those_that_answer(vec![client.clone()]).await.len(), 1);
+    let answering = those_that_answer(vec![engine.client(LONG)]).await;
+    let [client] = <[Client; 1]>::try_from(answering).map_err(|_| io::Error::other("no engine"))?;
     let known = Mutex::default();
     list(&client, &known).await;
     let web = ContainerId::new(WEB);
     let described = web.and_then(|web| lock(&known).get(&web).cloned());
     assert_eq!(described.as_ref().map(|it| &*it.name), Some("shop-web-1"));
+    let release = described
+        .as_ref()
+        .and_then(|it| it.engine_version.as_deref());
+    assert_eq!(release, Some("20.10.24+dfsg1"));
     let mut engines = vec![client];
     let inspected = inspect(&mut engines, "shop-web-1").await;
     assert_eq!(inspected.map(|(_, it)| it), described);
@@ -223,7 +229,7 @@ async fn whoever_does_not_answer_is_not_waited_for() -> io::Result<()> {
         ),
     ] {
         let silent = Fake::start(move |_| answer.clone(), then)?;
-        let client = silent.client(SHORT);
+        let mut client = silent.client(SHORT);
         assert!(matches!(client.ping().await, Err(RequestError::TimedOut)));
         assert!(matches!(
             client.lines("/").await,
@@ -275,7 +281,7 @@ async fn what_is_no_engine_counts_as_none() -> io::Result<()> {
         let other = Fake::start(move |_| answer.clone(), Then::HangUp)?;
         assert_eq!(those_that_answer(vec![other.client(LONG)]).await, []);
     }
-    let nobody = Client::new(Address::Unix("/nobody/listens".into()), LONG);
+    let mut nobody = Client::new(Address::Unix("/nobody/listens".into()), LONG);
     let refused = nobody.ping().await;
     assert!(
         matches!(refused, Err(RequestError::Connect(_))),
