@@ -1,5 +1,5 @@
-//! The `capaudit` command: its subcommands, and what several of the other crates are needed for: proofs by running
-//! again ([`verify`]), every container for days ([`daemon`]), checks live ([`watch`]), files on disk ([`storage`]).
+//! The `capaudit` command: its subcommands, each of which reads arguments, has another crate do the work, and shows the
+//! result.
 //!
 //! This crate never decides what a check means (that is `capaudit-core`'s) and never reads the kernel itself (that is
 //! `capaudit-tracer`'s).
@@ -7,9 +7,3 @@
 //! Begin to read with [`cli`]: one file a subcommand.
 
 pub mod cli;
-#[cfg(feature = "daemon")]
-pub mod daemon;
-pub mod live;
-pub mod storage;
-pub mod verify;
-pub mod watch;

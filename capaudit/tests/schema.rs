@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use capaudit::live::line::Line;
 use capaudit_core::report::Report;
+use capaudit_live::line::Line;
 
 /// `UPDATE=1 cargo test --test schema` writes it anew.
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]

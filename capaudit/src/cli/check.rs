@@ -11,10 +11,10 @@ use capaudit_formats::{
     check::{self, Level, Outcome},
     manifest,
 };
+use capaudit_storage::Disk;
 use serde_json::json;
 
 use super::{deliver::deliver, exit::Exit, failure::Failure, sessions::Sessions, terminal};
-use crate::storage::Disk;
 
 /// How findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

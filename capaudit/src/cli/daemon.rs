@@ -2,14 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use capaudit_daemon::{DaemonError, Plan, STATE};
+use capaudit_live::SOCKET;
+
 use super::{
     exit::Exit,
     failure::{Failure, note},
     tracing::{Tracing, duration, with_signals},
-};
-use crate::{
-    daemon::{self, DaemonError, Plan, STATE},
-    live::SOCKET,
 };
 
 /// Observe every container, for days: those that run and those that start.
@@ -58,7 +57,8 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         save_every: arguments.save_every,
         metrics: arguments.metrics,
     };
-    with_signals(|signals| daemon::run(&plan, signals, note)).map_err(Failure::cannot_trace)??;
+    with_signals(|signals| capaudit_daemon::run(&plan, signals, note))
+        .map_err(Failure::cannot_trace)??;
     Ok(Exit::Success)
 }
 

@@ -8,7 +8,6 @@ use std::{
 use capaudit_core::ledger::Ledger;
 
 use super::failure::Failure;
-use crate::storage;
 
 /// Writes text to a file, or to `otherwise` if none is given.
 ///
@@ -21,7 +20,7 @@ pub(super) fn deliver(
     mut otherwise: impl Write,
 ) -> io::Result<()> {
     match file {
-        Some(file) => storage::write_whole(file, text.as_bytes()).map_err(|error| {
+        Some(file) => capaudit_storage::write_whole(file, text.as_bytes()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
         }),
         None => match otherwise.write_all(text.as_bytes()) {
@@ -37,8 +36,8 @@ pub(super) fn deliver(
 ///
 /// It is not where it was to be. The message says where it is.
 pub(super) fn save(ledger: &Ledger, file: &Path) -> Result<(), Failure> {
-    storage::save(ledger, file).map_err(|error| {
-        let rescued = match storage::save_elsewhere(ledger) {
+    capaudit_storage::save(ledger, file).map_err(|error| {
+        let rescued = match capaudit_storage::save_elsewhere(ledger) {
             Ok(other) => format!("it was saved to {other:?} instead"),
             Err(error) => format!("nor is there room elsewhere: {error}"),
         };

@@ -3,9 +3,9 @@
 use std::{fmt::Display, io::Write as _};
 
 use capaudit_core::text::sanitize;
+use capaudit_verify::channel::Failed;
 
 use super::exit::Exit;
-use crate::verify::channel::Failed;
 
 /// Why a subcommand did not do what it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

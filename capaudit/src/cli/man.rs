@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use capaudit_storage::write_whole;
 use clap::CommandFactory as _;
 use clap_mangen::{
     Man,
@@ -12,7 +13,6 @@ use clap_mangen::{
 };
 
 use super::{exit::Exit, failure::Failure, output::print};
-use crate::storage::write_whole;
 
 /// Write manual pages: capaudit's own, a subcommand's, or all of them into a directory.
 #[derive(Debug, clap::Args)]

@@ -30,12 +30,11 @@ mod watch;
 
 use std::process::ExitCode;
 
+use capaudit_verify::channel::Sender;
 use clap::{Parser, Subcommand};
 
 use exit::Exit;
 use failure::Failure;
-
-use crate::verify::channel::Sender;
 
 /// Finds the minimal set of Linux capabilities that a program or container needs, by watching every capability
 /// check that the kernel makes while it runs.

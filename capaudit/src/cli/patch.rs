@@ -18,7 +18,6 @@ use super::{
     exit::Exit,
     failure::{Failure, note},
 };
-use crate::storage;
 
 /// Which files are patched, and where the result goes.
 pub(super) struct Job<'a> {
@@ -55,7 +54,8 @@ impl Job<'_> {
     /// Nothing was written.
     pub(super) fn run(&self, recommendation: &Recommendation) -> Result<Exit, Failure> {
         let targets = targets(recommendation);
-        let project = manifest::project(self.files, &storage::Disk).map_err(Failure::usage)?;
+        let project =
+            manifest::project(self.files, &capaudit_storage::Disk).map_err(Failure::usage)?;
         let patch = patch::patch(&project, &targets).map_err(Failure::usage)?;
         if patch.not_here.len() == targets.len() {
             return Err(Failure::usage(format!(
@@ -87,7 +87,7 @@ impl Job<'_> {
             .filter(|file| file.before != file.after)
             .map(|file| (file.path.as_path(), file.after.as_str()))
             .collect();
-        storage::replace(&changed)
+        capaudit_storage::replace(&changed)
     }
 
     /// Says on standard error what was done, what was not, and what is left to do.

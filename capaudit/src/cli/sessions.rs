@@ -3,12 +3,9 @@
 use std::path::PathBuf;
 
 use capaudit_core::ledger::{self, Ledger};
+use capaudit_live::{SOCKET, client};
 
 use super::failure::Failure;
-use crate::{
-    live::{SOCKET, client},
-    storage,
-};
 
 /// Where facts come from.
 #[derive(Debug, clap::Args)]
@@ -52,7 +49,7 @@ impl Sessions {
 pub(super) fn merged(files: &[PathBuf]) -> Result<Ledger, Failure> {
     let ledgers: Vec<Ledger> = files
         .iter()
-        .map(|file| storage::load(file).map_err(Failure::usage))
+        .map(|file| capaudit_storage::load(file).map_err(Failure::usage))
         .collect::<Result<_, _>>()?;
     one(ledgers)
 }

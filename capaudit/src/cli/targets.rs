@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
+use capaudit_live::scope::Daemon;
 use capaudit_tracer::{probe::TraceScope, subject::attached::Target};
-
-use crate::watch::Daemon;
 
 /// What runs already.
 #[derive(Debug, clap::Args)]

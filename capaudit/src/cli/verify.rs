@@ -10,6 +10,9 @@ use capaudit_core::{
     text::{self, Style},
 };
 use capaudit_tracer::launch::Signals;
+use capaudit_verify::{
+    ExecuteError, Plan, Refusal, Source, Verified, VerifyError, Via, progress::Terminal,
+};
 
 use super::{
     deliver::{check_writable, deliver},
@@ -18,9 +21,6 @@ use super::{
     sessions::merged,
     terminal,
     tracing::SEE_DOCTOR,
-};
-use crate::verify::{
-    self, ExecuteError, Plan, Source, Verified, VerifyError, Via, progress::Terminal,
 };
 
 /// How the result is shown.
@@ -124,7 +124,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let verified = {
         let signals = Signals::take().map_err(Failure::cannot_trace)?;
-        verify::run(&plan, &signals, &mut Terminal::default())?
+        capaudit_verify::run(&plan, &signals, &mut Terminal::default())?
     };
     if let Err(error) = show(&arguments, &verified) {
         let failure = Failure::usage(error);
@@ -144,7 +144,7 @@ fn show(arguments: &Arguments, verified: &Verified) -> io::Result<()> {
         None => terminal::style_of(&stdout),
     };
     let rendered = match arguments.format {
-        Format::Text => verify::text(verified, style, arguments.all),
+        Format::Text => capaudit_verify::text(verified, style, arguments.all),
         Format::Json => text::json(verified)?,
     };
     deliver(&rendered, arguments.output.as_deref(), stdout)
@@ -155,9 +155,7 @@ impl From<VerifyError> for Failure {
         let exit = match &error {
             VerifyError::NotUnderstood(_)
             | VerifyError::State(_)
-            | VerifyError::Execute(ExecuteError::Refused(verify::Refusal::Beyond(_))) => {
-                Exit::Usage
-            }
+            | VerifyError::Execute(ExecuteError::Refused(Refusal::Beyond(_))) => Exit::Usage,
             VerifyError::CannotTrace(_) => return Self::cannot_trace(error).hint(SEE_DOCTOR),
             VerifyError::NotExecuted { status: 127, .. } => Exit::NotFound,
             VerifyError::NotExecuted { .. } => Exit::NotExecutable,

@@ -5,10 +5,21 @@ use std::io::IsTerminal as _;
 use std::{ffi::OsString, io, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use capaudit_core::capability::CapSet;
+#[cfg(feature = "live-view")]
+use capaudit_live::check_events_a_second;
+use capaudit_live::{SOCKET, scope::Scope};
 use capaudit_tracer::{
     launch::Streams,
     privilege,
     probe::{CheckEvents, TraceScope, TracerConfig},
+};
+#[cfg(feature = "live-view")]
+use capaudit_watch::screen;
+use capaudit_watch::{
+    Plan,
+    lines::{Choice, Form, Lines},
+    message::{Delivery, Ending, Finished, WatchError},
+    source::watch,
 };
 
 use super::{
@@ -18,17 +29,6 @@ use super::{
     targets::{Targets, scope_of},
     tracing::{Tracing, duration, with_signals},
 };
-use crate::{
-    live::SOCKET,
-    watch::{
-        Plan, Scope,
-        lines::{Choice, Form, Lines},
-        message::{Delivery, Ending, Finished, WatchError},
-        source::watch,
-    },
-};
-#[cfg(feature = "live-view")]
-use crate::{live::check_events_a_second, watch::screen};
 
 /// Watch capability checks live: of the whole machine, of what runs already, or of a command.
 ///

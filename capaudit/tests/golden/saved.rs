@@ -1,6 +1,5 @@
 //! Sessions that are saved again: the format of the file is a contract too.
 
-use capaudit::storage;
 use capaudit_core::ledger;
 use libtest_mimic::Failed;
 
@@ -10,7 +9,7 @@ use crate::tree::Tree;
 pub(crate) fn again(tree: &Tree, session: &str) -> Result<(), Failed> {
     let path = tree.session(session);
     let before = std::fs::read_to_string(&path)?;
-    let after = String::from_utf8(ledger::to_bytes(&storage::load(&path)?)?)?;
+    let after = String::from_utf8(ledger::to_bytes(&capaudit_storage::load(&path)?)?)?;
     let (before, after) = (without_layout(&before), without_layout(&after));
     if before == after {
         return Ok(());

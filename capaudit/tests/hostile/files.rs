@@ -7,7 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capaudit::storage::Disk;
 use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::{self, Container, Hook, Ledger, SCHEMA, Session, SubjectRecord},
@@ -24,6 +23,7 @@ use capaudit_formats::{
     manifest::{self, Memory, Workload, compose::Project},
     yaml::{Source, Unusable},
 };
+use capaudit_storage::Disk;
 use libtest_mimic::Trial;
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 use serde_json::Value;

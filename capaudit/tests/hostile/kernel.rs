@@ -2,10 +2,6 @@
 
 use std::{mem::offset_of, sync::Arc};
 
-use capaudit::{
-    live::{judged::JudgedCheck, line::Line},
-    watch::lines::plain,
-};
 use capaudit_common::event::{
     Call, Check, Exec, Exit, Fork, Header, Result as CallResult, kind, object,
 };
@@ -14,6 +10,7 @@ use capaudit_core::{
     ledger::{Hook, Session, Subject, SubjectRecord},
     text::sanitize,
 };
+use capaudit_live::{judged::JudgedCheck, line::Line};
 use capaudit_tracer::{
     inspect::process::Task,
     probe::{Event, btf::KernelBtf},
@@ -21,6 +18,7 @@ use capaudit_tracer::{
     session::{Collector, check_event::CheckEvent},
     subject::attached::Attached,
 };
+use capaudit_watch::lines::plain;
 use libtest_mimic::Trial;
 use proptest::{collection::vec, prelude::*, test_runner::TestCaseError};
 

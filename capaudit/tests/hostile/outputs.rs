@@ -7,16 +7,6 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use capaudit::{
-    daemon::metrics,
-    live::Missing,
-    watch::{
-        message::Message,
-        model::Model,
-        state::State,
-        view::{self, Theme},
-    },
-};
 use capaudit_core::{
     capability::CapSet,
     ledger::{Kind, Ledger},
@@ -24,7 +14,15 @@ use capaudit_core::{
     report::Report,
     text::{Style, sanitize},
 };
+use capaudit_daemon::metrics;
 use capaudit_formats::{check, export::Format};
+use capaudit_live::Missing;
+use capaudit_watch::{
+    message::Message,
+    model::Model,
+    state::State,
+    view::{self, Theme},
+};
 use clap::ValueEnum as _;
 use libtest_mimic::Trial;
 use proptest::{prop_assert, prop_assert_eq, test_runner::TestCaseError};

@@ -1,7 +1,7 @@
 //! Questions to the daemon, from whoever may reach its socket.
 
-use capaudit::daemon::socket::{Question, answer};
 use capaudit_core::ledger::{self, Hook, Ledger, SCHEMA, Session};
+use capaudit_daemon::socket::{Question, answer};
 use libtest_mimic::Trial;
 use proptest::{prelude::*, test_runner::TestCaseError};
 use tokio::{

@@ -5,7 +5,6 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use capaudit::storage;
 use capaudit_core::{
     advise::{Finding, Verdict},
     ledger::Ledger,
@@ -52,7 +51,7 @@ pub(crate) fn audit_with<S: AsRef<OsStr>>(
     })?;
     Ok(Audited {
         report: serde_json::from_str(&text)?,
-        ledger: storage::load(&session)?,
+        ledger: capaudit_storage::load(&session)?,
         output,
     })
 }

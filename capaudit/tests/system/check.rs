@@ -2,11 +2,11 @@
 
 use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
-use capaudit::storage::Disk;
 use capaudit_formats::{
     manifest::Files,
     yaml::{self, Source},
 };
+use capaudit_storage::Disk;
 use libtest_mimic::{Failed, Trial};
 use quick_xml::events::Event;
 

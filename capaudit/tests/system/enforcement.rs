@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::{storage, verify::Verified};
 use capaudit_core::capability::Capability;
+use capaudit_verify::Verified;
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{Signal, kill},
@@ -219,13 +219,13 @@ fn missed() -> Verdicts {
         .args(CONTAINER)
         .output()?;
     ensure(audited.status.success(), text(&audited.stderr))?;
-    let mut ledger = storage::load(Path::new(session))?;
+    let mut ledger = capaudit_storage::load(Path::new(session))?;
     for subject in &mut ledger.subjects {
         subject
             .checks
             .retain(|check| check.identity.capability != Capability::SYS_CHROOT);
     }
-    storage::save(&ledger, Path::new(session))?;
+    capaudit_storage::save(&ledger, Path::new(session))?;
 
     let output = verify(&["--from", session], &CONTAINER)?;
     ensure(output.status.code() == Some(125), output.status)?;

@@ -7,7 +7,6 @@ use std::{
     sync::OnceLock,
 };
 
-use capaudit::storage;
 use capaudit_core::capability::CapSet;
 use libtest_mimic::{Failed, Trial};
 
@@ -44,7 +43,7 @@ impl Session {
         let session = Self {
             directory: tempfile::tempdir()?,
         };
-        storage::save(&audited.ledger, &session.file())?;
+        capaudit_storage::save(&audited.ledger, &session.file())?;
         Ok(session)
     }
 

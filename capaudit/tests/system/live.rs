@@ -9,11 +9,8 @@ use std::{
 };
 
 use aya::maps::{Array, Map, MapData};
-use capaudit::{
-    live::line::{CheckLine, Line},
-    storage,
-};
 use capaudit_core::capability::Capability;
+use capaudit_live::line::{CheckLine, Line};
 use libtest_mimic::{Failed, Trial};
 use nix::{
     sys::signal::{self, Signal},
@@ -227,7 +224,7 @@ fn filters() -> Verdicts {
     else {
         return Err(format!("{lines:?}").into());
     };
-    let ledger = storage::load(session.as_ref())?;
+    let ledger = capaudit_storage::load(session.as_ref())?;
     let counted: u64 = ledger
         .subjects
         .iter()
@@ -411,7 +408,7 @@ fn screen() -> Verdicts {
     tmux.keys(&["Enter"])?;
     tmux.shows("saved to")?;
     ensure(
-        storage::load(&session)?
+        capaudit_storage::load(&session)?
             .subjects
             .iter()
             .any(|subject| subject.name == named("screen")),

@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::storage;
 use capaudit_core::{
     capability::{CapSet, Capability},
     report::Report,
@@ -440,7 +439,7 @@ fn unit() -> Verdicts {
     ensure(mode & 0o7777 == 0o600, format!("{mode:o}"))?;
     ensure(daemon.end()?.success(), "the daemon failed")?;
 
-    let ledger = storage::load(session.as_ref())?;
+    let ledger = capaudit_storage::load(session.as_ref())?;
     let found = recommended(&Report::of(&ledger))?;
     ensure(found == NEEDED.union(Capability::CHOWN.into()), found)?;
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/capaudit.service");

@@ -8,15 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::{
-    live::line::{CheckLine, Line},
-    storage,
-};
 use capaudit_core::{
     advise::Verdict,
     capability::Capability,
     ledger::{Kind, Outcome, Subject},
 };
+use capaudit_live::line::{CheckLine, Line};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
@@ -335,7 +332,7 @@ fn flood() -> Verdicts {
 
 /// Checks of the command's in a saved session, for one capability or for all. Others may run containers meanwhile.
 fn of_command(session: &Path, capability: Option<Capability>) -> Result<u64, Failed> {
-    Ok(storage::load(session)?
+    Ok(capaudit_storage::load(session)?
         .subjects
         .iter()
         .filter(|subject| subject.identity == Subject::Command)
@@ -553,7 +550,7 @@ fn saves() -> Verdicts {
     tmux.keys(&["w", "C-u"])?;
     tmux.line(&session.to_string_lossy())?;
     tmux.shows("saved to")?;
-    let saved = storage::load(&session)?;
+    let saved = capaudit_storage::load(&session)?;
     ensure(
         saved
             .subjects

@@ -2,8 +2,8 @@
 
 use std::process::Command;
 
-use capaudit::live::line::Line;
 use capaudit_core::{capability::Capability, ledger::CheckRecord};
+use capaudit_live::line::Line;
 use libtest_mimic::Trial;
 
 use super::{Ended, Run};

@@ -6,7 +6,6 @@ use std::{
     time::Duration,
 };
 
-use capaudit::storage;
 use capaudit_core::capability::Capability;
 use libtest_mimic::{Failed, Trial};
 
@@ -133,7 +132,7 @@ fn session() -> Verdicts {
         let other = elsewhere(&text)?;
         ensure(other.parent() == Some(spare.path()), &other)?;
         ensure(
-            counted(&storage::load(&other)?, Capability::CHOWN) == 1,
+            counted(&capaudit_storage::load(&other)?, Capability::CHOWN) == 1,
             &other,
         )?;
         if subcommand == "run" {
@@ -231,7 +230,7 @@ fn daemon() -> Verdicts {
     // Once for the first time, and once in the end.
     ensure(told.count() == 2, &text)?;
     let other = elsewhere(&text)?;
-    let rescued = storage::load(&other);
+    let rescued = capaudit_storage::load(&other);
     std::fs::remove_file(&other)?;
     rescued?;
     ensure(disk.names()? == ["filler", "session.json"], disk.names()?)

@@ -7,7 +7,6 @@ use std::{
     time::Instant,
 };
 
-use capaudit::storage;
 use libtest_mimic::{Failed, Trial};
 
 use super::{payload, until};
@@ -102,7 +101,7 @@ pub(super) fn nothing_is_left() -> Verdicts {
 fn is_whole(directory: &Path) -> Verdicts {
     let session = directory.join("session.json");
     if session.exists() {
-        storage::load(&session)?;
+        capaudit_storage::load(&session)?;
     }
     Ok(())
 }
@@ -207,7 +206,10 @@ fn while_saving() -> Verdicts {
             left_over += usize::from(files()?.len() > usize::from(before));
             if before {
                 // The one of before, untouched.
-                ensure(storage::load(&session)?.session.command == ["true"], moment)?;
+                ensure(
+                    capaudit_storage::load(&session)?.session.command == ["true"],
+                    moment,
+                )?;
             } else {
                 ensure(!session.exists(), moment)?;
             }

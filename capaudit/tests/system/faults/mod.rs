@@ -18,7 +18,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use capaudit::storage;
 use capaudit_core::{capability::Capability, ledger::Ledger, report::Report};
 use libtest_mimic::{Failed, Trial};
 use nix::{
@@ -117,7 +116,7 @@ impl Run {
         Ok(Ended {
             status,
             report: report(&self.directory.path().join("report.json"))?,
-            ledger: storage::load(&self.directory.path().join("session.json"))?,
+            ledger: capaudit_storage::load(&self.directory.path().join("session.json"))?,
         })
     }
 }

@@ -64,7 +64,7 @@ fn suspended(how: &str, script: &str, suspend: impl Fn(&Tmux) -> Verdicts) -> Ve
     )?;
     tmux.line("echo bye")?;
     let counted = counted(
-        &capaudit::storage::load(&session)?,
+        &capaudit_storage::load(&session)?,
         capaudit_core::capability::Capability::CHOWN,
     );
     ensure(counted == 2, counted)

@@ -33,7 +33,7 @@ fn inside() -> Verdicts {
         inner.display()
     ))?;
     outer.succeeded()?;
-    let inner = capaudit::storage::load(&inner)?;
+    let inner = capaudit_storage::load(&inner)?;
     ensure(
         counted(&inner, Capability::CHOWN) == 200,
         "the inner one is not exact",
@@ -88,7 +88,7 @@ fn all_at_once() -> Verdicts {
         ended.status.success(),
         (ended.status, &ended.report.session),
     )?;
-    let watched = capaudit_core::report::Report::of(&capaudit::storage::load(&watched)?);
+    let watched = capaudit_core::report::Report::of(&capaudit_storage::load(&watched)?);
     let mut totals = Vec::new();
     for (by, report) in [
         ("run", &ended.report),

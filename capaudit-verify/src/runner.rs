@@ -1,0 +1,365 @@
+//! Makes the runs: prepares each, executes it, judges how it ended, cleans up after it, keeps it.
+
+use std::{collections::BTreeMap, ffi::OsString, io, path::Path, time::Duration};
+
+use capaudit_core::{
+    capability::CapSet,
+    ledger::{Ledger, Subject},
+};
+use capaudit_tracer::launch::{Signals, shell_status};
+use tempfile::TempDir;
+
+use super::{
+    Grants, VerifyError,
+    enforce::{Enforcement, Invocation, Scratch, bounding},
+    execute::{Ended, ExecuteError, ask, execute, stop_asked},
+    minimize::{Outcome, Purpose, Step, Trial, Trials},
+    progress::{self, Progress},
+    state::{Audited, Run, State},
+};
+
+/// Without a limit of the user's, a run may take so many times as long as the first one.
+const PATIENCE: u32 = 10;
+/// And at least that long.
+const LEAST_PATIENCE: Duration = Duration::from_secs(10);
+/// What the first run is, for people.
+const AUDIT: &str = "run 1: with what it grants itself, audited";
+/// Docker's and Podman's status if the container could not be created or started.
+const ENGINE_FAILED: i32 = 125;
+
+pub(super) struct Runner<'a> {
+    /// How sets are enforced.
+    pub enforcement: &'a Enforcement,
+    pub command: &'a [OsString],
+    /// Names of what they are enforced on.
+    pub subjects: Vec<String>,
+    /// What was done already.
+    pub state: State,
+    /// Limit to each run, if the user gave one.
+    pub timeout: Option<Duration>,
+    /// How long the first run took.
+    pub usual: Option<Duration>,
+    /// What asks to stop.
+    pub signals: &'a Signals,
+    pub progress: &'a mut dyn Progress,
+    /// That something was missed has been told.
+    pub told_of_missing: bool,
+}
+
+/// The directory of one run, removed at its end.
+struct Workplace {
+    directory: TempDir,
+    label: String,
+}
+
+impl Workplace {
+    fn new() -> io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("capaudit-").tempdir()?;
+        let label = directory
+            .path()
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Self { directory, label })
+    }
+
+    fn scratch(&self) -> Scratch<'_> {
+        Scratch {
+            directory: self.directory.path(),
+            label: &self.label,
+        }
+    }
+}
+
+impl Runner<'_> {
+    /// The audit of the command with what it grants itself, made or as it was kept.
+    ///
+    /// # Errors
+    ///
+    /// It could not be made.
+    pub(super) fn audit(&mut self) -> Result<Audited, VerifyError> {
+        if let Some(audit) = self.state.audit() {
+            self.usual = Some(Duration::from_millis(audit.duration_ms));
+            self.progress.ended(AUDIT, "kept from before");
+            return Ok(audit);
+        }
+        self.progress.begins(AUDIT);
+        let place = Workplace::new().map_err(VerifyError::system("cannot make a directory"))?;
+        let session = place.directory.path().join("session.json");
+        let plain = self
+            .enforcement
+            .audited(place.scratch())
+            .map_err(VerifyError::system("cannot prepare a run"))?;
+        let invocation = Invocation {
+            words: audited_by_ourselves(&session, plain.words),
+            bounding: None,
+            ourselves: true,
+        };
+        let ended = execute(&invocation, self.timeout, self.signals);
+        self.clean(&place, &ended)?;
+        let ended = ended?;
+        if ended.timed_out {
+            return Err(VerifyError::TooSlow(ended.duration));
+        }
+        if !session.exists() {
+            return Err(not_audited(&ended));
+        }
+        let mut ledger = capaudit_storage::load(&session)?;
+        call_by_command(&mut ledger, self.command);
+        let started = match self.enforcement {
+            Enforcement::Bounding(_) | Enforcement::Lsm(_) => None,
+            Enforcement::Docker(_) => place.scratch().container(),
+            Enforcement::Compose(run, _) => Some(run.project().to_owned()),
+        };
+        let status = shell_status(ended.status);
+        let how = if status == 0 {
+            "passed".to_owned()
+        } else {
+            format!("failed with status {status}")
+        };
+        let audited = Audited {
+            ledger,
+            started,
+            output: ended.output.last_lines(),
+            duration_ms: milliseconds(ended.duration),
+        };
+        self.usual = Some(ended.duration);
+        self.state.save_audit(audited.clone())?;
+        self.progress.ended(AUDIT, &how);
+        Ok(audited)
+    }
+
+    /// Removes what a run left behind: at once if it did not end by itself, or if it leaves something always.
+    fn clean(
+        &mut self,
+        place: &Workplace,
+        ended: &Result<Ended, ExecuteError>,
+    ) -> Result<(), VerifyError> {
+        let by_itself = ended.as_ref().is_ok_and(|ended| !ended.timed_out);
+        if by_itself && !self.enforcement.leaves_something() {
+            return Ok(());
+        }
+        let mut arguments: Vec<OsString> = Vec::new();
+        for (step, words) in self
+            .enforcement
+            .removing(place.scratch(), false)
+            .into_iter()
+            .enumerate()
+        {
+            if step > 0 && arguments.is_empty() {
+                break;
+            }
+            let words: Vec<OsString> = words.into_iter().chain(arguments).collect();
+            match ask(&words, self.signals) {
+                Ok(output) => arguments = output.split_whitespace().map(OsString::from).collect(),
+                Err(error) => {
+                    // The run itself is as good as it was; the next one would trip over the rest.
+                    return match ended {
+                        Ok(_) => Err(VerifyError::system("cannot remove what a run left behind")(
+                            error,
+                        )),
+                        Err(_) => Ok(()),
+                    };
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is kept from run to run.
+    pub(super) fn finish(&mut self) {
+        if let Enforcement::Compose(..) = self.enforcement
+            && let Ok(place) = Workplace::new()
+            && self.enforcement.audited(place.scratch()).is_ok()
+        {
+            for words in self.enforcement.removing(place.scratch(), true) {
+                // All that is left are images; that they stay is no reason to withhold the result.
+                let _ = ask(&words, self.signals);
+            }
+        }
+    }
+
+    /// Sets by the subjects' names, which are the same in the next session.
+    fn named(&self, set: &Grants) -> BTreeMap<String, CapSet> {
+        self.subjects
+            .iter()
+            .enumerate()
+            .map(|(subject, name)| (name.clone(), set.of(subject)))
+            .collect()
+    }
+
+    fn make(&mut self, set: &Grants) -> Result<Run, VerifyError> {
+        let place = Workplace::new().map_err(VerifyError::system("cannot make a directory"))?;
+        let invocation = self
+            .enforcement
+            .enforced(&self.subjects, set, place.scratch())
+            .map_err(VerifyError::system("cannot prepare a run"))?;
+        let patience = self.timeout.or_else(|| {
+            let usual = self.usual?.saturating_mul(PATIENCE);
+            Some(usual.max(LEAST_PATIENCE))
+        });
+        let mut ended = execute(&invocation, patience, self.signals);
+        if let Err(ExecuteError::Command { error, .. }) = &ended
+            && error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
+            && let Some(set) = invocation.bounding
+        {
+            ended = Ok(not_executed(set));
+        }
+        self.clean(&place, &ended)?;
+        let ended = ended?;
+        if matches!(self.enforcement, Enforcement::Lsm(_)) && !place.scratch().in_force().exists() {
+            return Err(not_audited(&ended));
+        }
+        if !ended.timed_out {
+            self.usual.get_or_insert(ended.duration);
+        }
+        Ok(Run {
+            set: self.named(set),
+            exit_status: shell_status(ended.status),
+            timed_out: ended.timed_out,
+            outcome: outcome(self.enforcement, &ended),
+            output: ended.output.last_lines(),
+            duration_ms: milliseconds(ended.duration),
+        })
+    }
+}
+
+impl Trials for Runner<'_> {
+    type Error = VerifyError;
+
+    fn run(&mut self, set: &Grants, step: &Step) -> Result<Trial, VerifyError> {
+        if let Some(signal) =
+            stop_asked(self.signals).map_err(VerifyError::system("cannot read signals"))?
+        {
+            return Err(ExecuteError::Interrupted(signal).into());
+        }
+        let looking = matches!(step.purpose, Purpose::Granted | Purpose::Added(_));
+        if looking && !self.told_of_missing {
+            self.told_of_missing = true;
+            self.progress.note(
+                "THE CANDIDATES ARE NOT ENOUGH: the audit missed something, which is now looked for in what the command was granted",
+            );
+        }
+        let number = self.state.used() + 1;
+        let what = format!(
+            "run {number}/{}: {}",
+            number + step.left,
+            progress::purpose(step, set, &self.subjects)
+        );
+        let named = self.named(set);
+        if let Some((number, run)) = self.state.next_run(&named) {
+            let how = format!("{} (kept from before)", progress::result(step, &run));
+            self.progress.ended(&what, &how);
+            if !run.timed_out {
+                let duration = Duration::from_millis(run.duration_ms);
+                self.usual.get_or_insert(duration);
+            }
+            return Ok(Trial {
+                number,
+                outcome: run.outcome,
+            });
+        }
+        self.progress.begins(&what);
+        let run = self.make(set)?;
+        let (outcome, how) = (run.outcome, progress::result(step, &run));
+        let number = self.state.save_run(run)?;
+        self.progress.ended(&what, &how);
+        Ok(Trial { number, outcome })
+    }
+}
+
+/// `capaudit run` on a command.
+fn audited_by_ourselves(session: &Path, words: Vec<OsString>) -> Vec<OsString> {
+    // Not `current_exe`, which names a file that may have been replaced meanwhile.
+    let mut all: Vec<OsString> = [
+        "/proc/self/exe",
+        "run",
+        "--format",
+        "json",
+        "--output",
+        "/dev/null",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    all.extend(["--save".into(), session.into(), "--".into()]);
+    all.extend(words);
+    all
+}
+
+/// Names the user's command in the record, not the one that was made of it.
+fn call_by_command(ledger: &mut Ledger, command: &[OsString]) {
+    let words = command
+        .iter()
+        .map(|word| word.to_string_lossy().into_owned());
+    ledger.session.command = words.collect();
+    let name = ledger.session.command.join(" ");
+    for subject in &mut ledger.subjects {
+        if subject.identity == Subject::Command {
+            subject.name.clone_from(&name);
+        }
+    }
+}
+
+/// Why there is no session, or why a set did not come into force.
+fn not_audited(ended: &Ended) -> VerifyError {
+    let told = match &ended.failed {
+        Some(failed) => failed.to_string(),
+        // It was killed, say.
+        None => ended.output.last_lines().join("; "),
+    };
+    match shell_status(ended.status) {
+        status @ (126 | 127) => VerifyError::NotExecuted { told, status },
+        _ => VerifyError::CannotTrace(told),
+    }
+}
+
+/// Of a run whose command the kernel refused to execute with this set: `cap_bprm_creds_from_file` fails with
+/// EPERM if the file's effective capabilities are not all in the bounding set.
+fn not_executed(set: CapSet) -> Ended {
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut output = super::output::Tail::default();
+    output.push(
+        format!("cannot be executed with {set} as bounding set: Operation not permitted\n")
+            .as_bytes(),
+    );
+    Ended {
+        status: std::process::ExitStatus::from_raw(126 << 8),
+        timed_out: false,
+        output,
+        failed: None,
+        duration: Duration::ZERO,
+    }
+}
+
+fn outcome(enforcement: &Enforcement, ended: &Ended) -> Outcome {
+    let status = shell_status(ended.status);
+    let by_engine = matches!(enforcement, Enforcement::Docker(_)) && status == ENGINE_FAILED;
+    let engine_told = ["docker: ", "Error: "]
+        .iter()
+        .any(|beginning| ended.output.has_line_that_begins(beginning));
+    if status == 0 && !ended.timed_out {
+        Outcome::Passed
+    } else if by_engine && engine_told {
+        Outcome::Disturbed
+    } else if !ended.timed_out && ended.output.tells_of_refusal() {
+        Outcome::Refused
+    } else {
+        Outcome::Failed
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sets that cannot be enforced at all are better told of before the first run.
+///
+/// # Errors
+///
+/// It cannot be enforced.
+pub(super) fn check(enforcement: &Enforcement, set: &Grants) -> Result<(), ExecuteError> {
+    match enforcement {
+        Enforcement::Bounding(_) => Ok(bounding::check(set.of(0))?),
+        Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Lsm(_) => Ok(()),
+    }
+}
