@@ -8,6 +8,7 @@ mod judge;
 mod keeper;
 mod operation;
 mod place;
+mod series;
 mod show;
 mod sys;
 mod trial;
@@ -26,6 +27,8 @@ use serde_json::json;
 
 use credentials::{Grant, Mode};
 use operation::Operation;
+use series::Series;
+use trial::Actor;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -38,7 +41,7 @@ struct Arguments {
 enum Command {
     /// List the operations
     List {
-        /// One object a line: name and the capabilities that its author had in mind
+        /// One object a line: name, area, and the capabilities that its author had in mind
         #[arg(long)]
         json: bool,
     },
@@ -82,6 +85,17 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Let one after the other act with everything, each executed in a cgroup of its own that is named like a
+    /// container's: one JSON object a line
+    Series {
+        names: Vec<String>,
+        /// root, user, nnp, user-nnp, userns
+        #[arg(long = "as", default_value = "root", value_parser = mode)]
+        mode: Mode,
+        /// Where to work; the file system decides a few operations
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
 }
 
 fn mode(text: &str) -> Result<Mode, String> {
@@ -106,15 +120,15 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout().lock();
     match command {
         Command::List { json } => {
-            for operation in areas::all() {
+            for (area, operation) in areas::by_area() {
                 if json {
                     writeln!(
                         out,
                         "{}",
-                        json!({"operation": operation.name, "aim": operation.aim})
+                        json!({"operation": operation.name, "area": area, "aim": operation.aim})
                     )?;
                 } else {
-                    writeln!(out, "{:40} {}", operation.name, operation.aim)?;
+                    writeln!(out, "{:40} {area:15} {}", operation.name, operation.aim)?;
                 }
             }
         }
@@ -140,11 +154,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         } => {
             let operation = find(&name)?;
             let mode = if userns { Mode::Userns } else { Mode::Root };
-            let whole = if userns {
-                CapSet::known()
-            } else {
-                credentials::available()?
-            };
+            let whole = truth::whole(mode)?;
             let set = only
                 .unwrap_or(whole - without.unwrap_or_default())
                 .intersection(whole);
@@ -154,30 +164,38 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 no_new_privs,
             };
             let base = scratch(None)?;
-            let trial = trial::run(operation, &base.0, mode, &grant)?;
+            let trial = trial::run(operation, &base.0, mode, &grant, Actor::Forked)?;
             let line = json!({"operation": name, "kernel": truth::kernel_release(), "set": set, "trial": trial});
             writeln!(out, "{line}")?;
         }
         Command::Truth { names, modes, dir } => {
-            let all = areas::all();
-            let chosen: Vec<&Operation> = if names.is_empty() {
-                all.collect()
-            } else {
-                names
-                    .iter()
-                    .map(|name| find(name))
-                    .collect::<Result<_, _>>()?
-            };
             let base = scratch(dir)?;
-            for operation in chosen {
+            for operation in chosen(&names)? {
                 for mode in &modes {
                     let truth = truth::of(operation, &base.0, *mode)?;
                     writeln!(out, "{}", serde_json::to_string(&truth)?)?;
                 }
             }
         }
+        Command::Series { names, mode, dir } => {
+            let base = scratch(dir)?;
+            let series = Series::prepare(&base.0, mode)?;
+            for operation in chosen(&names)? {
+                let line = series.act(operation)?;
+                writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// The operations with these names, or all.
+fn chosen(names: &[String]) -> Result<Vec<&'static Operation>, String> {
+    if names.is_empty() {
+        Ok(areas::all().collect())
+    } else {
+        names.iter().map(|name| find(name)).collect()
+    }
 }
 
 fn find(name: &str) -> Result<&'static Operation, String> {

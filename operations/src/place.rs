@@ -22,15 +22,7 @@ pub(crate) fn below(base: &Path) -> Place {
 /// Those of the calls; in a user namespace some of them are refused.
 pub(crate) fn make(operation: &Operation, base: &Path) -> io::Result<Place> {
     let place = below(base);
-    call!(SYS_unshare, libc::CLONE_NEWNS | operation.namespaces)?;
-    call!(
-        SYS_mount,
-        c"none",
-        c"/",
-        0,
-        libc::MS_REC | libc::MS_PRIVATE,
-        0
-    )?;
+    own_mounts(operation.namespaces)?;
     let root = sys::text(&place.root.to_string_lossy());
     call!(SYS_mount, c"operations", &root, c"tmpfs", 0, c"mode=755")?;
     for entry in fs::read_dir(&place.disk)? {
@@ -43,6 +35,18 @@ pub(crate) fn make(operation: &Operation, base: &Path) -> io::Result<Place> {
     }
     (operation.setup)(&place)?;
     Ok(place)
+}
+
+/// Gives this process mounts of its own, and other namespaces (`CLONE_NEW*`).
+///
+/// # Errors
+///
+/// Those of unshare(2) and mount(2).
+pub(crate) fn own_mounts(namespaces: i32) -> io::Result<()> {
+    call!(SYS_unshare, libc::CLONE_NEWNS | namespaces)?;
+    let flags = libc::MS_REC | libc::MS_PRIVATE;
+    call!(SYS_mount, c"none", c"/", 0, flags, 0)?;
+    Ok(())
 }
 
 /// Makes the directories that places are made in. A user has to get there.

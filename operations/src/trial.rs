@@ -1,20 +1,42 @@
 //! One trial: a fresh place, the set-up, and the act with a given set, in processes of their own with a deadline.
 
-use std::{fs, io, path::Path, time::Duration, time::Instant};
+use std::{
+    fs, io,
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     credentials::{Grant, Mode},
-    operation::{Operation, Seen},
+    operation::{Operation, Place, Seen},
     place,
     sys::{call, errno, fork, read, write},
 };
 
 /// How long an act may take.
 const ACT: Duration = Duration::from_secs(1);
+/// How long an act may take that is executed: whoever watches it may take time of its own.
+const EXECUTED_ACT: Duration = Duration::from_secs(5);
 /// How long set-up and act may take together.
 const WHOLE: Duration = Duration::from_secs(10);
+
+/// In what the act happens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Actor<'a> {
+    /// In a fork of this process.
+    Forked,
+    /// In a process that executes a program of its own.
+    Executed {
+        /// A copy of this program that everybody can execute.
+        program: &'a Path,
+        /// `cgroup.procs` of the cgroup that it joins first.
+        cgroup: i32,
+    },
+}
 
 /// What a trial came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +57,13 @@ pub(crate) fn run(
     base: &Path,
     mode: Mode,
     grant: &Grant,
+    actor: Actor<'_>,
 ) -> io::Result<Trial> {
     let [ours, theirs] = fork::pipe()?;
     let [go, release] = fork::pipe()?;
-    let runner =
-        fork::spawn(|| i32::from(runner(operation, base, mode, grant, theirs, go).is_err()))?;
+    let runner = fork::spawn(|| {
+        i32::from(runner(operation, base, mode, grant, actor, theirs, go).is_err())
+    })?;
     call!(SYS_close, theirs)?;
     call!(SYS_close, go)?;
     let mut buffer = Vec::new();
@@ -79,6 +103,7 @@ fn runner(
     base: &Path,
     mode: Mode,
     grant: &Grant,
+    actor: Actor<'_>,
     answer: i32,
     go: i32,
 ) -> io::Result<()> {
@@ -90,7 +115,7 @@ fn runner(
         read(go, 1)?;
     }
     let trial = match place::make(operation, base) {
-        Ok(place) => Trial::Acted(act(operation, &place, grant)?),
+        Ok(place) => Trial::Acted(act(operation, base, &place, grant, actor)?),
         Err(error) => Trial::NotSetUp(Seen::of(Err(error))),
     };
     let mut line = serde_json::to_vec(&trial).map_err(io::Error::other)?;
@@ -104,25 +129,39 @@ fn runner(
 /// # Errors
 ///
 /// Those of fork(2), pipe(2) and wait(2), and that of a grant that cannot be given.
-pub(crate) fn act(
+fn act(
     operation: &Operation,
-    place: &crate::operation::Place,
+    base: &Path,
+    place: &Place,
     grant: &Grant,
+    kind: Actor<'_>,
 ) -> io::Result<Seen> {
     let [ours, theirs] = fork::pipe()?;
     let actor = fork::spawn(|| {
-        let ready = call!(SYS_setpgid, 0, 0)
-            .map(drop)
-            .and_then(|()| grant.apply());
-        let seen = match ready {
-            Ok(()) => Some(Seen::of((operation.act)(place))),
-            Err(_) => None,
+        let ready = call!(SYS_setpgid, 0, 0).map(drop);
+        let seen = match kind {
+            Actor::Forked => ready
+                .and_then(|()| grant.apply())
+                .is_ok()
+                .then(|| Seen::of((operation.act)(place))),
+            // Comes back only if it fails.
+            Actor::Executed { program, cgroup } => {
+                let _ = ready
+                    .and_then(|()| write(cgroup, b"0").map(drop))
+                    .and_then(|()| grant.apply())
+                    .and_then(|()| Err::<(), _>(execute(program, operation, base, theirs)));
+                None
+            }
         };
         let line = serde_json::to_vec(&seen).unwrap_or_default();
         i32::from(write(theirs, &line).is_err())
     })?;
     call!(SYS_close, theirs)?;
-    let seen = if fork::is_ready_within(ours, ACT.as_millis())? {
+    let patience = match kind {
+        Actor::Forked => ACT,
+        Actor::Executed { .. } => EXECUTED_ACT,
+    };
+    let seen = if fork::is_ready_within(ours, patience.as_millis())? {
         let mut bytes = Vec::new();
         loop {
             let more = read(ours, 65536)?;
@@ -150,4 +189,16 @@ pub(crate) fn act(
             None => Err(errno(libc::EPERM)),
         },
     }
+}
+
+/// Becomes the program that acts and answers through `answer`.
+fn execute(program: &Path, operation: &Operation, base: &Path, answer: i32) -> io::Error {
+    if let Err(error) = call!(SYS_dup3, answer, 1, 0) {
+        return error;
+    }
+    Command::new(program)
+        .args(["act", operation.name])
+        .arg(base)
+        .stdin(Stdio::null())
+        .exec()
 }

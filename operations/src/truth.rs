@@ -9,7 +9,7 @@ use crate::{
     credentials::{self, Mode},
     judge::{self, Difference},
     operation::{Details, Operation, Seen},
-    trial::{self, Trial},
+    trial::{self, Actor, Trial},
 };
 
 /// What is known of an operation in a mode. One line of JSON.
@@ -90,7 +90,8 @@ impl Bench<'_> {
 
     fn once(&mut self, set: CapSet) -> io::Result<Seen> {
         self.trials += 1;
-        match trial::run(self.operation, self.base, self.mode, &self.mode.grant(set))? {
+        let grant = self.mode.grant(set);
+        match trial::run(self.operation, self.base, self.mode, &grant, Actor::Forked)? {
             Trial::Acted(seen) | Trial::NotSetUp(seen) => Ok(seen),
         }
     }
@@ -112,14 +113,8 @@ impl Bench<'_> {
 ///
 /// Those of the machine: fork(2) and the like.
 pub(crate) fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<Truth> {
-    // In a user namespace that it made, a process holds every capability.
-    let kernel_has = kernel_has()?;
-    let whole = if mode == Mode::Userns {
-        kernel_has
-    } else {
-        credentials::available()?
-    };
-    let lacking = kernel_has - whole;
+    let whole = whole(mode)?;
+    let lacking = kernel_has()? - whole;
     let mut bench = Bench {
         operation,
         base,
@@ -149,6 +144,7 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
         bench.base,
         bench.mode,
         &bench.mode.grant(whole),
+        Actor::Forked,
     )? {
         return Ok(without_set_up(&seen));
     }
@@ -229,6 +225,18 @@ fn reason(seen: &Seen) -> String {
     match judge::difference(&Details::new(), seen) {
         Some(Difference::Fails { with }) => with,
         Some(Difference::Degrades { .. }) | None => "succeeds".to_owned(),
+    }
+}
+
+/// Everything that can be granted in a mode: in a user namespace that it made, a process holds every capability.
+///
+/// # Errors
+///
+/// The kernel does not tell its capabilities, or those of this process.
+pub(crate) fn whole(mode: Mode) -> io::Result<CapSet> {
+    match mode {
+        Mode::Userns => kernel_has(),
+        Mode::Root | Mode::User | Mode::Nnp | Mode::UserNnp => credentials::available(),
     }
 }
 

@@ -13,11 +13,13 @@ mod grantable;
 mod images;
 mod kernels;
 mod lint;
+mod operations;
 mod picture;
 mod project;
 mod scenario;
 mod setup;
 mod strip;
+mod table;
 mod test;
 
 use std::process::ExitCode;
@@ -45,6 +47,7 @@ enum Chore {
     Corpus(corpus::Args),
     Verify(corpus::verified::Args),
     Kernels(kernels::Args),
+    Operations(operations::Args),
     Picture(picture::Args),
     Bench(bench::Args),
 }
@@ -63,6 +66,7 @@ fn main() -> ExitCode {
         Chore::Verify(args) => corpus::verified::run(&args).map(success),
         Chore::Bench(args) => bench::run(&args).map(success),
         Chore::Kernels(args) => kernels::run(args).map(success),
+        Chore::Operations(args) => operations::run(&args),
         Chore::Picture(args) => picture::run(&args).map(success),
     };
     match done {

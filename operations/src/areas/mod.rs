@@ -25,35 +25,43 @@ mod uring;
 
 use crate::operation::Operation;
 
+/// Areas of the kernel, and the operations there.
+const AREAS: &[(&str, &[Operation])] = &[
+    ("fs-owner", fs_owner::OPERATIONS),
+    ("fs-names", fs_names::OPERATIONS),
+    ("fs-access", fs_access::OPERATIONS),
+    ("fs-attributes", fs_attributes::OPERATIONS),
+    ("mounts", mounts::OPERATIONS),
+    ("exec", exec::OPERATIONS),
+    ("identity", identity::OPERATIONS),
+    ("namespaces", namespaces::OPERATIONS),
+    ("other-processes", other_processes::OPERATIONS),
+    ("proc-files", proc_files::READ),
+    ("proc-files", proc_files::OPERATIONS),
+    ("scheduling", scheduling::OPERATIONS),
+    ("memory", memory::OPERATIONS),
+    ("ipc", ipc::OPERATIONS),
+    ("keys", keys::OPERATIONS),
+    ("kernel-state", kernel_state::OPERATIONS),
+    ("sysctl", sysctl::OPERATIONS),
+    ("observe", observe::OPERATIONS),
+    ("devices", devices::OPERATIONS),
+    ("uring", uring::OPERATIONS),
+    ("net-sockets", net_sockets::OPERATIONS),
+    ("net-options", net_options::OPERATIONS),
+    ("net-config", net_config::OPERATIONS),
+];
+
 /// Every operation.
 pub(crate) fn all() -> impl Iterator<Item = &'static Operation> {
-    [
-        fs_owner::OPERATIONS,
-        fs_names::OPERATIONS,
-        fs_access::OPERATIONS,
-        fs_attributes::OPERATIONS,
-        mounts::OPERATIONS,
-        exec::OPERATIONS,
-        identity::OPERATIONS,
-        namespaces::OPERATIONS,
-        other_processes::OPERATIONS,
-        proc_files::READ,
-        proc_files::OPERATIONS,
-        scheduling::OPERATIONS,
-        memory::OPERATIONS,
-        ipc::OPERATIONS,
-        keys::OPERATIONS,
-        kernel_state::OPERATIONS,
-        sysctl::OPERATIONS,
-        observe::OPERATIONS,
-        devices::OPERATIONS,
-        uring::OPERATIONS,
-        net_sockets::OPERATIONS,
-        net_options::OPERATIONS,
-        net_config::OPERATIONS,
-    ]
-    .into_iter()
-    .flatten()
+    by_area().map(|(_, operation)| operation)
+}
+
+/// Every operation with its area.
+pub(crate) fn by_area() -> impl Iterator<Item = (&'static str, &'static Operation)> {
+    AREAS
+        .iter()
+        .flat_map(|(area, operations)| operations.iter().map(|operation| (*area, operation)))
 }
 
 #[cfg(test)]

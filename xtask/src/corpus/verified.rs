@@ -8,11 +8,11 @@ use capaudit_core::capability::{CapSet, Capability};
 use serde::Deserialize;
 
 use super::{
-    page::{Setting, table},
+    page::Setting,
     runs::{Choice, Runs},
     score::{Verdict, judge},
 };
-use crate::{capability::names, command, scenario::Scenario};
+use crate::{capability::names, command, scenario::Scenario, table::table};
 
 /// Verify the minimal sets of the corpus with capaudit
 #[derive(Debug, clap::Args)]

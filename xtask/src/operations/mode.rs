@@ -1,0 +1,48 @@
+//! As whom operations act.
+
+use std::fmt;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// As whom an operation acts: the program's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Mode {
+    /// User 0, as a container engine starts it
+    Root,
+    /// User 1000 with ambient capabilities
+    User,
+    /// User 0 with no_new_privs
+    Nnp,
+    /// User 1000 with ambient capabilities and no_new_privs
+    UserNnp,
+    /// User 0 of a user namespace
+    Userns,
+}
+
+impl Mode {
+    pub(super) const ALL: [Self; 5] = [
+        Self::Root,
+        Self::User,
+        Self::Nnp,
+        Self::UserNnp,
+        Self::Userns,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::User => "user",
+            Self::Nnp => "nnp",
+            Self::UserNnp => "user-nnp",
+            Self::Userns => "userns",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
