@@ -152,6 +152,7 @@ impl CheckLine {
                 id: optional(self.subject.id),
                 image: optional(self.subject.image),
                 engine: None,
+                engine_version: None,
                 compose_project: optional(self.subject.compose_project),
                 compose_service: optional(self.subject.compose_service),
                 pod: self.subject.pod,

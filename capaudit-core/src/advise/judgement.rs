@@ -68,6 +68,8 @@ pub enum Rule {
     FileCapabilities,
     /// A list of capabilities that a program keeps with capset(2).
     KeptByCapset,
+    /// A capability made inheritable with capset(2).
+    MadeInheritable,
     /// A capability made ambient.
     MadeAmbient,
     /// A question about one capability of the bounding set.

@@ -8,11 +8,11 @@ use crate::{
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
-        rules::{exec::needs_of_capset, own_set},
+        rules::{capset, own_set},
         seccomp,
     },
     capability::{CapSet, Capability},
-    ledger::{CheckRecord, Ledger, Outcome, Place, SubjectRecord},
+    ledger::{CheckRecord, Ledger, Outcome, SubjectRecord},
 };
 
 /// What a subject needs, and why.
@@ -100,6 +100,7 @@ fn notes(subject: &SubjectRecord) -> Vec<String> {
             readers.join(", ")
         ));
     }
+    notes.extend(capset::notes(subject));
     notes.extend(seccomp::notes(subject));
     notes
 }
@@ -116,12 +117,8 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
             check: Some(check),
             judgement: judge(&fact),
         });
-        let identity = &check.identity;
-        if identity.syscall.as_deref() == Some("capset")
-            && identity.place == Place::Own
-            && !identity.requester.setup
-        {
-            let needs = needs_of_capset(check, subject).into_iter();
+        if capset::is_capset(check) {
+            let needs = capset::needs(check, subject).into_iter();
             judged.extend(needs.map(|judgement| Judged {
                 check: None,
                 judgement,

@@ -1,5 +1,6 @@
 //! The rules, each resting on what a kernel function does with the answer, never on a program's name.
 
+pub(super) mod capset;
 pub(super) mod exec;
 mod files;
 mod identity;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     advise::{Judgement, Meaning, Rule},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, SubjectRecord},
+    ledger::{CallRecord, Requester, SubjectRecord},
 };
 
 /// Options of prctl(2), as a saved session holds them (include/uapi/linux/prctl.h).
@@ -98,23 +98,37 @@ fn capability(number: u64) -> Option<Capability> {
     Capability::from_number(u8::try_from(number).ok()?)
 }
 
-/// Executables that read their own sets with capget(2): what they do about it, no check tells.
+/// Whether a call reads the caller's own sets.
+fn reads(call: &CallRecord) -> bool {
+    // Without a second argument capget(2) only tells the version.
+    call.syscall == "capget" && call.arguments[1] != 0 && !call.failed && !call.requester.setup
+}
+
+/// Executables that read their own sets: what they do about it, no check tells.
 pub(crate) fn readers(subject: &SubjectRecord) -> Vec<&str> {
-    let mut readers: Vec<&str> = subject
-        .calls
-        .iter()
-        .filter(|call| {
-            // Without a second argument capget(2) only tells the version.
-            call.syscall == "capget"
-                && call.arguments[1] != 0
-                && !call.failed
-                && !call.requester.setup
-        })
-        .map(|call| call.requester.exe.as_str())
+    let calls = subject.calls.iter();
+    let mut readers: Vec<&str> = calls
+        .filter(|call| reads(call))
+        .map(|call| program(&call.requester))
         .collect();
     readers.sort_unstable();
     readers.dedup();
     readers
+}
+
+/// Whether an executable has read its own sets, and so may have set what it found there.
+pub(super) fn looked(subject: &SubjectRecord, exe: &str) -> bool {
+    let mut calls = subject.calls.iter();
+    calls.any(|call| reads(call) && call.requester.exe == exe)
+}
+
+/// What a requester is called in a sentence.
+pub(super) fn program(requester: &Requester) -> &str {
+    if requester.exe.is_empty() {
+        &requester.comm
+    } else {
+        &requester.exe
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +136,7 @@ mod tests {
     use super::*;
     use crate::{
         advise::{AnyOf, Evidence},
-        ledger::{Container, Requester},
+        ledger::Container,
     };
 
     fn call(arguments: [u64; 3], result: i64) -> CallRecord {

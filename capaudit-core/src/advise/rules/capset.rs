@@ -1,0 +1,306 @@
+//! Needs of capset(2), which no check shows.
+//!
+//! `cap_capset` (security/commoncap.c, Linux 6.12) compares sets: the permitted one asked for has to be within the one
+//! held, and what is new in the inheritable one within what is permitted, or inheritable, already. With everything
+//! granted neither ever fails.
+//!
+//! A program sets one of two things. A *list* of its own making fails if a member is not there to keep, so each member is
+//! a need. A *remainder* is what it held but for what it gives up, and works whatever it holds. Who has not looked at its
+//! sets cannot make a remainder.
+
+use super::own_set;
+use crate::{
+    advise::{Judgement, Meaning, Rule},
+    capability::CapSet,
+    ledger::{CheckRecord, Object, Place, SubjectRecord},
+};
+
+/// The sets of one call.
+#[derive(Clone, Copy, Debug)]
+struct Sets {
+    held: CapSet,
+    held_inheritable: CapSet,
+    permitted: CapSet,
+    effective: CapSet,
+    inheritable: CapSet,
+}
+
+/// What the permitted set asked for is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    /// A list of the program's own making, and these are its members.
+    List(CapSet),
+    /// What is left of what it held, as far as can be told, and these are the members if it is a list all the same.
+    Remainder(CapSet),
+    /// Nothing that could fail.
+    Nothing,
+}
+
+impl Sets {
+    /// Members of the inheritable set that were not in it before.
+    fn newly_inheritable(&self) -> CapSet {
+        self.inheritable - self.held_inheritable
+    }
+
+    fn kept(&self, looked: bool) -> Kept {
+        if self.permitted.is_empty() {
+            return Kept::Nothing;
+        }
+        if !looked {
+            return Kept::List(self.permitted);
+        }
+        if self.permitted == self.held {
+            // As well what a program does that only changes another set.
+            return Kept::Nothing;
+        }
+        if is_majority(self.permitted, self.held) {
+            return Kept::Remainder(self.permitted);
+        }
+        // Nor is there a need for what it puts in reserve only (permitted, but not effective) after it has looked what
+        // it has: should it ever use that, there is a check that tells.
+        Kept::List(self.permitted & self.effective)
+    }
+
+    /// Members of the inheritable set that have to be permitted, or at least in the bounding set.
+    fn inherited(&self, looked: bool) -> Kept {
+        let new = self.newly_inheritable();
+        match () {
+            () if new.is_empty() => Kept::Nothing,
+            () if looked && is_majority(new, self.held) => Kept::Remainder(new),
+            () => Kept::List(new),
+        }
+    }
+}
+
+/// Whether most of `held` is in `part`: then it looks like what is left of it rather than like a list.
+fn is_majority(part: CapSet, held: CapSet) -> bool {
+    let kept = part & held;
+    kept.len() > (held - kept).len()
+}
+
+/// The needs that the capset(2) calls of a check show.
+pub(crate) fn needs(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judgement> {
+    let looked = own_set::looked(subject, &check.identity.requester.exe);
+    let (mut kept, mut inherited) = (CapSet::EMPTY, CapSet::EMPTY);
+    for sets in sampled(check) {
+        if let Kept::List(list) = sets.kept(looked) {
+            kept |= list;
+        }
+        if let Kept::List(list) = sets.inherited(looked) {
+            inherited |= list;
+        }
+    }
+    let kept = (kept - inherited).iter().map(|capability| {
+        Meaning::possible(
+            capability,
+            "kept with capset(2) in a list of the program's own making, which fails if it is not there to keep",
+        )
+        .by(Rule::KeptByCapset)
+    });
+    let inherited = inherited.iter().map(|capability| {
+        Meaning::decisive(
+            capability,
+            "made inheritable with capset(2), which fails if it is neither permitted nor in the bounding set",
+        )
+        .by(Rule::MadeInheritable)
+    });
+    inherited.chain(kept).collect()
+}
+
+/// What one run cannot tell of the capset(2) calls of a subject, each a sentence: sets that look like a remainder, and
+/// would be needs if they are lists.
+pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for check in subject.checks.iter().filter(|check| is_capset(check)) {
+        let requester = &check.identity.requester;
+        let program = own_set::program(requester);
+        let looked = own_set::looked(subject, &requester.exe);
+        for sets in sampled(check) {
+            let mut note = |kept: Kept, what: &str| {
+                if let Kept::Remainder(set) = kept {
+                    let dropped: Vec<&str> = (sets.held - set).names().collect();
+                    let dropped = dropped.join(" ");
+                    let note = format!(
+                        "{program} {what} with capset(2) what it held without {dropped}: if that is a list of its own, and not what is left, it fails where one of the others is missing; `capaudit verify` tells"
+                    );
+                    if !notes.contains(&note) {
+                        notes.push(note);
+                    }
+                }
+            };
+            note(sets.kept(looked), "kept");
+            note(sets.inherited(looked), "made inheritable");
+        }
+    }
+    notes
+}
+
+/// Whether a check is of a capset(2) that counts.
+pub(crate) fn is_capset(check: &CheckRecord) -> bool {
+    let identity = &check.identity;
+    identity.by_syscall(&["capset"])
+        && identity.place == Place::Own
+        && !identity.inner_credentials
+        && !identity.requester.setup
+}
+
+/// The sets of the sampled capset(2) calls of a check.
+fn sampled(check: &CheckRecord) -> impl Iterator<Item = Sets> {
+    check
+        .samples
+        .iter()
+        .filter_map(|sample| match sample.object {
+            Some(Object::Capset {
+                held,
+                held_inheritable,
+                permitted,
+                effective,
+                inheritable,
+            }) => Some(Sets {
+                held,
+                held_inheritable,
+                permitted,
+                effective,
+                inheritable,
+            }),
+            _ => None,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        advise::Evidence,
+        capability::{Capability, DOCKER_DEFAULT},
+        ledger::{
+            CallRecord, CheckIdentity, Container, Credentials, Outcome, Requester, Sample, UserIds,
+        },
+    };
+
+    const LIST: CapSet = CapSet::of(&[Capability::NET_BIND_SERVICE, Capability::SYS_TIME]);
+
+    fn sets(held: CapSet, permitted: CapSet) -> Sets {
+        Sets {
+            held,
+            held_inheritable: CapSet::EMPTY,
+            permitted,
+            effective: permitted,
+            inheritable: CapSet::EMPTY,
+        }
+    }
+
+    /// A program that sets these, after a look at what it has or without one.
+    fn subject(sets: Sets, looks: bool) -> SubjectRecord {
+        let requester = Requester {
+            exe: "/bin/x".to_owned(),
+            comm: "x".to_owned(),
+            setup: false,
+        };
+        let mut check = CheckRecord::new(CheckIdentity {
+            capability: Capability::SETPCAP,
+            outcome: Outcome::Granted,
+            requester: requester.clone(),
+            place: Place::Own,
+            inner_credentials: false,
+            credentials: Credentials::Own,
+            options: None,
+            syscall: Some("capset".to_owned()),
+            operation: 0,
+            callers: Vec::new(),
+        });
+        check.add_sample(Sample {
+            arguments: [0; 6],
+            object: Some(Object::Capset {
+                held: sets.held,
+                held_inheritable: sets.held_inheritable,
+                effective: sets.effective,
+                permitted: sets.permitted,
+                inheritable: sets.inheritable,
+            }),
+            second: None,
+            owner: None,
+            ids: UserIds::default(),
+            result: Some(0),
+        });
+        let capget = CallRecord {
+            syscall: "capget".to_owned(),
+            requester,
+            operation: 0,
+            // Without a second argument it only tells the version.
+            arguments: [1, u64::from(looks), 0, 0, 0, 0],
+            failed: false,
+            result: 0,
+            count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
+        };
+        SubjectRecord {
+            checks: vec![check],
+            calls: vec![capget],
+            ..SubjectRecord::new(Container::default())
+        }
+    }
+
+    /// What is needed, what of it surely, and how many notes there are.
+    fn found(sets: Sets, looks: bool) -> (CapSet, CapSet, usize) {
+        let subject = subject(sets, looks);
+        let (mut all, mut sure) = (CapSet::EMPTY, CapSet::EMPTY);
+        for judgement in needs(&subject.checks[0], &subject) {
+            if let Some(any) = judgement.satisfied_by() {
+                all |= any.set();
+                if judgement.evidence() == Evidence::Decisive {
+                    sure |= any.set();
+                }
+            }
+        }
+        (all, sure, notes(&subject).len())
+    }
+
+    const NONE: CapSet = CapSet::EMPTY;
+
+    #[test]
+    fn who_has_not_looked_can_only_set_a_list() {
+        // Eight of Docker's fourteen.
+        let eight = CapSet::from_bits(0x1fb);
+        assert_eq!(found(sets(DOCKER_DEFAULT, eight), false), (eight, NONE, 0));
+        assert_eq!(found(sets(eight, eight), false), (eight, NONE, 0));
+        assert_eq!(found(sets(CapSet::known(), LIST), false), (LIST, NONE, 0));
+        assert_eq!(found(sets(LIST, NONE), false), (NONE, NONE, 0));
+    }
+
+    #[test]
+    fn who_has_looked_keeps_a_list_or_gives_something_up() {
+        let all = CapSet::known();
+        assert_eq!(found(sets(all, LIST), true), (LIST, NONE, 0));
+        assert_eq!(found(sets(all, all - LIST), true), (NONE, NONE, 1), "noted");
+        assert_eq!(found(sets(LIST, LIST), true), (NONE, NONE, 0));
+    }
+
+    #[test]
+    fn what_is_only_kept_in_reserve_after_a_look_is_no_need() {
+        let reserve = Sets {
+            effective: NONE,
+            ..sets(CapSet::known(), LIST)
+        };
+        assert_eq!(found(reserve, true), (NONE, NONE, 0));
+        assert_eq!(found(reserve, false), (LIST, NONE, 0));
+    }
+
+    #[test]
+    fn what_is_made_inheritable_has_to_be_there() {
+        let all = CapSet::known();
+        let inheriting = |inheritable| Sets {
+            inheritable,
+            ..sets(all, all)
+        };
+        assert_eq!(found(inheriting(LIST), true), (LIST, LIST, 0));
+        assert_eq!(found(inheriting(all), true), (NONE, NONE, 1), "a copy");
+        let again = Sets {
+            held_inheritable: LIST,
+            ..inheriting(LIST)
+        };
+        assert_eq!(found(again, true), (NONE, NONE, 0));
+    }
+}
