@@ -70,6 +70,8 @@ pub enum Rule {
     KeptByCapset,
     /// A capability made inheritable with capset(2).
     MadeInheritable,
+    /// Root mapped into a user namespace that the program made itself.
+    MapsRoot,
     /// A capability made ambient.
     MadeAmbient,
     /// A question about one capability of the bounding set.

@@ -8,7 +8,7 @@ use crate::{
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
-        rules::{capset, own_set},
+        rules::{capset, own_set, user_namespace},
         seccomp,
     },
     capability::{CapSet, Capability},
@@ -117,13 +117,15 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
             check: Some(check),
             judgement: judge(&fact),
         });
-        if capset::is_capset(check) {
-            let needs = capset::needs(check, subject).into_iter();
-            judged.extend(needs.map(|judgement| Judged {
-                check: None,
-                judgement,
-            }));
-        }
+        let beside = if capset::is_capset(check) {
+            capset::needs(check, subject)
+        } else {
+            user_namespace::need(check, subject).into_iter().collect()
+        };
+        judged.extend(beside.into_iter().map(|judgement| Judged {
+            check: None,
+            judgement,
+        }));
     }
     let unasked = subject
         .execs

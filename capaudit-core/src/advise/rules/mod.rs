@@ -8,6 +8,7 @@ mod network;
 pub(super) mod own_set;
 mod process;
 mod scope;
+pub(super) mod user_namespace;
 
 use crate::{
     advise::{Fact, Meaning, Rule},
