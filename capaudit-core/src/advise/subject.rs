@@ -24,7 +24,7 @@ pub struct Advice {
     pub findings: Vec<Finding>,
     /// What one run cannot tell, each a sentence.
     pub notes: Vec<String>,
-    /// No setuid or file-capability program was executed: `no-new-privileges` would change nothing.
+    /// No setuid or file-capability program was executed whose privileges count: `no-new-privileges` would change nothing.
     pub no_new_privileges_is_safe: bool,
 }
 
@@ -77,7 +77,7 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         recommended,
         findings,
         notes: notes(subject),
-        no_new_privileges_is_safe: subject.execs.is_empty(),
+        no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),
     }
 }
 
@@ -96,7 +96,7 @@ fn notes(subject: &SubjectRecord) -> Vec<String> {
         .collect();
     if !readers.is_empty() {
         notes.push(format!(
-            "{} looked at its own capabilities (capget): if it refuses to go on without some, no check shows which; `capaudit verify` does",
+            "{} looked at its own capabilities (capget, or /proc/self/status): if it refuses to go on without some, no check shows which; `capaudit verify` does",
             readers.join(", ")
         ));
     }

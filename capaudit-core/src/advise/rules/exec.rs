@@ -6,9 +6,12 @@ use crate::{
 };
 
 /// execve of a file whose effective capabilities are not all in the bounding set fails with EPERM
-/// (`bprm_caps_from_vfs_caps`, security/commoncap.c): each of them is a need, whatever the program does with it.
+/// (`bprm_caps_from_vfs_caps`, security/commoncap.c, Linux 6.12): each of them is a need, whatever the program does with
+/// it, whoever executes it, and under no_new_privs, too, which takes them away afterwards. Where the kernel does not look
+/// at what the file carries, it is a file like any other.
 pub(crate) fn needs(exec: &ExecRecord) -> Vec<Judgement> {
-    let Some(capabilities) = exec.capabilities.filter(|found| found.effective) else {
+    let counts = exec.capabilities.filter(|it| it.effective && !exec.ignored);
+    let Some(capabilities) = counts else {
         return Vec::new();
     };
     capabilities
@@ -48,6 +51,9 @@ mod tests {
             count: 1,
         };
         assert_eq!(needs(&exec).len(), 1);
+        exec.ignored = true;
+        assert!(needs(&exec).is_empty(), "on a mount with nosuid");
+        exec.ignored = false;
         if let Some(capabilities) = &mut exec.capabilities {
             capabilities.effective = false;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     advise::{Judgement, Meaning, Rule},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, Requester, SubjectRecord},
+    ledger::{CallRecord, Object, Requester, SubjectRecord},
 };
 
 /// Options of prctl(2), as a saved session holds them (include/uapi/linux/prctl.h).
@@ -98,10 +98,18 @@ fn capability(number: u64) -> Option<Capability> {
     Capability::from_number(u8::try_from(number).ok()?)
 }
 
-/// Whether a call reads the caller's own sets.
+/// Whether a call reads the caller's own sets: capget(2), or `CapEff` and its kin in its own /proc/PID/status.
 fn reads(call: &CallRecord) -> bool {
-    // Without a second argument capget(2) only tells the version.
-    call.syscall == "capget" && call.arguments[1] != 0 && !call.failed && !call.requester.setup
+    let reads = match (call.syscall.as_str(), &call.object) {
+        // Without a second argument capget(2) only tells the version.
+        ("capget", _) => call.arguments[1] != 0,
+        // Of others, opening that file is no fact.
+        ("open" | "openat" | "openat2", Some(Object::Path(path))) => {
+            call.target.is_none() && path.rsplit('/').next() == Some("status")
+        }
+        _ => false,
+    };
+    reads && !call.failed && !call.requester.setup
 }
 
 /// Executables that read their own sets: what they do about it, no check tells.
@@ -166,6 +174,29 @@ mod tests {
             .into_iter()
             .map(|judgement| (judgement.satisfied_by(), judgement.evidence()))
             .collect()
+    }
+
+    #[test]
+    fn who_reads_its_sets_is_known_however_it_reads_them() {
+        let subject = |syscall: &str, second, path: &str| {
+            let mut call = call([0, second, 0], 0);
+            call.syscall = syscall.to_owned();
+            call.object = (!path.is_empty()).then(|| Object::Path(path.to_owned()));
+            let mut subject = SubjectRecord::new(Container::default());
+            subject.calls.push(call);
+            subject
+        };
+        for (subject, reads) in [
+            (subject("capget", 1, ""), true),
+            (subject("capget", 0, ""), false),
+            (subject("openat", 0, "/proc/self/status"), true),
+            (subject("open", 0, "status"), true),
+            (subject("openat", 0, "/proc/1/environ"), false),
+        ] {
+            assert_eq!(looked(&subject, "/bin/x"), reads, "{subject:#?}");
+            assert_eq!(readers(&subject).len(), usize::from(reads));
+            assert!(!looked(&subject, "/bin/y"));
+        }
     }
 
     #[test]

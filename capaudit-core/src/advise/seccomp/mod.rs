@@ -10,6 +10,8 @@ mod version;
 pub use profile::{PROFILES, Profile, conditional_calls};
 pub use version::Version;
 
+use std::collections::BTreeMap;
+
 use self::{clone3::Without, profile::Condition};
 use crate::{
     advise::{AnyOf, Evidence, Judgement, Meaning, Rule},
@@ -115,12 +117,13 @@ fn of_the_program(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> 
         .filter(|call| !is_probe(call, calls))
 }
 
-/// The needs that a container's calls show.
+/// The needs that a container's calls show. Where no filter was in force, none did.
 pub fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let Some(confinement) = Confinement::of(subject) else {
         return Vec::new();
     };
     of_the_program(subject)
+        .filter(|call| call.seccomp != Some(false))
         .flat_map(|call| {
             let locks = confinement.locks(call);
             locks
@@ -164,26 +167,55 @@ fn need(call: &CallRecord, lock: &Lock, subject: &SubjectRecord) -> Option<Judge
 
 /// What one run cannot tell of a container's calls, each a sentence.
 pub fn notes(subject: &SubjectRecord) -> Vec<String> {
-    let Some(_) = Confinement::of(subject) else {
+    let Some(confinement) = Confinement::of(subject) else {
         return Vec::new();
     };
+    let mut notes = unconfined(subject, &confinement);
     let calls = &subject.calls;
-    let probing = calls
-        .iter()
-        .filter(|call| !call.failed && !call.requester.setup);
-    let mut probing: Vec<&str> = probing
+    let own = calls.iter().filter(|it| !it.failed && !it.requester.setup);
+    let mut probing: Vec<&str> = own
         .filter(|call| is_probe(call, calls))
         .map(|call| call.requester.exe.as_str())
         .collect();
     probing.sort_unstable();
     probing.dedup();
-    if probing.is_empty() {
-        return Vec::new();
+    if !probing.is_empty() {
+        notes.push(format!(
+            "{} found out whether the kernel has memory policies, as libnuma does when it is loaded: default seccomp profiles allow that only with SYS_NICE, without which the program takes the machine for one without",
+            probing.join(", ")
+        ));
     }
-    vec![format!(
-        "{} found out whether the kernel has memory policies, as libnuma does when it is loaded: default seccomp profiles allow that only with SYS_NICE, without which the program takes the machine for one without",
-        probing.join(", ")
-    )]
+    notes
+}
+
+/// What it would take if a filter was in force that was not: where the audited container was started without one, another
+/// may be started with the default.
+fn unconfined(subject: &SubjectRecord, confinement: &Confinement) -> Vec<String> {
+    let mut calls: BTreeMap<(&str, u64), Vec<&str>> = BTreeMap::new();
+    for call in of_the_program(subject).filter(|call| call.seccomp == Some(false)) {
+        for lock in confinement.locks(call) {
+            if need(call, &lock, subject).is_some() {
+                let names = calls
+                    .entry((lock.profile.name, lock.key.set().bits()))
+                    .or_default();
+                if !names.contains(&call.syscall.as_str()) {
+                    names.push(&call.syscall);
+                }
+            }
+        }
+    }
+    calls
+        .into_iter()
+        .map(|((profile, key), mut names)| {
+            names.sort_unstable();
+            let key: Vec<&str> = CapSet::from_bits(key).names().collect();
+            format!(
+                "no seccomp filter was in force: with {profile} default profile it would take {} to call {}",
+                key.join(" or "),
+                names.join(", ")
+            )
+        })
+        .collect()
 }
 
 /// Whether a call only finds out what the kernel can do, and leaves nothing behind. libnuma tries `MPOL_PREFERRED_MANY`

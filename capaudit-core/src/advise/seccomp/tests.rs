@@ -151,3 +151,25 @@ fn a_policy_that_is_used_and_put_back_is_work() {
     assert_eq!(found(&asked), []);
     assert_eq!(notes(&asked).len(), 1);
 }
+
+#[test]
+fn where_no_filter_was_in_force_there_is_a_note_instead_of_a_need() {
+    let of = |seccomp| {
+        let mut unshare = call("unshare", [0x1000_0000, 0, 0, 0, 0, 0]);
+        unshare.seccomp = seccomp;
+        let mut thread = call("clone3", [0; 6]);
+        (thread.operation, thread.result, thread.seccomp) = (796_925_863, 7, seccomp);
+        let subject = container(DOCKER, "24.0.0", vec![unshare, thread]);
+        (found(&subject).len(), notes(&subject))
+    };
+    assert_eq!(of(Some(true)), (1, vec![]));
+    assert_eq!(of(None), (1, vec![]));
+    let (needs, notes) = of(Some(false));
+    assert_eq!(needs, 0);
+    assert_eq!(
+        notes,
+        [
+            "no seccomp filter was in force: with Docker's default profile it would take SYS_ADMIN to call unshare"
+        ]
+    );
+}
