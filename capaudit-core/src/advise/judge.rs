@@ -8,13 +8,14 @@ use crate::{
 
 /// Judges a check: the first rule that applies decides; where none does, the check is a need.
 pub fn judge(fact: &Fact<'_>) -> Judgement {
-    rules::CHECK_RULES
+    let judgement = rules::CHECK_RULES
         .iter()
         .find_map(|known| Some((known.apply)(fact)?.by(known.rule)))
         .unwrap_or_else(|| {
             let capability = fact.check.identity.capability;
             Meaning::decisive(capability, purpose(capability)).by(Rule::AnyCheck)
-        })
+        });
+    rules::doubt::doubted(fact, judgement)
 }
 
 /// What a call does that is refused without the capability.

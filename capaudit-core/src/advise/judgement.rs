@@ -12,6 +12,8 @@ pub enum Rule {
     OtherNamespace,
     /// Checks of credentials that the kernel borrowed.
     Borrowed,
+    /// Where capaudit looked for the command.
+    Search,
     /// The question that every memory mapping asks.
     MemoryReserve,
     /// Fields of another process's status that are hidden from strangers.

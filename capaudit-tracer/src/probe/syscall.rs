@@ -62,7 +62,9 @@ fn by_name(name: &str) -> SyscallSpec {
         "pivot_root" => PLAIN.path(0).second(1),
         "open_tree" | "fspick" => PLAIN.path(1).reported(),
         "move_mount" => PLAIN.path(1).second(3).reported(),
-        "fsopen" | "fsconfig" | "fsmount" | "mount_setattr" | "quotactl" | "quotactl_fd" => {
+        // The name of a file system.
+        "fsopen" => PLAIN.path(0).selecting(0b010).reported(),
+        "fsconfig" | "fsmount" | "mount_setattr" | "quotactl" | "quotactl_fd" => {
             PLAIN.selecting(0b010).reported()
         }
         // Identity: the ids asked for decide whether anything changes.

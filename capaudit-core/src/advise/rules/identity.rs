@@ -60,8 +60,9 @@ pub(super) const CAPSET_INHERITABLE: Definition = Definition {
     },
 };
 
-/// libpam records each of its steps, and goes on if the kernel does not take the record (`_pam_audit_writelog`,
-/// libpam/pam_audit.c of Linux-PAM 1.5.2: `if (rc == -EPERM) return 0;`). Its records are told by their text.
+/// libpam records each of its steps. Whether it goes on if the kernel does not take the record depends on its release:
+/// 1.5.2 takes EPERM for success (`_pam_audit_writelog`, libpam/pam_audit.c), before it did so only for other users than
+/// root. Its records are told by their text.
 pub(super) const AUDIT_RECORD_OF_PAM: Definition = Definition {
     rule: Rule::AuditRecordOfPam,
     apply: |fact| {
@@ -72,7 +73,12 @@ pub(super) const AUDIT_RECORD_OF_PAM: Definition = Definition {
             && identity.by_syscall(&["sendto", "sendmsg"])
             && !samples.is_empty()
             && samples.iter().all(of_pam))
-        .then(|| Meaning::noise("writes libpam's records into the kernel's audit log, which libpam does without when refused"))
+        .then(|| {
+            Meaning::possible(
+                identity.capability,
+                "writes libpam's records into the kernel's audit log, which libpam does without when refused, unless it is an old release and runs as root",
+            )
+        })
     },
 };
 

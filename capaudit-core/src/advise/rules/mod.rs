@@ -1,6 +1,7 @@
 //! The rules, each resting on what a kernel function does with the answer, never on a program's name.
 
 pub(super) mod capset;
+pub(super) mod doubt;
 pub(super) mod exec;
 mod files;
 mod identity;
@@ -29,6 +30,7 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     scope::SETUP,
     scope::OTHER_NAMESPACE,
     scope::BORROWED,
+    scope::SEARCH,
     process::MEMORY_RESERVE,
     process::PTRACE_STAT,
     process::EPOLL_WAKEUP,
@@ -40,7 +42,6 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     files::CHMOD_KEEPS_SETGID,
     identity::SETUID_TO_SELF,
     identity::CAPSET_INHERITABLE,
-    identity::AUDIT_RECORD_OF_PAM,
     network::DIAGNOSTICS,
     network::DEVICE_MODULE,
     scope::REFUSED,
@@ -50,6 +51,7 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     process::FORK_LIMIT,
     process::PTRACE_READ,
     process::SPLIT_FROM_SYS_ADMIN,
+    identity::AUDIT_RECORD_OF_PAM,
     identity::AUDIT_RECORD,
     network::MARK_AND_TRANSPARENT,
     network::FORCED_BUFFER,

@@ -53,6 +53,11 @@ fn changed(mut record: CheckRecord, change: impl FnOnce(&mut CheckRecord)) -> Ch
     record
 }
 
+fn borrowed(mut record: CheckRecord) -> CheckRecord {
+    record.identity.credentials = Credentials::Borrowed;
+    record
+}
+
 fn subject(checks: Vec<CheckRecord>) -> SubjectRecord {
     SubjectRecord {
         name: "c".to_owned(),
@@ -167,10 +172,27 @@ fn cases() -> Vec<Case> {
             Verdict::Ungrantable,
             changed(chown(), |c| c.identity.inner_credentials = true),
         ),
+        // Whoever borrows, it may be what is the program's own …
+        plain(borrowed(chown())),
+        // … unless overlayfs does …
         case(
             Rule::Borrowed,
             Verdict::Noise,
-            changed(chown(), |c| c.identity.credentials = Credentials::Borrowed),
+            borrowed(check(
+                C::CHOWN,
+                "openat",
+                &["setattr_prepare", "notify_change", "ovl_copy_up_flags"],
+            )),
+        ),
+        // … or the kernel itself.
+        case(
+            Rule::Borrowed,
+            Verdict::Noise,
+            borrowed(check(
+                C::SYS_RESOURCE,
+                "exit_group",
+                &["capable", "do_acct_process"],
+            )),
         ),
         // access(2) borrows to use the real ids: its checks are the program's …
         case(
@@ -374,7 +396,7 @@ fn cases() -> Vec<Case> {
         )),
         case(
             Rule::AuditRecordOfPam,
-            Verdict::Noise,
+            Verdict::Needed,
             record("op=PAM:authentication acct="),
         ),
         case(Rule::AuditRecord, Verdict::Needed, record("op=login acct=")),
@@ -410,7 +432,7 @@ fn every_rule_applies_where_it_should_and_only_there() {
 #[test]
 fn every_rule_has_a_case() {
     let mut covered: Vec<Rule> = cases().iter().map(|case| case.rule).collect();
-    covered.push(Rule::Refused); // below: it depends on more than the check
+    covered.extend([Rule::Refused, Rule::Search]); // below: they depend on more than the check
     for Definition { rule, .. } in CHECK_RULES {
         assert!(covered.contains(rule), "{rule:?} has no case");
     }
@@ -477,4 +499,145 @@ fn sys_admin_that_was_asked_second_may_be_the_lesser_one() {
     assert_eq!(judgement.rule, Rule::SplitFromSysAdmin);
     let either = AnyOf::either(Capability::BPF, Capability::SYS_ADMIN);
     assert_eq!(judgement.satisfied_by(), Some(either));
+}
+
+/// What becomes of a check by a subject that also made these.
+fn beside(checks: Vec<CheckRecord>) -> (Rule, Verdict, Evidence) {
+    let judgement = ruling(checks, 0);
+    (judgement.rule, judgement.verdict(), judgement.evidence())
+}
+
+#[test]
+fn an_overlay_of_the_programs_own_borrows_from_the_program() {
+    let copies_up = || {
+        borrowed(check(
+            Capability::CHOWN,
+            "openat",
+            &["setattr_prepare", "notify_change", "ovl_copy_up_flags"],
+        ))
+    };
+    let mounted = |kind: &str| {
+        let mut sample = sample([0; 6]);
+        sample.second = Some(kind.to_owned());
+        with(
+            check(Capability::SYS_ADMIN, "mount", &["path_mount"]),
+            sample,
+        )
+    };
+    let opened = |kind: &str| {
+        let mut sample = sample([0; 6]);
+        sample.object = Some(Object::Path(kind.to_owned()));
+        with(
+            check(Capability::SYS_ADMIN, "fsopen", &["__x64_sys_fsopen"]),
+            sample,
+        )
+    };
+    let noise = (Rule::Borrowed, Verdict::Noise, Evidence::Decisive);
+    let possible = (Rule::AnyCheck, Verdict::Needed, Evidence::Possible);
+    for (other, expected) in [
+        (mounted("tmpfs"), noise),
+        (mounted("overlay"), possible),
+        (opened("tmpfs"), noise),
+        (opened("overlay"), possible),
+        (
+            check(Capability::SYS_ADMIN, "mount", &["path_mount"]),
+            possible,
+        ),
+        (
+            changed(mounted("overlay"), |c| c.identity.requester.setup = true),
+            noise,
+        ),
+    ] {
+        assert_eq!(
+            beside(vec![copies_up(), other.clone()]),
+            expected,
+            "{other:#?}"
+        );
+    }
+}
+
+#[test]
+fn what_failed_although_it_was_granted_is_only_possible() {
+    let locks = |count, succeeded, failed, errno| {
+        changed(check(Capability::IPC_LOCK, "shmget", &["capable"]), |c| {
+            (c.count, c.succeeded, c.failed, c.errno) = (count, succeeded, failed, errno);
+        })
+    };
+    let evidence = |check| ruling(vec![check], 0).evidence();
+    assert_eq!(evidence(locks(1, 0, 1, 12)), Evidence::Possible);
+    for (check, why) in [
+        (locks(1, 1, 0, 0), "it succeeded"),
+        (locks(2, 1, 1, 12), "one succeeded"),
+        (locks(2, 0, 1, 12), "of one nothing is known"),
+        (locks(1, 0, 0, 0), "nothing is known"),
+        (locks(1, 0, 1, 115), "it goes on in the background"),
+    ] {
+        assert_eq!(evidence(check), Evidence::Decisive, "{why}");
+    }
+    let refused = ruling(vec![locks(1, 0, 1, 1)], 0);
+    assert!(
+        refused.reason().contains("EPERM): another security module"),
+        "{}",
+        refused.reason()
+    );
+}
+
+#[test]
+fn what_is_asked_of_others_is_only_possible() {
+    let foreign = changed(
+        check(Capability::NET_ADMIN, "sendto", &["file_ns_capable"]),
+        |c| {
+            c.identity.credentials = Credentials::Foreign;
+        },
+    );
+    assert_eq!(ruling(vec![foreign], 0).evidence(), Evidence::Possible);
+}
+
+#[test]
+fn a_namespace_that_another_user_made_takes_the_capability_here() {
+    let kill = changed(check(Capability::KILL, "kill", &["kill_ok_by_cred"]), |c| {
+        c.identity.place = Place::InnerOfOthers;
+    });
+    let judgement = ruling(vec![kill], 0);
+    assert_eq!(judgement.satisfied_by(), Some(Capability::KILL.into()));
+    assert_eq!(judgement.evidence(), Evidence::Decisive);
+    assert!(judgement.reason().contains("another user made"));
+}
+
+#[test]
+fn where_capaudit_looked_for_the_command_nothing_was_needed() {
+    let searched = |exe: &str, failed| {
+        changed(
+            check(
+                Capability::DAC_READ_SEARCH,
+                "execve",
+                &["generic_permission", "link_path_walk"],
+            ),
+            |c| {
+                c.identity.requester.exe = exe.to_owned();
+                (c.succeeded, c.failed, c.errno) = (1 - failed, failed, 2);
+            },
+        )
+    };
+    let of_command = |check: CheckRecord| {
+        let subject = SubjectRecord {
+            checks: vec![check],
+            ..SubjectRecord::new(crate::ledger::Subject::Command)
+        };
+        let session = session(0);
+        judge(&Fact {
+            check: &subject.checks[0],
+            subject: &subject,
+            session: &session,
+        })
+        .rule
+    };
+    assert_eq!(of_command(searched("", 1)), Rule::Search);
+    assert_eq!(
+        of_command(searched("", 0)),
+        Rule::ReadByEither,
+        "it was there"
+    );
+    assert_eq!(of_command(searched("/bin/sh", 1)), Rule::ReadByEither);
+    assert_eq!(ruling(vec![searched("", 1)], 0).rule, Rule::ReadByEither);
 }
