@@ -70,6 +70,8 @@ pub enum Rule {
     FileCapabilities,
     /// A list of capabilities that a program keeps with capset(2).
     KeptByCapset,
+    /// A call upon a process outside of the subject that holds more than the caller will.
+    OutsideProcess,
     /// A capability made inheritable with capset(2).
     MadeInheritable,
     /// Root mapped into a user namespace that the program made itself.

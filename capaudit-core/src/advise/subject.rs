@@ -8,7 +8,7 @@ use crate::{
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
-        rules::{capset, own_set, user_namespace},
+        rules::{capset, own_set, target, user_namespace},
         seccomp,
     },
     capability::{CapSet, Capability},
@@ -37,6 +37,14 @@ struct Judged<'a> {
 }
 
 impl Judged<'_> {
+    /// Of something that the kernel makes no check for.
+    fn unasked(judgement: Judgement) -> Self {
+        Self {
+            check: None,
+            judgement,
+        }
+    }
+
     fn satisfied_by(&self) -> Option<AnyOf> {
         self.judgement.satisfied_by()
     }
@@ -50,13 +58,10 @@ impl Judged<'_> {
 
 /// Judges all facts about a subject.
 pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
-    let judged = judge_all(ledger, subject);
-    let needs: Vec<CapSet> = judged
-        .iter()
-        .filter_map(Judged::satisfied_by)
-        .map(AnyOf::set)
-        .collect();
-    let recommended = cover::least_power(&needs);
+    let mut judged = judge_all(ledger, subject);
+    let outside = target::added(subject, needs(&judged), cover::least_power);
+    judged.extend(outside.into_iter().map(Judged::unasked));
+    let recommended = cover::least_power(&needs(&judged));
 
     let mut by_capability: BTreeMap<Capability, Vec<&Judged<'_>>> = BTreeMap::new();
     for fact in &judged {
@@ -79,6 +84,14 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         notes: notes(subject),
         no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),
     }
+}
+
+fn needs(judged: &[Judged<'_>]) -> Vec<CapSet> {
+    judged
+        .iter()
+        .filter_map(Judged::satisfied_by)
+        .map(AnyOf::set)
+        .collect()
 }
 
 fn notes(subject: &SubjectRecord) -> Vec<String> {
@@ -122,20 +135,14 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
         } else {
             user_namespace::need(check, subject).into_iter().collect()
         };
-        judged.extend(beside.into_iter().map(|judgement| Judged {
-            check: None,
-            judgement,
-        }));
+        judged.extend(beside.into_iter().map(Judged::unasked));
     }
     let unasked = subject
         .execs
         .iter()
         .flat_map(judge_exec)
         .chain(judge_calls(subject));
-    judged.extend(unasked.map(|judgement| Judged {
-        check: None,
-        judgement,
-    }));
+    judged.extend(unasked.map(Judged::unasked));
     judged
 }
 

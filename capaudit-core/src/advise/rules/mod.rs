@@ -9,6 +9,7 @@ mod network;
 pub(super) mod own_set;
 mod process;
 mod scope;
+pub(super) mod target;
 pub(super) mod user_namespace;
 
 use crate::{

@@ -1,0 +1,227 @@
+//! Needs that appear because the set shrinks: calls upon other processes.
+//!
+//! `cap_ptrace_access_check` and `cap_safe_nice` (security/commoncap.c, Linux 6.12) ask for SYS_PTRACE or SYS_NICE only
+//! where the other process holds something that the caller does not. With everything granted that never comes up; with
+//! what is recommended it does for whoever is outside of the subject, and so keeps what it holds.
+
+use super::own_set;
+use crate::{
+    advise::{AnyOf, Judgement, Meaning, Rule, object::object_text},
+    capability::{CapSet, Capability},
+    ledger::{CallRecord, SubjectRecord, Target},
+};
+
+/// Calls that change how another process is scheduled: `security_task_setnice`, `security_task_setscheduler` and
+/// `security_task_setioprio`. A few others lead there by a file.
+const SCHEDULING: [&str; 6] = [
+    "setpriority",
+    "sched_setscheduler",
+    "sched_setparam",
+    "sched_setattr",
+    "sched_setaffinity",
+    "ioprio_set",
+];
+
+/// Files below /proc/PID that show less to others than the process's own, and are read all the same (`proc_pid_wchan`,
+/// fs/proc/base.c).
+const ONLY_SHOW_LESS: [&str; 1] = ["wchan"];
+
+/// A call upon a process outside of the subject, and what it takes where that holds more than the caller.
+pub(crate) struct Reach<'a> {
+    call: &'a CallRecord,
+    target: Target,
+    takes: AnyOf,
+}
+
+/// The calls of a subject upon processes outside of it. Those upon its own shrink with it.
+pub(crate) fn reaches(subject: &SubjectRecord) -> impl Iterator<Item = Reach<'_>> {
+    subject
+        .calls
+        .iter()
+        .filter(|call| !call.failed && !call.requester.setup)
+        .filter_map(|call| {
+            let target = call.target.filter(|target| !target.same_subject)?;
+            let takes = takes(call, target)?;
+            Some(Reach {
+                call,
+                target,
+                takes,
+            })
+        })
+}
+
+/// What it takes to act upon a target that holds more; `None` if the kernel has asked already, or only shows less.
+fn takes(call: &CallRecord, target: Target) -> Option<AnyOf> {
+    let object = call.object.as_ref().map(object_text).unwrap_or_default();
+    let file = object.rsplit('/').next().unwrap_or_default();
+    if SCHEDULING.contains(&call.syscall.as_str()) || file == "timerslack_ns" {
+        return Some(Capability::SYS_NICE.into());
+    }
+    // Of another user namespace's process ptrace_may_access asks whatever the sets are.
+    if !target.same_user_namespace || ONLY_SHOW_LESS.contains(&file) {
+        return None;
+    }
+    if call.syscall == "perf_event_open" {
+        // `perf_check_permission`, kernel/events/core.c.
+        return AnyOf::new(CapSet::of(&[
+            Capability::SYS_PTRACE,
+            Capability::PERFMON,
+            Capability::SYS_ADMIN,
+        ]));
+    }
+    Some(Capability::SYS_PTRACE.into())
+}
+
+impl Reach<'_> {
+    /// The need of the call where the caller holds no more than `set`; `None` if that is enough.
+    pub(crate) fn need(&self, set: CapSet) -> Option<Judgement> {
+        let lacking = self.target.permitted - set;
+        if lacking.is_empty() || !(self.takes.set() & set).is_empty() {
+            return None;
+        }
+        let call = self.call;
+        let object = call.object.as_ref().map(object_text).unwrap_or_default();
+        let reason = format!(
+            "{} acts upon a process outside{}{} that {}: the kernel asks for this where the caller holds less than that one",
+            call.syscall,
+            if object.is_empty() { "" } else { " by " },
+            object,
+            held(lacking),
+        );
+        let program = own_set::program(&call.requester);
+        let reason = format!("{program}: {reason}");
+        Some(Meaning::possible(self.takes, reason).by(Rule::OutsideProcess))
+    }
+}
+
+/// What a process holds beyond a set, in a few words.
+fn held(lacking: CapSet) -> String {
+    const NAMED: usize = 3;
+    if CapSet::known().is_subset(lacking) || lacking.len() > 30 {
+        return "holds, or may hold, everything".to_owned();
+    }
+    let names: Vec<&str> = lacking.names().take(NAMED).collect();
+    let more = lacking.len().saturating_sub(names.len());
+    let rest = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("holds {}{rest}", names.join(" "))
+}
+
+/// Adds to needs what calls upon others take with the set that meets those: `cover` makes a set of needs. Each need that
+/// is added may make the set larger, and so others superfluous.
+pub(crate) fn added(
+    subject: &SubjectRecord,
+    mut needs: Vec<CapSet>,
+    cover: impl Fn(&[CapSet]) -> CapSet,
+) -> Vec<Judgement> {
+    let mut added: Vec<Judgement> = Vec::new();
+    let reaches: Vec<Reach<'_>> = reaches(subject).collect();
+    loop {
+        let set = cover(&needs);
+        let Some(judgement) = reaches.iter().find_map(|reach| reach.need(set)) else {
+            return added;
+        };
+        // Its need is met from now on, so that this ends.
+        needs.extend(judgement.satisfied_by().map(AnyOf::set));
+        added.push(judgement);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        advise::Evidence,
+        ledger::{Container, Object, Requester},
+    };
+
+    fn call(syscall: &str, permitted: CapSet, path: &str) -> CallRecord {
+        CallRecord {
+            syscall: syscall.to_owned(),
+            requester: Requester {
+                exe: "/bin/x".to_owned(),
+                comm: "x".to_owned(),
+                setup: false,
+            },
+            operation: 0,
+            arguments: [0; 6],
+            failed: false,
+            result: 0,
+            count: 1,
+            target: Some(Target {
+                permitted,
+                same_user_namespace: true,
+                same_subject: false,
+            }),
+            object: (!path.is_empty()).then(|| Object::Path(path.to_owned())),
+            seccomp: None,
+        }
+    }
+
+    /// What calls take beside needs that are met by one set.
+    fn found(calls: Vec<CallRecord>, needs: CapSet) -> Vec<CapSet> {
+        let mut subject = SubjectRecord::new(Container::default());
+        subject.calls = calls;
+        let needs = needs.iter().map(CapSet::from).collect();
+        let union = |needs: &[CapSet]| needs.iter().fold(CapSet::EMPTY, |all, one| all | *one);
+        added(&subject, needs, union)
+            .into_iter()
+            .inspect(|judgement| assert_eq!(judgement.evidence(), Evidence::Possible))
+            .filter_map(|judgement| Some(judgement.satisfied_by()?.set()))
+            .collect()
+    }
+
+    const NICE: CapSet = CapSet::of(&[Capability::SYS_NICE]);
+    const PTRACE: CapSet = CapSet::of(&[Capability::SYS_PTRACE]);
+    const KILL: CapSet = CapSet::of(&[Capability::KILL]);
+
+    #[test]
+    fn who_holds_more_than_what_is_recommended_takes_a_capability() {
+        let renice = |held| call("setpriority", held, "");
+        assert_eq!(found(vec![renice(KILL)], CapSet::EMPTY), [NICE]);
+        assert_eq!(found(vec![renice(KILL)], KILL), []);
+        assert_eq!(found(vec![renice(CapSet::EMPTY)], CapSet::EMPTY), []);
+        assert_eq!(
+            found(vec![renice(CapSet::from_bits(u64::MAX))], KILL),
+            [NICE]
+        );
+        let open = |path| call("openat", KILL, path);
+        assert_eq!(
+            found(vec![open("/proc/1/environ")], CapSet::EMPTY),
+            [PTRACE]
+        );
+        assert_eq!(
+            found(vec![open("/proc/1/timerslack_ns")], CapSet::EMPTY),
+            [NICE]
+        );
+        assert_eq!(found(vec![open("/proc/1/wchan")], CapSet::EMPTY), []);
+    }
+
+    #[test]
+    fn what_is_added_may_be_enough_for_others() {
+        let reads = call("process_vm_readv", KILL, "");
+        let renices = call("setpriority", PTRACE, "");
+        assert_eq!(found(vec![reads, renices], CapSet::EMPTY), [PTRACE]);
+    }
+
+    #[test]
+    fn what_shrinks_as_well_or_was_asked_for_takes_nothing() {
+        let changed = |change: fn(&mut CallRecord)| {
+            let mut call = call("ptrace", KILL, "");
+            change(&mut call);
+            found(vec![call], CapSet::EMPTY)
+        };
+        assert_eq!(changed(|_| ()), [PTRACE]);
+        let of = |change: fn(&mut Target)| {
+            let mut call = call("ptrace", KILL, "");
+            call.target.iter_mut().for_each(change);
+            found(vec![call], CapSet::EMPTY)
+        };
+        assert_eq!(of(|target| target.same_subject = true), []);
+        assert_eq!(of(|target| target.same_user_namespace = false), []);
+        assert_eq!(changed(|call| call.failed = true), []);
+        assert_eq!(changed(|call| call.requester.setup = true), []);
+    }
+}
