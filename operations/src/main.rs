@@ -29,6 +29,7 @@ use credentials::{Grant, Mode};
 use operation::Operation;
 use series::Series;
 use trial::Actor;
+use truth::Extent;
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -81,6 +82,9 @@ enum Command {
         /// root, user, nnp, user-nnp, userns
         #[arg(long = "as", value_delimiter = ',', default_value = "root", value_parser = mode)]
         modes: Vec<Mode>,
+        /// Leave out how each act differs without each single capability, which takes most of the time
+        #[arg(long)]
+        minimal_only: bool,
         /// Where to work; the file system decides a few operations
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -125,7 +129,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                     writeln!(
                         out,
                         "{}",
-                        json!({"operation": operation.name, "area": area, "aim": operation.aim})
+                        json!({"operation": operation.name, "area": area, "aim": operation.aim, "looks_at_sets": operation.looks_at_sets})
                     )?;
                 } else {
                     writeln!(out, "{:40} {area:15} {}", operation.name, operation.aim)?;
@@ -168,11 +172,21 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let line = json!({"operation": name, "kernel": truth::kernel_release(), "set": set, "trial": trial});
             writeln!(out, "{line}")?;
         }
-        Command::Truth { names, modes, dir } => {
+        Command::Truth {
+            names,
+            modes,
+            minimal_only,
+            dir,
+        } => {
+            let extent = if minimal_only {
+                Extent::Minimal
+            } else {
+                Extent::Each
+            };
             let base = scratch(dir)?;
             for operation in chosen(&names)? {
                 for mode in &modes {
-                    let truth = truth::of(operation, &base.0, *mode)?;
+                    let truth = truth::of(operation, &base.0, *mode, extent)?;
                     writeln!(out, "{}", serde_json::to_string(&truth)?)?;
                 }
             }

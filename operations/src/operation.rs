@@ -21,6 +21,8 @@ pub(crate) struct Operation {
     pub aim: CapSet,
     /// Namespaces of its own beside that of mounts, as `CLONE_NEW*`.
     pub namespaces: i32,
+    /// It looks at what it holds itself: whatever it makes of that, the kernel is not asked.
+    pub looks_at_sets: bool,
     pub setup: Setup,
     pub act: Act,
 }
@@ -36,12 +38,19 @@ pub(crate) const fn op(
         name,
         aim: CapSet::of(aim),
         namespaces: 0,
+        looks_at_sets: false,
         setup,
         act,
     }
 }
 
 impl Operation {
+    /// It looks at what it holds itself.
+    pub(crate) const fn looks_at_sets(mut self) -> Self {
+        self.looks_at_sets = true;
+        self
+    }
+
     /// In a network namespace of its own.
     pub(crate) const fn net(mut self) -> Self {
         self.namespaces |= libc::CLONE_NEWNET;

@@ -40,8 +40,10 @@ pub(crate) enum State {
         minimal: Vec<CapSet>,
         /// The minimal sets with which it succeeds, whatever it sees.
         minimal_to_succeed: Vec<CapSet>,
-        /// How it differs with all but this one; those that make no difference are left out.
-        each: BTreeMap<Capability, Difference>,
+        /// How it differs with all but this one; those that make no difference are left out. Missing if that was not
+        /// asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        each: Option<BTreeMap<Capability, Difference>>,
     },
     /// This kernel or machine does not have what the operation is about.
     Absent { why: String },
@@ -51,6 +53,15 @@ pub(crate) enum State {
     Untestable { why: String },
     /// Two trials with the same set differ, so nothing is taken for true.
     Nondeterministic { set: CapSet, seen: Vec<Seen> },
+}
+
+/// How much is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The minimal sets alone.
+    Minimal,
+    /// And how the act differs without each capability, which takes five times as many trials.
+    Each,
 }
 
 /// How often an act has to hang.
@@ -112,7 +123,12 @@ impl Bench<'_> {
 /// # Errors
 ///
 /// Those of the machine: fork(2) and the like.
-pub(crate) fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<Truth> {
+pub(crate) fn of(
+    operation: &Operation,
+    base: &Path,
+    mode: Mode,
+    extent: Extent,
+) -> io::Result<Truth> {
     let whole = whole(mode)?;
     let lacking = kernel_has()? - whole;
     let mut bench = Bench {
@@ -121,7 +137,7 @@ pub(crate) fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<T
         mode,
         trials: 0,
     };
-    let state = match state(&mut bench, whole, lacking) {
+    let state = match state(&mut bench, whole, lacking, extent) {
         Ok(state) => state,
         Err(Stop::Differs(set, seen)) => State::Nondeterministic { set, seen },
         Err(Stop::Io(error)) => return Err(error),
@@ -137,7 +153,12 @@ pub(crate) fn of(operation: &Operation, base: &Path, mode: Mode) -> io::Result<T
     })
 }
 
-fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State, Stop> {
+fn state(
+    bench: &mut Bench<'_>,
+    whole: CapSet,
+    lacking: CapSet,
+    extent: Extent,
+) -> Result<State, Stop> {
     bench.trials += 1;
     if let Trial::NotSetUp(seen) = trial::run(
         bench.operation,
@@ -156,13 +177,10 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
         }
     };
     let with_none = judge::difference(&full, &bench.twice(CapSet::EMPTY)?);
-    let mut each = BTreeMap::new();
-    for capability in &whole {
-        let seen = bench.twice(whole - CapSet::from(capability))?;
-        if let Some(difference) = judge::difference(&full, &seen) {
-            each.insert(capability, difference);
-        }
-    }
+    let each = match extent {
+        Extent::Minimal => None,
+        Extent::Each => Some(without_each(bench, whole, &full)?),
+    };
     let minimal = judge::minimal_sets(whole, |set| {
         let seen = bench.attempt(set)?;
         Ok::<_, Stop>(judge::difference(&full, &seen).is_none())
@@ -198,6 +216,22 @@ fn state(bench: &mut Bench<'_>, whole: CapSet, lacking: CapSet) -> Result<State,
         minimal_to_succeed,
         each,
     })
+}
+
+/// How the act differs with all but each capability.
+fn without_each(
+    bench: &mut Bench<'_>,
+    whole: CapSet,
+    full: &Details,
+) -> Result<BTreeMap<Capability, Difference>, Stop> {
+    let mut each = BTreeMap::new();
+    for capability in &whole {
+        let seen = bench.twice(whole - CapSet::from(capability))?;
+        if let Some(difference) = judge::difference(full, &seen) {
+            each.insert(capability, difference);
+        }
+    }
+    Ok(each)
 }
 
 /// What it means that an act fails with everything. `lacking`: what its author had in mind and cannot be granted.

@@ -121,7 +121,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
         &[C::NET_RAW],
         |p| p.program("f", 0o755, 0, 0),
         |p| execute(p, "f", || Ok(())),
-    ),
+    )
+    .looks_at_sets(),
     op(
         "exec-setuid-root",
         &[],
@@ -220,7 +221,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
             give(p, "f", 1 << 13, false)
         },
         |p| execute(p, "f", || Ok(())),
-    ),
+    )
+    .looks_at_sets(),
     op(
         "exec-file-capability-script",
         &[],
@@ -298,7 +300,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 prctl(libc::PR_SET_SECUREBITS, [NO_ROOT, 0, 0, 0]).map(drop)
             })
         },
-    ),
+    )
+    .looks_at_sets(),
     op(
         "exec-as-other-with-keep-capabilities",
         &[C::SETUID],
@@ -309,7 +312,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 call!(SYS_setresuid, 1001, 1001, 1001).map(drop)
             })
         },
-    ),
+    )
+    .looks_at_sets(),
     op(
         "exec-no-permission-for-anyone",
         &[],

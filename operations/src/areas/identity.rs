@@ -105,7 +105,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("setuid-drops-capabilities", &[C::SETUID], nothing, |_| {
         call!(SYS_setresuid, 1001, 1001, 1001)?;
         saw("effective", sys::capget(0)?[0])
-    }),
+    })
+    .looks_at_sets(),
     op("bounding-drop", &[C::SETPCAP], nothing, |_| {
         prctl(DROP, [13, 0, 0, 0]).and_then(|_| done())
     }),
@@ -116,7 +117,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
     }),
     op("bounding-read-net-raw", &[C::NET_RAW], nothing, |_| {
         prctl(libc::PR_CAPBSET_READ, [13, 0, 0, 0]).and_then(|held| saw("held", held))
-    }),
+    })
+    .looks_at_sets(),
     op("securebits-no-root", &[C::SETPCAP], nothing, |_| bits(1)),
     op("securebits-no-setuid-fixup", &[C::SETPCAP], nothing, |_| {
         bits(4)
@@ -182,14 +184,15 @@ pub(super) const OPERATIONS: &[Operation] = &[
     op("ambient-clear", &[], nothing, |_| {
         prctl(AMBIENT, [4, 0, 0, 0]).and_then(|_| done())
     }),
-    op("read-own-sets-in-proc", &[], nothing, |_| own_sets()),
+    op("read-own-sets-in-proc", &[], nothing, |_| own_sets()).looks_at_sets(),
     op("read-own-sets-by-capget", &[], nothing, |_| {
         let [effective, permitted, inheritable] = sys::capget(0)?;
         saw(
             "sets",
             format!("{effective:x} {permitted:x} {inheritable:x}"),
         )
-    }),
+    })
+    .looks_at_sets(),
     op(
         "refuse-unless-net-admin-is-held",
         &[C::NET_ADMIN],
@@ -202,7 +205,8 @@ pub(super) const OPERATIONS: &[Operation] = &[
                 Err(sys::errno(libc::EPERM))
             }
         },
-    ),
+    )
+    .looks_at_sets(),
     op(
         "capget-of-other",
         &[],

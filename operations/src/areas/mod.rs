@@ -19,6 +19,7 @@ mod net_sockets;
 mod observe;
 mod other_processes;
 mod proc_files;
+mod repeated;
 mod scheduling;
 mod sysctl;
 mod uring;
@@ -50,6 +51,7 @@ const AREAS: &[(&str, &[Operation])] = &[
     ("net-sockets", net_sockets::OPERATIONS),
     ("net-options", net_options::OPERATIONS),
     ("net-config", net_config::OPERATIONS),
+    ("repeated", repeated::OPERATIONS),
 ];
 
 /// Every operation.

@@ -66,10 +66,10 @@ pub(super) fn judge(recommended: Recommendation, needs: &Needs, lacking: CapSet)
     let whole = recommended.decisive | recommended.possible;
     let pairs = needs.minimal.iter().flat_map(|minimal| {
         let enough = needs.minimal_to_succeed.iter().copied();
-        // Whatever sees the same succeeds, too.
-        let enough = enough
-            .filter(|set| set.is_subset(*minimal))
-            .chain([*minimal]);
+        let enough: Vec<CapSet> = enough.filter(|set| set.is_subset(*minimal)).collect();
+        // Whatever sees the same succeeds, too: there is one, unless the search for them ended early.
+        let alone = enough.is_empty().then_some(*minimal);
+        let enough = enough.into_iter().chain(alone);
         enough.map(|set| (*minimal, set))
     });
     let verdicts = pairs.map(|(minimal, succeeds)| Verdict {

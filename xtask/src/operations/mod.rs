@@ -40,8 +40,8 @@ pub(crate) struct Args {
     #[arg(long = "as", value_name = "MODE", value_delimiter = ',', default_values_t = Mode::ALL, value_enum)]
     modes: Vec<Mode>,
 
-    /// How many searches for the truth run at a time
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    /// How many searches for the truth run at a time: they mostly wait for the kernel
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..))]
     jobs: u8,
 
     /// Every comparison, exact ones too, as one JSON object a line

@@ -113,9 +113,10 @@ fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }
 
-/// The rows in which `of` is not empty. Those that differ only in the mode share an entry.
+/// The rows in which `of` is not empty. Those that differ only in the mode share an entry, which shows what the
+/// report says in the first of them.
 fn section(text: &mut String, title: &str, rows: &[Row], of: impl Fn(Verdict) -> CapSet) {
-    let mut entries: Vec<(Entry, Vec<Mode>)> = Vec::new();
+    let mut entries: Vec<(Entry, Vec<Mode>, Vec<String>)> = Vec::new();
     for row in rows {
         let Some(comparison) = row.comparison() else {
             continue;
@@ -129,11 +130,10 @@ fn section(text: &mut String, title: &str, rows: &[Row], of: impl Fn(Verdict) ->
             set: short(set),
             needs: needs(comparison),
             recommended: recommended(comparison),
-            says: says(comparison, set),
         };
-        match entries.iter_mut().find(|(known, _)| *known == entry) {
-            Some((_, modes)) => modes.push(row.mode),
-            None => entries.push((entry, vec![row.mode])),
+        match entries.iter_mut().find(|(known, ..)| *known == entry) {
+            Some((_, modes, _)) => modes.push(row.mode),
+            None => entries.push((entry, vec![row.mode], says(comparison, set))),
         }
     }
     if entries.is_empty() {
@@ -142,13 +142,12 @@ fn section(text: &mut String, title: &str, rows: &[Row], of: impl Fn(Verdict) ->
     entries.sort();
     // A String takes whatever is written.
     let _ = writeln!(text, "\n## {title} ({})\n", entries.len());
-    for (entry, modes) in entries {
+    for (entry, modes, says) in entries {
         let Entry {
             operation,
             set,
             needs,
             recommended,
-            says,
         } = entry;
         let modes: Vec<&str> = modes.iter().map(|mode| mode.name()).collect();
         let _ = writeln!(
@@ -169,7 +168,6 @@ struct Entry {
     set: String,
     needs: String,
     recommended: String,
-    says: Vec<String>,
 }
 
 /// More names than these help nobody.

@@ -27,6 +27,8 @@ pub(super) struct Operation {
     pub area: String,
     /// What its author had in mind.
     pub aim: CapSet,
+    /// It looks at what it holds itself: no check shows what it makes of that.
+    pub looks_at_sets: bool,
 }
 
 impl Program {

@@ -51,6 +51,8 @@ pub(super) struct Comparison {
     pub needs: Needs,
     pub decisive: CapSet,
     pub possible: CapSet,
+    /// The operation looks at its own sets, which no check shows, and the report has a note.
+    pub noted: bool,
     /// What the report says of each capability that is recommended or missing.
     pub said: Vec<Said>,
     /// The report's notes.
@@ -76,7 +78,7 @@ impl Row {
             area: operation.area.clone(),
             mode: audit.mode,
             aim: operation.aim,
-            outcome: outcome(truth, &act.trial, subject),
+            outcome: outcome(operation, truth, &act.trial, subject),
         })
     }
 
@@ -92,7 +94,12 @@ impl Row {
     }
 }
 
-fn outcome(truth: &Truth, trial: &Trial, subject: Option<&SubjectReport>) -> Outcome {
+fn outcome(
+    operation: &Operation,
+    truth: &Truth,
+    trial: &Trial,
+    subject: Option<&SubjectReport>,
+) -> Outcome {
     let (alone, needs) = match &truth.state {
         State::Tested { full, needs } if !needs.minimal.is_empty() => (
             Some(Seen::Ok {
@@ -136,10 +143,15 @@ fn outcome(truth: &Truth, trial: &Trial, subject: Option<&SubjectReport>) -> Out
             audited: audited.to_string(),
         };
     }
-    Outcome::Compared(Box::new(compare(needs, truth.lacking, subject)))
+    Outcome::Compared(Box::new(compare(operation, needs, truth.lacking, subject)))
 }
 
-fn compare(needs: Needs, lacking: CapSet, subject: Option<&SubjectReport>) -> Comparison {
+fn compare(
+    operation: &Operation,
+    needs: Needs,
+    lacking: CapSet,
+    subject: Option<&SubjectReport>,
+) -> Comparison {
     let findings = subject.map_or(&[][..], |subject| &subject.capabilities);
     let recommended = subject.map_or(CapSet::EMPTY, |subject| subject.cap_add);
     let is_possible = |finding: &&Finding| finding.evidence == Evidence::Possible;
@@ -152,8 +164,14 @@ fn compare(needs: Needs, lacking: CapSet, subject: Option<&SubjectReport>) -> Co
         decisive: recommended - possible,
         possible: recommended.intersection(possible),
     };
-    let verdict = compare::judge(recommendation, &needs, lacking);
+    let mut verdict = compare::judge(recommendation, &needs, lacking);
+    let notes = subject.map_or_else(Vec::new, |subject| subject.notes.clone());
     let of_interest = recommended | verdict.missing;
+    // One run cannot tell what a program makes of a look at itself. It must not pass over it in silence.
+    let noted = operation.looks_at_sets && !notes.is_empty() && verdict.is_missing();
+    if noted {
+        verdict.missing = CapSet::EMPTY;
+    }
     Comparison {
         verdict,
         decisive: recommendation.decisive,
@@ -164,7 +182,8 @@ fn compare(needs: Needs, lacking: CapSet, subject: Option<&SubjectReport>) -> Co
             .filter(|finding| of_interest.contains(finding.capability))
             .map(said)
             .collect(),
-        notes: subject.map_or_else(Vec::new, |subject| subject.notes.clone()),
+        noted,
+        notes,
     }
 }
 

@@ -136,7 +136,7 @@ pub(super) fn of(
 
 fn search(program: &Program, part: &[&Operation], modes: &str, file: &Path) -> Result<Child> {
     Command::new(program.path())
-        .args(["truth", "--as", modes])
+        .args(["truth", "--minimal-only", "--as", modes])
         .args(part.iter().map(|operation| &operation.operation))
         .stdin(Stdio::null())
         .stdout(command::create(file)?)
