@@ -24,6 +24,7 @@ use capaudit_tracer::{
     session::{
         AttachError, AuditError, ObservationError,
         driver::{self, Aim, Driver, OnSignal, Step},
+        signals::with_signals,
     },
 };
 use sd_notify::NotifyState;
@@ -117,10 +118,14 @@ pub enum Question {
 /// # Errors
 ///
 /// It cannot begin, or cannot go on. What was totalled by then is saved.
-pub async fn run(
+pub fn run(plan: &Plan, complain: &dyn Fn(&str)) -> Result<(), DaemonError> {
+    with_signals(|signals| observe(plan, signals, complain))?
+}
+
+async fn observe(
     plan: &Plan,
     signals: Signals,
-    complain: impl Fn(&str),
+    complain: &dyn Fn(&str),
 ) -> Result<(), DaemonError> {
     let mut state = State::load(&plan.state)?;
     let (ask, mut questions) = mpsc::channel(QUESTIONS);

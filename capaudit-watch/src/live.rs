@@ -42,7 +42,7 @@ pub(super) async fn watch(
     delivery: &Delivery,
     signals: Signals,
     mut requests: UnboundedReceiver<Request>,
-    mut sink: impl FnMut(Message) -> ControlFlow<()>,
+    sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, WatchError> {
     privilege::keep(privilege::to_connect(&daemon.socket), plan.reserve)
         .map_err(ObservationError::system("cannot drop capabilities"))

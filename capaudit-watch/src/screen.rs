@@ -85,7 +85,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
             .enable_all()
             .build()?;
         Ok(
-            runtime.block_on(watch(&owned, delivery, signals, asked, |message| {
+            runtime.block_on(watch(&owned, delivery, signals, asked, &mut |message| {
                 if matches!(message, Message::Signal(Signal::SIGHUP)) {
                     end_soon();
                 }

@@ -36,7 +36,7 @@ pub async fn watch(
     delivery: Delivery,
     signals: Signals,
     mut requests: UnboundedReceiver<Request>,
-    mut sink: impl FnMut(Message) -> ControlFlow<()>,
+    sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
 ) -> Result<Finished, WatchError> {
     let aim = match &plan.scope {
         Scope::Daemon(daemon) => {
@@ -92,13 +92,13 @@ pub async fn watch(
                 flow = sink(Message::Saved(saved));
             }
             Step::Other(Due::Request(Some(Request::Quit) | None)) => break,
-            Step::Other(Due::Tick) => flow = running.tell(&mut sink, delivery.states).await?,
+            Step::Other(Due::Tick) => flow = running.tell(sink, delivery.states).await?,
             Step::Ended(driver::Ending::Time | driver::Ending::Signal) => break,
             Step::Ended(driver::Ending::Command(status)) => {
-                flow = running.ended(Ending::Command(status), &mut sink);
+                flow = running.ended(Ending::Command(status), sink);
             }
             Step::Ended(driver::Ending::Targets) => {
-                flow = running.ended(Ending::Targets, &mut sink);
+                flow = running.ended(Ending::Targets, sink);
             }
         }
         if running.ending.is_some() && !delivery.linger {
@@ -109,7 +109,7 @@ pub async fn watch(
             flow = sink(Message::Checks(checks));
         }
     }
-    Ok(running.finish(flow, &mut sink).await?)
+    Ok(running.finish(flow, sink).await?)
 }
 
 /// What a watch waits for besides what is observed.
@@ -132,7 +132,7 @@ impl Running {
     fn ended(
         &mut self,
         ending: Ending,
-        sink: &mut impl FnMut(Message) -> ControlFlow<()>,
+        sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
     ) -> ControlFlow<()> {
         self.ending = Some(ending);
         sink(Message::Ended(ending))
@@ -165,7 +165,7 @@ impl Running {
     /// What is due now and then.
     async fn tell(
         &mut self,
-        sink: &mut impl FnMut(Message) -> ControlFlow<()>,
+        sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
         states: bool,
     ) -> Result<ControlFlow<()>, AuditError> {
         let began = Instant::now();
@@ -191,7 +191,7 @@ impl Running {
     async fn finish(
         mut self,
         flow: ControlFlow<()>,
-        sink: &mut impl FnMut(Message) -> ControlFlow<()>,
+        sink: &mut dyn FnMut(Message) -> ControlFlow<()>,
     ) -> Result<Finished, AuditError> {
         // Whoever stops watching a command has no use for it.
         self.driver.end_command().await?;

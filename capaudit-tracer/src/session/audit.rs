@@ -15,6 +15,7 @@ use crate::{
     session::{
         driver::{self, Aim, Driver, Ending, OnSignal, Step},
         error::AuditError,
+        signals::with_signals,
     },
     subject::attached::Target,
 };
@@ -46,7 +47,11 @@ pub struct Outcome {
 /// # Errors
 ///
 /// Tracing is not possible, or the command cannot be executed.
-pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError> {
+pub fn audit(plan: &Plan) -> Result<Outcome, AuditError> {
+    with_signals(|signals| command(plan, signals))?
+}
+
+async fn command(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError> {
     let plan = driver::Plan {
         settings: plan.settings.clone(),
         aim: Aim::Command {
@@ -77,13 +82,12 @@ pub async fn audit(plan: &Plan, signals: Signals) -> Result<Outcome, AuditError>
 /// # Errors
 ///
 /// Tracing is not possible, or a target is not there.
-pub async fn attach(
+pub fn attach(
     settings: &TracerConfig,
     targets: &[Target],
     duration: Option<Duration>,
     reserve: CapSet,
-    signals: Signals,
-    began: impl FnOnce(usize),
+    began: &dyn Fn(usize),
 ) -> Result<Ledger, AuditError> {
     let plan = driver::Plan {
         settings: settings.clone(),
@@ -93,6 +97,14 @@ pub async fn attach(
         on_signal: OnSignal::PassOn,
         keep_check_events: false,
     };
+    with_signals(|signals| running(plan, signals, began))?
+}
+
+async fn running(
+    plan: driver::Plan,
+    signals: Signals,
+    began: &dyn Fn(usize),
+) -> Result<Ledger, AuditError> {
     let mut driver = Driver::start(plan, signals).await?;
     began(driver.processes());
     while !matches!(driver.next(nothing()).await?, Step::Ended(_)) {}

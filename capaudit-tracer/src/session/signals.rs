@@ -12,6 +12,25 @@ use crate::{
     session::error::ObservationError,
 };
 
+/// Does what takes time, on this thread, with signals taken.
+///
+/// What is waited for is compiled where this is called: a crate that calls it from a function that is no future itself
+/// spares every crate above it compiling the same again.
+///
+/// # Errors
+///
+/// The kernel refuses what that takes.
+pub fn with_signals<F: Future>(
+    work: impl FnOnce(Signals) -> F,
+) -> Result<F::Output, ObservationError> {
+    let signals = Signals::take().map_err(ObservationError::system("cannot take signals"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ObservationError::system("cannot wait for events"))?;
+    Ok(runtime.block_on(work(signals)))
+}
+
 /// Signals, one after the other.
 #[derive(Debug)]
 pub struct SignalStream {

@@ -12,10 +12,19 @@ use std::{
 
 use capaudit_core::advise::Verdict;
 use capaudit_live::{Missing, Summary, judged::JudgedCheck, line::Line};
+use capaudit_tracer::{
+    launch::Streams,
+    session::{AuditError, signals::with_signals},
+};
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
+use tokio::sync::mpsc::unbounded_channel;
 
-use crate::message::Message;
+use crate::{
+    Plan,
+    message::{Delivery, Finished, Message, WatchError},
+    source::watch,
+};
 
 /// Distinct checks that are remembered for [`Choice::unique`].
 const MOST_DISTINCT: usize = 1 << 20;
@@ -38,6 +47,31 @@ pub struct Choice {
     pub unique: bool,
     /// End after so many lines; `None`: never for that reason.
     pub count: Option<u64>,
+}
+
+/// Watches, with lines on standard output. The outer error is the system's.
+///
+/// # Errors
+///
+/// Nothing can be watched, or lines cannot be written.
+pub fn run(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, WatchError>> {
+    let mut lines = Lines::new(form, choice, plan.scope.to_string(), io::stdout());
+    let delivery = Delivery {
+        states: false,
+        linger: false,
+        streams: Streams::OutputAside,
+    };
+    // Nobody asks for anything, but the channel stays open.
+    let (_requests, asked) = unbounded_channel();
+    let mut sink = |message| lines.take(message);
+    let watched = with_signals(|signals| watch(plan, delivery, signals, asked, &mut sink))
+        .map_err(AuditError::from)
+        .map_err(WatchError::from)
+        .flatten();
+    if let Ok(finished) = &watched {
+        lines.end(&finished.summary)?;
+    }
+    Ok(watched)
 }
 
 /// Writes messages as lines.

@@ -9,7 +9,7 @@ use super::{
     failure::{Failure, note},
     presentation::Presentation,
     targets::{Targets, scope_of},
-    tracing::{Tracing, duration, with_signals},
+    tracing::{Tracing, duration},
 };
 
 /// Audit what runs already: processes, containers, compose services or cgroups.
@@ -55,22 +55,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         scope: scope_of(&targets),
         ..arguments.tracing.settings()
     };
-    let ledger = with_signals(|signals| {
-        attach(
-            &settings,
-            &targets,
-            arguments.duration,
-            arguments.presentation.takes(arguments.save.as_deref()),
-            signals,
-            |processes| {
-                note(&format!(
-                    "observing {processes} running process{}; Ctrl-C ends it",
-                    if processes == 1 { "" } else { "es" }
-                ));
-            },
-        )
-    })
-    .map_err(Failure::cannot_trace)??;
+    let ledger = attach(
+        &settings,
+        &targets,
+        arguments.duration,
+        arguments.presentation.takes(arguments.save.as_deref()),
+        &|processes| {
+            note(&format!(
+                "observing {processes} running process{}; Ctrl-C ends it",
+                if processes == 1 { "" } else { "es" }
+            ));
+        },
+    )?;
     arguments
         .presentation
         .keep(&ledger, arguments.save.as_deref(), io::stdout())?;

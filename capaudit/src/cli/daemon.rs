@@ -8,7 +8,7 @@ use capaudit_live::SOCKET;
 use super::{
     exit::Exit,
     failure::{Failure, note},
-    tracing::{Tracing, duration, with_signals},
+    tracing::{Tracing, duration},
 };
 
 /// Observe every container, for days: those that run and those that start.
@@ -57,8 +57,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         save_every: arguments.save_every,
         metrics: arguments.metrics,
     };
-    with_signals(|signals| capaudit_daemon::run(&plan, signals, note))
-        .map_err(Failure::cannot_trace)??;
+    capaudit_daemon::run(&plan, &|text| note(text))?;
     Ok(Exit::Success)
 }
 

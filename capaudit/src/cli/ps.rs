@@ -187,12 +187,7 @@ fn names(tasks: &[Task]) -> Names {
     if ids.is_empty() {
         return Names::new();
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let asked =
-        runtime.map(|runtime| runtime.block_on(async { Engine::connect().await.ask(&ids).await }));
-    asked.unwrap_or_else(|error| {
+    Engine::ask_once(&ids).unwrap_or_else(|error| {
         note(&format!("containers go without names: {error}"));
         Names::new()
     })

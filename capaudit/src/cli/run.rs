@@ -4,12 +4,7 @@ use std::{ffi::OsString, io, path::PathBuf};
 
 use capaudit_tracer::session::audit::{Plan, audit};
 
-use super::{
-    exit::Exit,
-    failure::Failure,
-    presentation::Presentation,
-    tracing::{Tracing, with_signals},
-};
+use super::{exit::Exit, failure::Failure, presentation::Presentation, tracing::Tracing};
 
 /// Run a command and audit it, all its descendants, and every container that starts meanwhile.
 ///
@@ -56,8 +51,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         reserve: arguments.presentation.takes(arguments.save.as_deref()),
     };
     arguments.presentation.check(arguments.save.as_deref())?;
-    let outcome =
-        with_signals(|signals| audit(&plan, signals)).map_err(Failure::cannot_trace)??;
+    let outcome = audit(&plan)?;
     let kept =
         arguments
             .presentation

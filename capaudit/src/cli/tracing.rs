@@ -4,7 +4,6 @@ use std::{io, time::Duration};
 
 use capaudit_core::ledger::Hook;
 use capaudit_tracer::{
-    launch::Signals,
     probe::{ProbeError, TracerConfig},
     session::{AttachError, AuditError, ObservationError},
 };
@@ -44,19 +43,6 @@ impl Tracing {
             ..TracerConfig::default()
         }
     }
-}
-
-/// Does what takes time with signals taken, on this thread.
-///
-/// # Errors
-///
-/// The kernel refuses what that takes.
-pub(super) fn with_signals<F: Future>(work: impl FnOnce(Signals) -> F) -> io::Result<F::Output> {
-    let signals = Signals::take()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    Ok(runtime.block_on(work(signals)))
 }
 
 /// Fewer are of no use, and the kernel sets the room for all of them aside at once.

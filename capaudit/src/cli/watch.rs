@@ -9,7 +9,6 @@ use capaudit_core::capability::CapSet;
 use capaudit_live::check_events_a_second;
 use capaudit_live::{SOCKET, scope::Scope};
 use capaudit_tracer::{
-    launch::Streams,
     privilege,
     probe::{CheckEvents, TraceScope, TracerConfig},
 };
@@ -17,9 +16,8 @@ use capaudit_tracer::{
 use capaudit_watch::screen;
 use capaudit_watch::{
     Plan,
-    lines::{Choice, Form, Lines},
-    message::{Delivery, Ending, Finished, WatchError},
-    source::watch,
+    lines::{self, Choice, Form},
+    message::{Ending, WatchError},
 };
 
 use super::{
@@ -27,7 +25,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     targets::{Targets, scope_of},
-    tracing::{Tracing, duration, with_signals},
+    tracing::{Tracing, duration},
 };
 
 /// Watch capability checks live: of the whole machine, of what runs already, or of a command.
@@ -205,7 +203,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     let plan = arguments.plan(view);
     let watched = match view {
-        View::Lines(form) => in_lines(&plan, form, choice),
+        View::Lines(form) => lines::run(&plan, form, choice),
         #[cfg(feature = "live-view")]
         View::Screen => screen::run(&plan, choice.all),
     };
@@ -246,24 +244,4 @@ impl From<WatchError> for Failure {
             WatchError::Daemon(error) => Self::usage(error),
         }
     }
-}
-
-fn in_lines(plan: &Plan, form: Form, choice: Choice) -> io::Result<Result<Finished, WatchError>> {
-    let mut lines = Lines::new(form, choice, plan.scope.to_string(), io::stdout());
-    let delivery = Delivery {
-        states: false,
-        linger: false,
-        streams: Streams::OutputAside,
-    };
-    // Nobody asks for anything, but the channel stays open.
-    let (_requests, asked) = tokio::sync::mpsc::unbounded_channel();
-    let watched = with_signals(|signals| {
-        watch(plan, delivery, signals, asked, |message| {
-            lines.take(message)
-        })
-    })?;
-    if let Ok(finished) = &watched {
-        lines.end(&finished.summary)?;
-    }
-    Ok(watched)
 }

@@ -12,6 +12,7 @@ mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     os::unix::fs::FileTypeExt as _,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -144,6 +145,18 @@ impl Engine {
             described.extend(description.map(|description| (container.clone(), description)));
         }
         described
+    }
+
+    /// The same for whoever waits for nothing else: engines are connected to for this question only.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses what waiting takes.
+    pub fn ask_once(wanted: &[ContainerId]) -> io::Result<HashMap<ContainerId, Description>> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        Ok(runtime.block_on(async { Self::connect().await.ask(wanted).await }))
     }
 
     /// What is known of a container by now, without asking.
