@@ -48,7 +48,11 @@ pub(crate) enum State {
     /// This kernel or machine does not have what the operation is about.
     Absent { why: String },
     /// It is refused whatever is granted: no capability helps.
-    Refused { why: String },
+    Refused {
+        why: String,
+        /// The minimal sets with which it comes as far: it fails in the same way as with everything.
+        minimal: Vec<CapSet>,
+    },
     /// It cannot be set up in this mode, or it needs what cannot be granted here.
     Untestable { why: String },
     /// Two trials with the same set differ, so nothing is taken for true.
@@ -173,7 +177,7 @@ fn state(
         Seen::Ok { details } => details,
         seen => {
             let lacking = bench.operation.aim.intersection(lacking);
-            return Ok(without_success(&seen, lacking));
+            return without_success(bench, whole, &seen, lacking);
         }
     };
     let with_none = judge::difference(&full, &bench.twice(CapSet::EMPTY)?);
@@ -235,15 +239,28 @@ fn without_each(
 }
 
 /// What it means that an act fails with everything. `lacking`: what its author had in mind and cannot be granted.
-fn without_success(seen: &Seen, lacking: CapSet) -> State {
+fn without_success(
+    bench: &mut Bench<'_>,
+    whole: CapSet,
+    seen: &Seen,
+    lacking: CapSet,
+) -> Result<State, Stop> {
     let why = reason(seen);
-    match seen {
+    Ok(match seen {
         _ if !lacking.is_empty() => State::Untestable {
             why: format!("{why} without {lacking}, which cannot be granted"),
         },
         Seen::Error { errno, .. } if judge::is_absent(*errno) => State::Absent { why },
-        _ => State::Refused { why },
-    }
+        _ => State::Refused {
+            why,
+            minimal: judge::minimal_sets(whole, |set| {
+                bench
+                    .attempt(set)
+                    .map(|other| other == *seen)
+                    .map_err(Stop::from)
+            })?,
+        },
+    })
 }
 
 /// What it means that a set-up fails.

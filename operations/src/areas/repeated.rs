@@ -76,14 +76,19 @@ fn map_locked(length: usize) -> io::Result<Details> {
 }
 
 pub(super) const OPERATIONS: &[Operation] = &[
-    op("write-new-page", &[], nothing, |p| {
-        // Accounting asks on every page (`cap_vm_enough_memory`, security/commoncap.c, Linux 6.18).
-        sys::write(
-            sys::open(&p.at("f"), libc::O_WRONLY | libc::O_CREAT | libc::O_APPEND)?,
-            &[0; 4096],
-        )
-        .and_then(|_| done())
-    }),
+    op(
+        "write-new-page",
+        &[],
+        |p| p.file("f", 0o666, 0, 0),
+        |p| {
+            // Accounting asks on every page (`cap_vm_enough_memory`, security/commoncap.c, Linux 6.18).
+            sys::write(
+                sys::open(&p.at("f"), libc::O_WRONLY | libc::O_APPEND)?,
+                &[0; 4096],
+            )
+            .and_then(|_| done())
+        },
+    ),
     op("map-locked-little", &[], nothing, |_| map_locked(4096)),
     op(
         "map-locked-beyond-some",

@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 use super::{mode::Mode, row::Row};
 use crate::{capability::names, command};
 
-/// Of a hundred comparisons so many may call something decisive that is not.
-const EXTRA_DECISIVE_PERCENT: usize = 2;
-
 /// What is known to be wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Baseline {
@@ -33,7 +30,7 @@ impl Baseline {
     }
 
     /// What is wrong in these.
-    pub(super) fn of(rows: &[Row]) -> Self {
+    pub(super) fn of(rows: &[Row], percent: Option<usize>) -> Self {
         let mut missing: BTreeMap<String, BTreeMap<Mode, CapSet>> = BTreeMap::new();
         for (row, set) in rows.iter().filter_map(missing_in) {
             missing
@@ -43,8 +40,8 @@ impl Baseline {
         }
         let mut extra_decisive = BTreeMap::new();
         for mode in Mode::ALL {
-            let (overstated, allowed) = overstated(rows, mode);
-            if overstated > allowed {
+            let (overstated, compared) = overstated(rows, mode);
+            if percent.is_some_and(|percent| overstated * 100 > compared * percent) {
                 extra_decisive.insert(mode, overstated);
             }
         }
@@ -55,7 +52,7 @@ impl Baseline {
     }
 
     /// What is worse in these than is known, and what is known and not wrong any more.
-    pub(super) fn faults(&self, rows: &[Row]) -> Vec<String> {
+    pub(super) fn faults(&self, rows: &[Row], percent: Option<usize>) -> Vec<String> {
         let known = |row: &Row| {
             let known = self.missing.get(&row.operation)?.get(&row.mode)?;
             Some(*known)
@@ -78,12 +75,13 @@ impl Baseline {
                 ));
             }
         }
+        let Some(percent) = percent else {
+            return faults;
+        };
         for mode in Mode::ALL {
-            let (overstated, allowed) = overstated(rows, mode);
-            let allowed = self
-                .extra_decisive
-                .get(&mode)
-                .map_or(allowed, |known| allowed.max(*known));
+            let (overstated, compared) = overstated(rows, mode);
+            let known = self.extra_decisive.get(&mode).copied().unwrap_or_default();
+            let allowed = known.max(compared * percent / 100);
             if overstated > allowed {
                 faults.push(format!(
                     "{overstated} recommendations as {mode} call something decisive that is not; at most {allowed} may"
@@ -99,7 +97,7 @@ fn missing_in(row: &Row) -> Option<(&Row, CapSet)> {
     verdict.is_missing().then_some((row, verdict.missing))
 }
 
-/// How many recommendations of a mode call something decisive that is not, and how many may.
+/// How many recommendations of a mode call something decisive that is not, and how many there are.
 fn overstated(rows: &[Row], mode: Mode) -> (usize, usize) {
     let verdicts = || {
         rows.iter()
@@ -108,6 +106,42 @@ fn overstated(rows: &[Row], mode: Mode) -> (usize, usize) {
     };
     (
         verdicts().filter(|verdict| verdict.overstates()).count(),
-        verdicts().count() * EXTRA_DECISIVE_PERCENT / 100,
+        verdicts().count(),
     )
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::{super::row::tests::compared, *};
+
+    #[test]
+    fn what_is_known_is_no_fault_and_what_is_new_is() {
+        let rows = [
+            compared("one", Mode::Root, "CHOWN", ""),
+            compared("two", Mode::Root, "", "KILL"),
+        ];
+        let known = Baseline::of(&rows, Some(2));
+        assert!(known.faults(&rows, Some(2)).is_empty());
+        let none = Baseline::default();
+        assert_eq!(
+            none.faults(&rows, None),
+            ["one as root: the recommendation lacks CHOWN"]
+        );
+        assert_eq!(none.faults(&rows, Some(2)).len(), 2);
+        assert_eq!(none.faults(&rows, Some(50)).len(), 1);
+        let text = serde_json::to_string(&known).unwrap();
+        assert_eq!(serde_json::from_str::<Baseline>(&text).unwrap(), known);
+    }
+
+    #[test]
+    fn what_is_not_wrong_any_more_has_to_go() {
+        let known = Baseline::of(&[compared("one", Mode::User, "CHOWN KILL", "")], None);
+        assert_eq!(
+            known.faults(&[compared("one", Mode::User, "KILL", "")], None),
+            ["one as user: nothing lacks CHOWN any more: take it out of the baseline"]
+        );
+        // Of what was not compared nothing is known.
+        assert!(known.faults(&[], None).is_empty());
+    }
 }

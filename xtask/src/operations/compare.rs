@@ -167,7 +167,7 @@ mod tests {
             "BPF SYS_ADMIN",
             "",
             [&["BPF", "SYS_ADMIN"]; 2],
-            ["", "BPF", "", ""],
+            ["", "SYS_ADMIN", "", ""],
         );
         // The possible one is the one that is too much.
         check(

@@ -52,6 +52,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "area"])]
     write: Option<PathBuf>,
 
+    /// Fail, too, if of a hundred recommendations in a mode more than these call something decisive that is not
+    #[arg(long, value_name = "PERCENT")]
+    extra_decisive: Option<usize>,
+
     /// Fail only if more is wrong than this file knows of, or less: what is right now has to go from it
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -115,10 +119,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("wrote {}", path.display());
     }
     if let Some(path) = &args.write_baseline {
-        Baseline::of(&rows).write(path)?;
+        Baseline::of(&rows, args.extra_decisive).write(path)?;
         eprintln!("wrote {}", path.display());
     }
-    let faults = baseline.unwrap_or_default().faults(&rows);
+    let faults = baseline
+        .unwrap_or_default()
+        .faults(&rows, args.extra_decisive);
     for fault in &faults {
         eprintln!("error: {fault}");
     }

@@ -242,3 +242,33 @@ fn differing(text: &mut String, rows: &[Row]) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::row::tests::compared, *};
+
+    #[test]
+    fn modes_that_agree_share_an_entry() {
+        let rows = [
+            compared("chown", Mode::Root, "CHOWN", ""),
+            compared("chown", Mode::User, "CHOWN", ""),
+            compared("kill", Mode::Root, "", "KILL"),
+            compared("nothing", Mode::Root, "", ""),
+        ];
+        let expected = "\
+| as   | compared | exact | missing | extra decisive | extra possible | unknown | differs |
+| ---- | -------- | ----- | ------- | -------------- | -------------- | ------- | ------- |
+| root | 3        | 1     | 1       | 1 (33.3 %)     | 0              | 0       | 0       |
+| user | 1        | 0     | 1       | 0 (0.0 %)      | 0              | 0       | 0       |
+
+## Missing (1)
+
+- **chown** (root user): CHOWN. Needs CHOWN; recommended (none).
+
+## Extra decisive: no difference (1)
+
+- **kill** (root): KILL. Needs (none); recommended KILL.
+";
+        assert_eq!(text(&rows), expected);
+    }
+}

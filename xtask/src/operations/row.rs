@@ -112,7 +112,14 @@ fn outcome(
                 why: "two equal trials differ".to_owned(),
             };
         }
-        State::Refused { .. } => (None, Needs::nothing()),
+        // What it needs to come as far as it does, it needs; nothing can be missing.
+        State::Refused { minimal } => (
+            None,
+            Needs {
+                minimal: minimal.clone(),
+                minimal_to_succeed: minimal.clone(),
+            },
+        ),
         State::Absent { why } => {
             return Outcome::Unknown {
                 why: format!("absent: {why}"),
@@ -143,7 +150,11 @@ fn outcome(
             audited: audited.to_string(),
         };
     }
-    Outcome::Compared(Box::new(compare(operation, needs, truth.lacking, subject)))
+    let mut comparison = compare(operation, needs, truth.lacking, subject);
+    if alone.is_none() {
+        comparison.verdict.missing = CapSet::EMPTY;
+    }
+    Outcome::Compared(Box::new(comparison))
 }
 
 fn compare(
@@ -210,5 +221,133 @@ fn said(finding: &Finding) -> Said {
         capability: finding.capability.name().to_owned(),
         verdict: format!("{:?} {:?}", finding.verdict, finding.evidence).to_lowercase(),
         text: format!("{}{asked}", finding.reason),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub(super) mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A comparison in which these are missing, and these called decisive for nothing.
+    pub(in super::super) fn compared(
+        operation: &str,
+        mode: Mode,
+        missing: &str,
+        extra: &str,
+    ) -> Row {
+        let missing: CapSet = missing.parse().unwrap();
+        let extra_decisive: CapSet = extra.parse().unwrap();
+        let needs = Needs {
+            minimal: vec![missing],
+            minimal_to_succeed: vec![missing],
+        };
+        Row {
+            operation: operation.to_owned(),
+            area: "area".to_owned(),
+            mode,
+            aim: CapSet::EMPTY,
+            outcome: Outcome::Compared(Box::new(Comparison {
+                verdict: Verdict {
+                    missing,
+                    extra_decisive,
+                    ..Verdict::default()
+                },
+                needs,
+                decisive: extra_decisive,
+                possible: CapSet::EMPTY,
+                noted: false,
+                said: Vec::new(),
+                notes: Vec::new(),
+            })),
+        }
+    }
+
+    /// The row of an operation with this truth, which acted so and was reported on so.
+    fn row(looks_at_sets: bool, truth: Value, trial: Value, evidence: &str, notes: &[&str]) -> Row {
+        let operation =
+            json!({ "operation": "o", "area": "a", "aim": [], "looks_at_sets": looks_at_sets });
+        let mut line = json!({ "operation": "o", "mode": "root", "lacking": [] });
+        line.as_object_mut()
+            .unwrap()
+            .extend(truth.as_object().unwrap().clone());
+        let acts = json!({ "operation": "o", "mode": "root", "id": "0123", "trial": trial });
+        let capability = json!({ "name": "KILL", "verdict": "needed", "evidence": evidence, "reason": "…",
+            "alternatives": [], "checks": { "total": 1, "granted": 1, "denied": 0 }, "seen_in": [], "need_less": "" });
+        let subject = json!({ "kind": "container", "name": "n", "id": "0123", "image": "", "compose_project": "",
+            "compose_service": "", "pod_namespace": "", "pod": "", "pod_container": "", "uid": 0, "cap_add": ["KILL"],
+            "granted": [], "seen_from_start": true, "no_new_privileges_is_safe": true, "notes": notes,
+            "capabilities": [capability] });
+        let losses = json!({ "events": 0, "checks": 0, "sites": 0, "processes": 0, "calls": 0, "stacks": 0,
+            "returns": 0, "files": 0 });
+        let report = json!({ "schema": "capaudit.report/1",
+            "session": { "started": "2026-01-01T00:00:00Z", "duration_s": 1.5, "kernel": "6.1", "hook": "fexit",
+                "command": [], "exit_status": 0, "lost_events": 0, "losses": losses, "complete": true, "notes": [] },
+            "subjects": [subject] });
+        let audit = Audit::parse(Mode::Root, &acts.to_string(), &report.to_string()).unwrap();
+        let truth: Truth = serde_json::from_value(line).unwrap();
+        Row::new(&serde_json::from_value(operation).unwrap(), &truth, &audit).unwrap()
+    }
+
+    fn tested(minimal: Value) -> Value {
+        json!({ "state": "tested", "full": {}, "minimal": minimal, "minimal_to_succeed": minimal })
+    }
+
+    fn acted() -> Value {
+        json!({ "acted": { "result": "ok", "details": {} } })
+    }
+
+    #[test]
+    fn a_recommendation_is_compared_by_its_evidence() {
+        let extra = |evidence| {
+            let row = row(false, tested(json!([[]])), acted(), evidence, &[]);
+            let verdict = row.verdict().unwrap();
+            (verdict.extra_decisive.len(), verdict.extra_possible.len())
+        };
+        assert_eq!(extra("decisive"), (1, 0));
+        assert_eq!(extra("proven"), (1, 0));
+        assert_eq!(extra("possible"), (0, 1));
+        let needed = row(false, tested(json!([["KILL"]])), acted(), "decisive", &[]);
+        assert!(needed.verdict().unwrap().is_exact());
+    }
+
+    #[test]
+    fn a_look_at_its_own_sets_has_to_be_noted() {
+        let is_missing = |looks, notes: &[&str]| {
+            let row = row(
+                looks,
+                tested(json!([["CHOWN"]])),
+                acted(),
+                "possible",
+                notes,
+            );
+            row.verdict().unwrap().is_missing()
+        };
+        assert!(is_missing(false, &["a note"]));
+        assert!(is_missing(true, &[]));
+        assert!(!is_missing(true, &["a note"]));
+    }
+
+    #[test]
+    fn of_what_is_refused_nothing_is_missing() {
+        let truth = json!({ "state": "refused", "why": "EPERM", "minimal": [["CHOWN"]] });
+        let acted = json!({ "acted": { "result": "error", "errno": 1, "name": "EPERM" } });
+        let verdict = row(false, truth, acted, "decisive", &[]).verdict().unwrap();
+        assert!(!verdict.is_missing() && verdict.overstates());
+    }
+
+    #[test]
+    fn what_comes_to_something_else_is_not_compared() {
+        let failed = json!({ "acted": { "result": "error", "errno": 1, "name": "EPERM" } });
+        let unset = json!({ "not_set_up": { "result": "hung" } });
+        for trial in [failed, unset] {
+            let row = row(false, tested(json!([[]])), trial, "decisive", &[]);
+            assert!(matches!(row.outcome, Outcome::Differs { .. }));
+        }
+        let absent = json!({ "state": "absent", "why": "ENOSYS" });
+        let row = row(false, absent, acted(), "decisive", &[]);
+        assert!(matches!(row.outcome, Outcome::Unknown { .. }));
     }
 }

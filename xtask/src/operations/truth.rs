@@ -37,7 +37,10 @@ pub(super) enum State {
         #[serde(flatten)]
         needs: Needs,
     },
-    Refused {},
+    Refused {
+        /// The minimal sets with which it fails in the same way as with everything.
+        minimal: Vec<CapSet>,
+    },
     Absent {
         why: String,
     },
@@ -54,16 +57,6 @@ pub(super) struct Needs {
     pub minimal: Vec<CapSet>,
     /// The minimal sets with which it succeeds, whatever it sees.
     pub minimal_to_succeed: Vec<CapSet>,
-}
-
-impl Needs {
-    /// What no capability helps needs nothing.
-    pub(super) fn nothing() -> Self {
-        Self {
-            minimal: vec![CapSet::EMPTY],
-            minimal_to_succeed: vec![CapSet::EMPTY],
-        }
-    }
 }
 
 /// Everything that was found.
