@@ -208,6 +208,16 @@ pub struct Fork {
 }
 assert_size!(Fork, 32 + 8 + 16 + 32 + 40 + COMM_LEN);
 
+/// Bits of [`Exec::ignored`]: why the kernel pays no attention to a file's privileges (`mnt_may_suid`, fs/namespace.c).
+pub mod ignored {
+    /// The mount has `nosuid`.
+    pub const NOSUID: u32 = 1 << 0;
+    /// The mount is of another mount namespace.
+    pub const FOREIGN: u32 = 1 << 1;
+    /// The file system was mounted in a user namespace that the process is not in.
+    pub const USER_NAMESPACE: u32 = 1 << 2;
+}
+
 /// A process that runs another executable from now on.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -222,26 +232,33 @@ pub struct Exec {
     pub ids: Ids,
     /// Its new capability sets.
     pub sets: Sets,
-    /// Inode number of the executable.
+    /// Inode number of the file whose privileges count: the last interpreter, or what that interprets, where binfmt_misc has the
+    /// flag C (`bprm_creds_from_file`, fs/exec.c).
     pub inode: u64,
-    /// Device of the executable's file system (kernel encoding: `major << 20 | minor`).
+    /// Device of its file system (kernel encoding: `major << 20 | minor`).
     pub device: u32,
-    /// Mode of the executable.
+    /// Its mode.
     pub mode: u32,
-    /// Owner of the executable.
+    /// Its owner.
     pub owner: u32,
-    /// Group of the executable.
+    /// Its group.
     pub group: u32,
+    /// Non-zero if its privileges count for nothing where it lies ([`ignored`] bits).
+    pub ignored: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// Its new command name.
     pub comm: [u8; COMM_LEN],
     /// Path as given to execve.
     pub path: [u8; OBJECT_LEN],
+    /// Path of the last interpreter; the same as `path` if there is none.
+    pub interpreter: [u8; OBJECT_LEN],
     /// Names of its cgroup and the cgroups above, where the mount namespace is not capaudit's own.
     pub cgroups: [[u8; CGROUP_LEN]; CGROUP_DEPTH],
 }
 assert_size!(
     Exec,
-    32 + 8 + 16 + 32 + 40 + 8 + 16 + COMM_LEN + OBJECT_LEN + CGROUP_LEN * CGROUP_DEPTH
+    32 + 8 + 16 + 32 + 40 + 8 + 24 + COMM_LEN + 2 * OBJECT_LEN + CGROUP_LEN * CGROUP_DEPTH
 );
 
 /// The end of a process (its last thread).
@@ -257,6 +274,29 @@ pub struct Exit {
 }
 assert_size!(Exit, 40);
 
+/// Another process, that a call acted upon.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Target {
+    /// Its permitted set; every bit where it could not be found.
+    pub permitted: u64,
+    /// Its process id in the initial pid namespace; 0 if unknown, or if there are several.
+    pub tgid: u32,
+    /// [`target`] bits; 0 if there is no such process.
+    pub flags: u32,
+}
+assert_size!(Target, 16);
+
+/// Bits of [`Target::flags`].
+pub mod target {
+    /// There is one.
+    pub const PRESENT: u32 = 1 << 0;
+    /// It is of the caller's user namespace.
+    pub const SAME_USER_NS: u32 = 1 << 1;
+    /// It is followed.
+    pub const FOLLOWED: u32 = 1 << 2;
+}
+
 /// The first sighting of a [`CallKey`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -265,9 +305,21 @@ pub struct Call {
     pub header: Header,
     /// What was called.
     pub key: CallKey,
-    /// Its arguments.
+    /// Its arguments. Of clone3(2), the third is the first word of what the first points to: the flags.
     pub arguments: [u64; 6],
     /// Return value; negative is an errno.
     pub value: i64,
+    /// Whom it acted upon.
+    pub target: Target,
+    /// One of [`object`].
+    pub object_kind: u8,
+    /// Always zero.
+    pub reserved: u8,
+    /// Valid bytes of `object`.
+    pub object_len: u16,
+    /// Always zero.
+    pub padding: u32,
+    /// What it acted upon.
+    pub object: [u8; OBJECT_LEN],
 }
-assert_size!(Call, 32 + 16 + 48 + 8);
+assert_size!(Call, 32 + 16 + 48 + 8 + 16 + 8 + OBJECT_LEN);

@@ -89,6 +89,8 @@ pub mod flag {
     pub const FOREIGN: u8 = 1 << 5;
     /// The system call number is of the 32-bit table.
     pub const COMPAT: u8 = 1 << 6;
+    /// The question's namespace is one below that of the credentials, or lies in such a one, that their user made.
+    pub const OWNED: u8 = 1 << 7;
 }
 
 /// Totals of one [`CheckKey`]. Times are nanoseconds of `CLOCK_MONOTONIC`.
@@ -186,6 +188,16 @@ pub const fn next_walk(count: u64) -> u64 {
     (count | (distance - 1)) + 1
 }
 
+/// Bits of [`CallKey::flags`].
+pub mod call_flag {
+    /// A seccomp filter was in force for the caller.
+    pub const FILTERED: u8 = 1 << 0;
+    /// The kernel has seccomp: the bit above means something.
+    pub const FILTER_KNOWN: u8 = 1 << 1;
+    /// The call failed with EPERM or EACCES, and no check was seen during it.
+    pub const UNASKED: u8 = 1 << 2;
+}
+
 /// A system call that needs a capability no check shows (it is unlocked by a seccomp profile, or reads
 /// the caller's capabilities).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -199,7 +211,7 @@ pub struct CallKey {
     pub syscall: u16,
     /// 1 if it failed.
     pub failed: u8,
-    /// [`flag::COMPAT`] or 0.
+    /// [`call_flag`] bits.
     pub flags: u8,
 }
 assert_size!(CallKey, 16);

@@ -12,6 +12,7 @@ pub const TABLE_LEN: usize = 512;
 /// bits 9..=11   1 + index of the argument that is a second string, 0 if none
 /// bits 12..=15  one of the `special` values
 /// bit 16        report the call itself, not only the checks it makes
+/// bits 17..=21  one of the `watch` values: report the call itself if it does that
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
@@ -35,6 +36,51 @@ pub mod special {
     pub const CLONE3: u32 = 6;
     /// Argument 0 is an option; of those about capabilities ([`super::prctl`]) the next two arguments decide, too.
     pub const PRCTL: u32 = 7;
+}
+
+/// Values of [`SyscallSpec::watch`]: what makes a call a fact of its own although the kernel asks for no capability.
+///
+/// Most are about other processes. Before the kernel asks for a capability, it compares what the other process holds with what
+/// the caller does (`cap_ptrace_access_check`, `cap_safe_nice`, security/commoncap.c).
+pub mod watch {
+    /// Nothing.
+    pub const NONE: u32 = 0;
+    /// Argument 0 is a pid.
+    pub const PID: u32 = 1;
+    /// Argument 1 is a pid: perf_event_open(2).
+    pub const MONITORED: u32 = 2;
+    /// Arguments 0 and 1 are pids: kcmp(2).
+    pub const TWO_PIDS: u32 = 3;
+    /// Argument 0 says what argument 1 is: setpriority(2).
+    pub const PRIORITY: u32 = 4;
+    /// The same for ioprio_set(2), whose numbers for that are others.
+    pub const IO_PRIORITY: u32 = 5;
+    /// ptrace(2): attaches to the process of argument 1.
+    pub const PTRACE: u32 = 6;
+    /// Argument 0 is a pidfd.
+    pub const PIDFD: u32 = 7;
+    /// Argument 0 may be a pidfd: setns(2).
+    pub const NAMESPACE: u32 = 8;
+    /// ioctl(2) that asks a pidfd for a namespace.
+    pub const PIDFD_IOCTL: u32 = 9;
+    /// prctl(2) that shares a core-scheduling cookie with the process of argument 2.
+    pub const CORE_SCHEDULING: u32 = 10;
+    /// Returns a descriptor of what the path leads to: open(2) and its kin.
+    pub const OPEN: u32 = 11;
+    /// Follows the path to its end.
+    pub const PATH: u32 = 12;
+    /// The same unless argument 2 has `AT_SYMLINK_NOFOLLOW`.
+    pub const PATH_BY_FLAGS_2: u32 = 13;
+    /// The same unless argument 3 has it.
+    pub const PATH_BY_FLAGS_3: u32 = 14;
+    /// Argument 0 is a path, whatever [`super::SyscallSpec::path_index`] says: mount(2).
+    pub const SOURCE: u32 = 15;
+    /// Binds a socket to the port of argument 1, of interest below 1024.
+    pub const BIND: u32 = 16;
+    /// Makes a socket, of interest if it is one for pings; or is refused before any check.
+    pub const SOCKET: u32 = 17;
+    /// Is refused before any check.
+    pub const REFUSAL: u32 = 18;
 }
 
 /// Options of prctl(2) that are about capabilities (include/uapi/linux/prctl.h).
@@ -96,8 +142,23 @@ impl SyscallSpec {
         (self.0 >> 12) & 15
     }
 
-    /// Whether the call is of interest itself.
+    /// One of [`watch`].
+    pub const fn watching(self, value: u32) -> Self {
+        Self(self.0 | (value << 17))
+    }
+
+    /// Whether the call is of interest itself, whatever it does.
     pub const fn is_reported(self) -> bool {
         self.0 & (1 << 16) != 0
+    }
+
+    /// One of [`watch`].
+    pub const fn watch(self) -> u32 {
+        (self.0 >> 17) & 0x1f
+    }
+
+    /// Whether the call may be of interest itself.
+    pub const fn may_be_reported(self) -> bool {
+        self.0 >> 16 != 0
     }
 }

@@ -3,13 +3,14 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use capaudit_common::{
     event::{Call, Header, Result, kind},
-    key::CallKey,
+    key::{CallKey, call_flag},
+    offset::ABSENT,
     scope::{Process, execution, loss},
-    syscall::{SyscallSpec, TABLE_LEN},
+    syscall::{SyscallSpec, TABLE_LEN, special},
 };
 
 use crate::{
-    kernel::{self, Pointer, direct},
+    kernel::{self, Pointer, direct, probe, user},
     maps::{
         AWAITED, CALLS, EVENTS, PENDING, PROCESSES, Pending, SITES, add_atomically,
         count_atomically, lose,
@@ -17,10 +18,16 @@ use crate::{
     object,
     send::{Wake, submit},
     setting::{self, offset},
+    watch::{self, NOTHING},
 };
 
 /// Highest errno (`MAX_ERRNO`, include/linux/err.h).
 const MAX_ERRNO: i64 = 4095;
+/// Negative errno of a refusal.
+const EPERM: i64 = -1;
+const EACCES: i64 = -13;
+/// `SECCOMP_MODE_FILTER`, include/uapi/linux/seccomp.h
+const SECCOMP_MODE_FILTER: u32 = 2;
 /// No capability: a call's own operation does not depend on one.
 const NO_CAPABILITY: u32 = 0;
 
@@ -37,7 +44,15 @@ pub fn exit(registers: Pointer, value: i64) {
     let awaited = AWAITED
         .get(u32::from(number))
         .is_some_and(|awaited| *awaited != 0);
-    if !awaited && !spec.is_reported() {
+    let failed = is_error(value);
+    let may_be_reported = spec.is_reported()
+        || (spec.may_be_reported()
+            && if failed {
+                matches!(value, EPERM | EACCES) && watch::is_of_interest_refused(spec)
+            } else {
+                watch::may_be_found(registers, spec)
+            });
+    if !awaited && !may_be_reported {
         return;
     }
     let pid_tgid = bpf_get_current_pid_tgid();
@@ -49,21 +64,19 @@ pub fn exit(registers: Pointer, value: i64) {
     if process.flags & execution::IGNORED != 0 {
         return;
     }
-    if awaited {
-        conclude(process, pid_tgid, value);
-    }
-    if spec.is_reported() && process.flags & execution::SETUP == 0 {
-        report(process, pid_tgid, registers, number, spec, value);
+    let asked = awaited && conclude(process, pid_tgid, value);
+    if may_be_reported && process.flags & execution::SETUP == 0 {
+        report(process, pid_tgid, registers, number, spec, value, asked);
     }
 }
 
-/// Tells the outcome to the site that awaits it, and to user space.
+/// Tells the outcome to the site that awaits it, and to user space. Returns whether there is one: a check was walked.
 #[inline(always)]
-fn conclude(process: Process, pid_tgid: u64, value: i64) {
+fn conclude(process: Process, pid_tgid: u64, value: i64) -> bool {
     let thread = pid_tgid as u32;
     // SAFETY: copied at once; only this thread writes the entry.
     let Some(pending) = unsafe { PENDING.get(&thread) }.copied() else {
-        return;
+        return false;
     };
     forget(thread, &pending);
     let failed = is_error(value);
@@ -79,11 +92,11 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
         }
     }
     if pending.sent == 0 {
-        return;
+        return true;
     }
     let Some(mut entry) = EVENTS.reserve::<Result>(0) else {
         lose(loss::RING);
-        return;
+        return true;
     };
     let result = entry.as_mut_ptr();
     let header = header(process, kind::RESULT, pid_tgid);
@@ -94,6 +107,7 @@ fn conclude(process: Process, pid_tgid: u64, value: i64) {
         (*result).value = value;
     }
     submit(entry, header.time, Wake::IfFilled);
+    true
 }
 
 /// Nobody awaits the outcome of a thread's system call any more.
@@ -116,16 +130,41 @@ fn report(
     number: u16,
     spec: SyscallSpec,
     value: i64,
+    asked: bool,
 ) {
-    if kernel::is_compat(kernel::current()) {
+    let task = kernel::current();
+    if kernel::is_compat(task) {
         return;
+    }
+    let failed = is_error(value);
+    let unasked = !asked && matches!(value, EPERM | EACCES);
+    let found = if failed {
+        (unasked && watch::is_of_interest_refused(spec)).then_some(NOTHING)
+    } else if watch::may_be_found(registers, spec) {
+        watch::find(task, registers, spec, value)
+    } else {
+        None
+    };
+    if found.is_none() && !spec.is_reported() {
+        return;
+    }
+    let finding = found.unwrap_or(NOTHING);
+    let mut flags = 0;
+    if unasked {
+        flags |= call_flag::UNASKED;
+    }
+    if offset::TASK_SECCOMP.load() != ABSENT {
+        flags |= call_flag::FILTER_KNOWN;
+        if probe::<u32>(task, &offset::TASK_SECCOMP) == SECCOMP_MODE_FILTER {
+            flags |= call_flag::FILTERED;
+        }
     }
     let key = CallKey {
         execution: process.execution,
-        operation: object::operation(registers, spec, NO_CAPABILITY),
+        operation: finding.mixed_into(object::operation(registers, spec, NO_CAPABILITY)),
         syscall: number,
-        failed: is_error(value) as u8,
-        flags: 0,
+        failed: failed as u8,
+        flags,
     };
     if let Some(count) = CALLS.get_ptr_mut(&key) {
         // SAFETY: a map value; counted atomically.
@@ -146,7 +185,11 @@ fn report(
         (*call).header = header;
         (*call).key = key;
         (*call).arguments = kernel::arguments(registers);
+        if spec.special_value() == special::CLONE3 {
+            (*call).arguments[2] = user(kernel::argument(registers, 0)).unwrap_or_default();
+        }
         (*call).value = value;
+        finding.describe(call);
     }
     submit(entry, header.time, Wake::IfFilled);
 }

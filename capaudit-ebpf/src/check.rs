@@ -293,6 +293,9 @@ fn question<const DIRECT: bool>(
             operation = object::operation(registers, spec, capability);
         }
     }
+    if user_ns != target && kernel::is_owned(cred, user_ns, target) {
+        flags |= flag::OWNED;
+    }
     let target_ns = read::<u32, DIRECT>(target, &offset::USER_NS_INUM);
     let key = CheckKey {
         execution: 0,

@@ -52,6 +52,13 @@ pub fn follow(pointer: Pointer, offset: &Global<u32>) -> Pointer {
     probe::<u64>(pointer, offset) as Pointer
 }
 
+/// The pointer that lies at an address.
+#[inline(always)]
+pub fn at(address: Pointer) -> Pointer {
+    // SAFETY: the helper checks the address.
+    unsafe { bpf_probe_read_kernel(address.cast::<u64>()) }.unwrap_or_default() as Pointer
+}
+
 /// [`direct`] or [`probe`], as the hook allows.
 #[inline(always)]
 pub fn read<T: Copy + Default, const DIRECT: bool>(pointer: Pointer, offset: &Global<u32>) -> T {
@@ -147,6 +154,43 @@ pub fn namespaces(task: Pointer, cred: Pointer) -> Namespaces {
         user: probe(user, &offset::USER_NS_INUM),
         user_level: probe(user, &offset::USER_NS_LEVEL),
     }
+}
+
+/// Most levels of user namespaces below the initial one (`create_user_ns`, kernel/user_namespace.c).
+const USER_NS_LEVELS: u32 = 33;
+
+/// Whether the user of `cred`, whose namespace is `own`, made the namespace below that in which `target` lies, or that is
+/// `target`: then `cap_capable` (security/commoncap.c) grants whatever the credentials hold.
+#[inline(always)]
+pub fn is_owned(cred: Pointer, own: Pointer, target: Pointer) -> bool {
+    let mut namespace = target;
+    for _ in 0..USER_NS_LEVELS {
+        if namespace.is_null() {
+            break;
+        }
+        let parent = follow(namespace, &offset::USER_NS_PARENT);
+        if parent == own {
+            return probe::<u32>(namespace, &offset::USER_NS_OWNER)
+                == probe::<u32>(cred, &offset::CRED_EUID);
+        }
+        namespace = parent;
+    }
+    false
+}
+
+/// Whether `namespace`, a user namespace, is `outer` or lies in it.
+#[inline(always)]
+pub fn is_within(mut namespace: Pointer, outer: Pointer) -> bool {
+    for _ in 0..USER_NS_LEVELS {
+        if namespace == outer {
+            return true;
+        }
+        if namespace.is_null() {
+            break;
+        }
+        namespace = follow(namespace, &offset::USER_NS_PARENT);
+    }
+    false
 }
 
 /// Ids in `cred`. Its eight id fields lie one behind the other from `uid` on (include/linux/cred.h).

@@ -17,6 +17,8 @@ mod object;
 mod process;
 mod send;
 mod setting;
+mod target;
+mod watch;
 
 use aya_ebpf::{
     EbpfContext as _,

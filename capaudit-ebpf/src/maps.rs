@@ -11,6 +11,8 @@ use capaudit_common::{
     syscall::TABLE_LEN,
 };
 
+use crate::watch::PATH_LEN;
+
 /// Records for user space; sized by it.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(1 << 22, 0);
@@ -79,6 +81,10 @@ pub static SENT: PerCpuArray<Sent> = PerCpuArray::with_max_entries(1, 0);
 /// Images numbered by this CPU.
 #[map]
 pub static IMAGES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for a path while it is looked through.
+#[map]
+pub static PATH: PerCpuArray<[u8; PATH_LEN]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Room for a stack while its call site is looked up.
 #[map]

@@ -12,6 +12,7 @@ use capaudit_common::{
 use crate::{
     kernel::{self, Pointer, follow, mix, probe, user},
     setting::offset,
+    target,
 };
 
 /// Bytes of a netlink message that are kept: its header and the start of what follows.
@@ -165,16 +166,7 @@ fn bytes<const N: usize>(check: &mut Check, kind: u8, address: u64) {
 /// Records owner, mode and the names of an open file, innermost name first.
 #[inline(always)]
 fn names(check: &mut Check, task: Pointer, descriptor: u32) {
-    let table = follow(follow(task, &offset::TASK_FILES), &offset::FILES_TABLE);
-    if descriptor >= probe::<u32>(table, &offset::FDTABLE_MAX) {
-        return;
-    }
-    let slots = follow(table, &offset::FDTABLE_FD);
-    // SAFETY: the helper checks the address.
-    let file = unsafe {
-        aya_ebpf::helpers::bpf_probe_read_kernel(slots.cast::<u64>().add(descriptor as usize))
-    }
-    .unwrap_or_default() as Pointer;
+    let file = target::file(task, descriptor);
     if file.is_null() {
         return;
     }
@@ -182,21 +174,35 @@ fn names(check: &mut Check, task: Pointer, descriptor: u32) {
     check.file_mode = u32::from(probe::<u16>(inode, &offset::INODE_MODE));
     check.file_uid = probe(inode, &offset::INODE_UID);
     check.file_gid = probe(inode, &offset::INODE_GID);
+    // SAFETY: the buffer is the record's.
+    let length = unsafe {
+        names_of(
+            follow(file, &offset::FILE_DENTRY),
+            check.object.as_mut_ptr(),
+        )
+    };
+    if length > 0 {
+        check.object_kind = object::NAMES;
+        check.object_len = length as u16;
+    }
+}
 
-    let mut dentry = follow(file, &offset::FILE_DENTRY);
+/// Writes a file's name and those of the directories above it, each with a NUL; returns the number of bytes.
+///
+/// # Safety
+///
+/// `buffer` has room for `OBJECT_LEN` bytes.
+#[inline(always)]
+pub unsafe fn names_of(mut dentry: Pointer, buffer: *mut u8) -> usize {
     let mut length: usize = 0;
     for _ in 0..NAMES {
         if length > OBJECT_LEN - NAME_LEN {
             break;
         }
         let name = follow(dentry, &offset::DENTRY_NAME);
-        // SAFETY: NAME_LEN bytes from `length` on lie within the record's buffer.
+        // SAFETY: NAME_LEN bytes from `length` on lie within the buffer.
         let read = unsafe {
-            bpf_probe_read_kernel_str(
-                check.object.as_mut_ptr().add(length).cast(),
-                NAME_LEN as u32,
-                name.cast(),
-            )
+            bpf_probe_read_kernel_str(buffer.add(length).cast(), NAME_LEN as u32, name.cast())
         };
         if read <= 0 || read > NAME_LEN as i64 {
             break;
@@ -208,8 +214,5 @@ fn names(check: &mut Check, task: Pointer, descriptor: u32) {
         }
         dentry = parent;
     }
-    if length > 0 {
-        check.object_kind = object::NAMES;
-        check.object_len = length as u16;
-    }
+    length
 }

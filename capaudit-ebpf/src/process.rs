@@ -5,18 +5,24 @@ use aya_ebpf::helpers::{
     generated::{bpf_ktime_get_ns, bpf_probe_read_kernel_str},
 };
 use capaudit_common::{
-    event::{CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, kind},
+    event::{
+        CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Exec, Exit, Fork, Header, OBJECT_LEN, ignored, kind,
+    },
     offset::ABSENT,
     scope::{Process, epoch, execution, loss},
 };
 
 use crate::{
     call,
-    kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, direct, follow, probe},
+    kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, at, direct, follow, probe},
     maps::{EPOCH, EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, count_atomically, lose},
     send::{Wake, submit},
     setting::{self, offset},
+    target,
 };
+
+/// `MNT_NOSUID`, include/linux/mount.h
+const MNT_NOSUID: u32 = 1;
 
 /// Most controllers a kernel can have (`CGROUP_SUBSYS_COUNT` is 12 to 14).
 const SUBSYS_MOST: u32 = 16;
@@ -226,7 +232,7 @@ pub fn exec(task: Pointer, bprm: Pointer) {
     let exec = entry.as_mut_ptr();
     let header = header(process, kind::EXEC, tgid, bpf_get_current_pid_tgid() as u32);
     let cred = follow(task, &offset::TASK_REAL_CRED);
-    let file = follow(bprm, &offset::BPRM_FILE);
+    let file = privileged_file(task, bprm);
     let inode = follow(file, &offset::FILE_INODE);
     // SAFETY: the reserved record is ours until it is submitted, and every field is written.
     unsafe {
@@ -240,7 +246,15 @@ pub fn exec(task: Pointer, bprm: Pointer) {
         (*exec).mode = u32::from(probe::<u16>(inode, &offset::INODE_MODE));
         (*exec).owner = probe(inode, &offset::INODE_UID);
         (*exec).group = probe(inode, &offset::INODE_GID);
+        (*exec).ignored = ignored(task, cred, file);
+        (*exec).reserved = 0;
         (*exec).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
+        (*exec).interpreter[0] = 0;
+        bpf_probe_read_kernel_str(
+            (*exec).interpreter.as_mut_ptr().cast(),
+            OBJECT_LEN as u32,
+            follow(bprm, &offset::BPRM_INTERPRETER).cast(),
+        );
         (*exec).path[0] = 0;
         bpf_probe_read_kernel_str(
             (*exec).path.as_mut_ptr().cast(),
@@ -255,6 +269,52 @@ pub fn exec(task: Pointer, bprm: Pointer) {
         }
     }
     submit(entry, header.time, Wake::AtOnce);
+}
+
+/// The file whose privileges count (`bprm_creds_from_file`, fs/exec.c): what is executed in the end, or what that interprets, if
+/// binfmt_misc has the flag C for it. By now the interpreter has that as a descriptor (`begin_new_exec`).
+#[inline(always)]
+fn privileged_file(task: Pointer, bprm: Pointer) -> Pointer {
+    let bit = offset::BPRM_BY_SCRIPT.load();
+    if bit != ABSENT && offset::BPRM_DESCRIPTOR.load() != ABSENT {
+        // SAFETY: the helper checks the address.
+        let byte = unsafe {
+            aya_ebpf::helpers::bpf_probe_read_kernel(bprm.wrapping_add((bit / 8) as usize))
+        };
+        if byte.unwrap_or_default() & (1 << (bit % 8)) != 0 {
+            return target::file(task, probe(bprm, &offset::BPRM_DESCRIPTOR));
+        }
+    }
+    follow(bprm, &offset::BPRM_FILE)
+}
+
+/// Why the privileges of a file count for nothing: `mnt_may_suid`, fs/namespace.c.
+#[inline(always)]
+fn ignored(task: Pointer, cred: Pointer, file: Pointer) -> u32 {
+    let mount = follow(file, &offset::FILE_MOUNT);
+    if mount.is_null() {
+        return 0;
+    }
+    let mut found = 0;
+    if probe::<u32>(mount, &offset::VFSMOUNT_FLAGS) & MNT_NOSUID != 0 {
+        found |= ignored::NOSUID;
+    }
+    let within = offset::MOUNT_VFS.load();
+    if within != ABSENT && offset::MOUNT_NS.load() != ABSENT {
+        let namespace = follow(mount.wrapping_sub(within as usize), &offset::MOUNT_NS);
+        let own = follow(follow(task, &offset::TASK_NSPROXY), &offset::NSPROXY_MNT);
+        if namespace != own {
+            found |= ignored::FOREIGN;
+        }
+    }
+    let owner = follow(
+        follow(mount, &offset::VFSMOUNT_SUPER),
+        &offset::SUPER_USER_NS,
+    );
+    if !owner.is_null() && !kernel::is_within(follow(cred, &offset::CRED_USER_NS), owner) {
+        found |= ignored::USER_NAMESPACE;
+    }
+    found
 }
 
 /// Records the names of the task's cgroup and of those above it: in the unified hierarchy, or, where it is
@@ -306,13 +366,6 @@ fn below_root(node: Pointer) -> Pointer {
     } else {
         node
     }
-}
-
-#[inline(always)]
-fn at(slot: Pointer) -> Pointer {
-    // SAFETY: the helper checks the address.
-    unsafe { aya_ebpf::helpers::bpf_probe_read_kernel(slot.cast::<u64>()) }.unwrap_or_default()
-        as Pointer
 }
 
 /// `sched_process_exit`: forgets the thread, and with the last of them the process.

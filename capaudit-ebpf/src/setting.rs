@@ -52,6 +52,10 @@ pub static CONTAINERS_MAY: Global<u64> = Global::new(u64::MAX);
 #[unsafe(no_mangle)]
 pub static SUBSYS_COUNT: Global<u32> = Global::new(0);
 
+/// Slots of an `xa_node`, a power of two; 0 if unknown.
+#[unsafe(no_mangle)]
+pub static XA_SLOTS: Global<u32> = Global::new(0);
+
 /// How each system call is treated.
 #[unsafe(no_mangle)]
 static SYSCALL_SPECS: Global<[u32; TABLE_LEN]> = Global::new([0; TABLE_LEN]);

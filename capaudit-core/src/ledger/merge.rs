@@ -175,6 +175,7 @@ impl SubjectRecord {
                 && known.requester == call.requester
                 && known.operation == call.operation
                 && known.failed == call.failed
+                && known.unasked == call.unasked
                 && known.target == call.target
                 && known.object == call.object
         }) {

@@ -256,6 +256,10 @@ pub struct CallRecord {
     /// Whether a seccomp filter was in force for the caller; `None` if that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seccomp: Option<bool>,
+    /// It failed with EPERM or EACCES although no check was seen during it: something else forbids it, such as another
+    /// security module, which are asked before the capability is, or a seccomp filter.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
 }
 
 /// Another process that a call acts upon.

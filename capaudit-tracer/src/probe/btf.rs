@@ -132,10 +132,26 @@ impl KernelBtf {
     ///
     /// The structure's name is ambiguous in this kernel.
     pub fn offset(&self, structure: &str, path: &str) -> Result<Option<u32>, BtfError> {
+        let bits = self.offset_in_bits(structure, path)?;
+        Ok(bits.map(|bits| (bits / 8) as u32))
+    }
+
+    /// As [`Self::offset`], of a bit field, in bits.
+    ///
+    /// # Errors
+    ///
+    /// The structure's name is ambiguous in this kernel.
+    pub fn bit(&self, structure: &str, path: &str) -> Result<Option<u32>, BtfError> {
+        let bits = self.offset_in_bits(structure, path)?;
+        Ok(bits.and_then(|bits| u32::try_from(bits).ok()))
+    }
+
+    /// Below 2^35: what is in bytes a `u32`.
+    fn offset_in_bits(&self, structure: &str, path: &str) -> Result<Option<u64>, BtfError> {
         let Some(mut id) = self.structure(structure)? else {
             return Ok(None);
         };
-        let mut total = 0;
+        let mut total: u64 = 0;
         for step in path.split('.') {
             let (name, index) = match step.split_once('[') {
                 Some((name, index)) => (name, index.trim_end_matches(']').parse().unwrap_or(0)),
@@ -155,12 +171,14 @@ impl KernelBtf {
             } else {
                 Some(0)
             };
-            // Nothing of a kernel is so large that it would overflow.
-            let sum = within.and_then(|within| offset.checked_add(within));
-            let Some(sum) = sum.and_then(|sum| sum.checked_add(total)) else {
+            let Some(within) = within else {
                 return Ok(None);
             };
-            total = sum;
+            total += u64::from(offset) + u64::from(within) * 8;
+            // Nothing of a kernel is so large.
+            if total / 8 > u64::from(u32::MAX) {
+                return Ok(None);
+            }
         }
         Ok(Some(total))
     }
@@ -201,7 +219,7 @@ impl KernelBtf {
         }
     }
 
-    /// Offset and type of a member; `left` is how many members may still be looked at.
+    /// Offset in bits and type of a member; `left` is how many members may still be looked at.
     fn member(&self, id: u32, wanted: &str, depth: u32, left: &mut u32) -> Option<(u32, u32)> {
         if depth > MAX_DEPTH {
             return None;
@@ -221,10 +239,10 @@ impl KernelBtf {
             };
             if name == 0 {
                 if let Some((inner, found)) = self.member(member, wanted, depth + 1, left) {
-                    return Some(((bits / 8).checked_add(inner)?, found));
+                    return Some((bits.checked_add(inner)?, found));
                 }
             } else if self.is(name, wanted) {
-                return Some((bits / 8, member));
+                return Some((bits, member));
             }
         }
         None
@@ -317,6 +335,18 @@ mod tests {
             Some(first + 24)
         );
         assert!(btf.array_length("css_set", "subsys").unwrap().unwrap() > 3);
+    }
+
+    #[test]
+    fn finds_bit_fields_by_their_bit() {
+        let btf = kernel();
+        let bit = |path| btf.bit("linux_binprm", path).unwrap().unwrap();
+        // Neighbours in one word (include/linux/binfmts.h).
+        assert_eq!(bit("execfd_creds"), bit("have_execfd") + 1);
+        let byte = btf.offset("linux_binprm", "execfd_creds").unwrap();
+        assert_eq!(byte, Some(bit("execfd_creds") / 8));
+        assert_eq!(bit("file") % 64, 0);
+        assert_eq!(btf.bit("linux_binprm", "no_such_bit").unwrap(), None);
     }
 
     #[test]

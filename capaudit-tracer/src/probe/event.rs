@@ -21,7 +21,7 @@ pub enum Event {
     /// A process ended: its last thread has exited.
     Exit(Exit),
     /// A system call that matters without any check.
-    Call(Call),
+    Call(Box<Call>),
 }
 
 impl Event {
@@ -35,7 +35,7 @@ impl Event {
             kind::ADOPT => Self::Adopt(whole(record)?),
             kind::EXEC => Self::Exec(Box::new(whole(record)?)),
             kind::EXIT => Self::Exit(whole(record)?),
-            kind::CALL => Self::Call(whole(record)?),
+            kind::CALL => Self::Call(Box::new(whole(record)?)),
             _ => return None,
         })
     }

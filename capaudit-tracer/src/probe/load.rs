@@ -94,12 +94,15 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
     }
     let offsets = offset::resolve(&kernel)?;
     let subsystems = kernel.array_length("css_set", "subsys")?.unwrap_or(0);
+    // A mask is made of it.
+    let slots = kernel.array_length("xa_node", "slots")?;
+    let slots = slots.filter(|slots| slots.is_power_of_two()).unwrap_or(0);
     drop(kernel);
     let btf = Btf::from_sys_fs()?;
     let table = syscall::table();
     let own_namespace = mount_namespace_of("self").unwrap_or(0);
     let follows_new_containers = config.scope == TraceScope::ChosenAndNewContainers;
-    let scalars: [(&str, u32); 8] = [
+    let scalars: [(&str, u32); 9] = [
         ("SELF_TGID", std::process::id()),
         ("DENIED_ONLY", config.denied_only.into()),
         ("CHECKS_ONLY", config.checks_only.into()),
@@ -108,6 +111,7 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
         ("SEND_ALL", config.check_events.per_period()),
         ("HOST_MNT_NS", own_namespace),
         ("SUBSYS_COUNT", subsystems),
+        ("XA_SLOTS", slots),
     ];
     let sets = [
         ("CAPABILITIES", config.capabilities.bits()),

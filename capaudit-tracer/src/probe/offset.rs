@@ -37,7 +37,11 @@ pub(super) fn resolve(btf: &KernelBtf) -> Result<Vec<(&'static str, u32)>, Probe
     WANTED
         .iter()
         .map(|wanted| {
-            let offset = first(btf, wanted)?;
+            let offset = match first(btf, wanted) {
+                // What can be done without is no reason to give up.
+                Err(BtfError::Ambiguous(_structure)) if !wanted.required => None,
+                found => found?,
+            };
             if offset.is_none() && wanted.required {
                 return Err(ProbeError::UnknownKernel(format!(
                     "struct {} has no {}",
@@ -51,7 +55,11 @@ pub(super) fn resolve(btf: &KernelBtf) -> Result<Vec<(&'static str, u32)>, Probe
 
 fn first(btf: &KernelBtf, wanted: &Wanted) -> Result<Option<u32>, BtfError> {
     for path in wanted.path.split('|') {
-        if let Some(offset) = btf.offset(wanted.structure, path)? {
+        let offset = match path.strip_suffix(":bit") {
+            Some(path) => btf.bit(wanted.structure, path)?,
+            None => btf.offset(wanted.structure, path)?,
+        };
+        if let Some(offset) = offset {
             return Ok(Some(offset));
         }
     }

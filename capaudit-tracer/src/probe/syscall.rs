@@ -1,7 +1,7 @@
 //! How the kernel side treats each system call: which arguments decide what it does, what it acts upon, and
 //! whether the call itself is of interest.
 
-use capaudit_common::syscall::{SyscallSpec, TABLE_LEN, special};
+use capaudit_common::syscall::{SyscallSpec, TABLE_LEN, special, watch};
 use syscalls::Sysno;
 
 const PLAIN: SyscallSpec = SyscallSpec::NONE;
@@ -10,7 +10,7 @@ const PLAIN: SyscallSpec = SyscallSpec::NONE;
 pub(super) fn table() -> [u32; TABLE_LEN] {
     let mut table = [0; TABLE_LEN];
     for number in Sysno::iter() {
-        let spec = by_name(number.name());
+        let spec = by_name(number.name()).watching(watched(number.name()));
         if let Some(word) = table.get_mut(number.id() as usize) {
             *word = spec.0;
         }
@@ -59,7 +59,7 @@ fn by_name(name: &str) -> SyscallSpec {
         // Mounts.
         "mount" => PLAIN.path(1).second(2).selecting(0b1000).reported(),
         "umount2" => PLAIN.path(0).selecting(0b010).reported(),
-        "pivot_root" => PLAIN.path(0).second(1),
+        "pivot_root" => PLAIN.path(0).second(1).reported(),
         "open_tree" | "fspick" => PLAIN.path(1).reported(),
         "move_mount" => PLAIN.path(1).second(3).reported(),
         // The name of a file system.
@@ -126,6 +126,42 @@ fn by_name(name: &str) -> SyscallSpec {
     }
 }
 
+/// What makes a call a fact of its own although the kernel asks for no capability.
+///
+/// The kernel's callers of `ptrace_may_access`, `mm_access`, `security_task_setnice`, `security_task_setscheduler` and
+/// `security_task_setioprio`, in Linux 6.1 to 7.2. Not here: prlimit64, process_mrelease and move of memory between nodes by
+/// themselves compare no sets; a cgroup's processes moved between sets of processors (`cpuset_can_attach`), which writes a file.
+fn watched(name: &str) -> u32 {
+    match name {
+        "process_vm_readv" | "process_vm_writev" | "get_robust_list" | "move_pages"
+        | "migrate_pages" | "sched_setscheduler" | "sched_setparam" | "sched_setattr"
+        | "sched_setaffinity" => watch::PID,
+        "perf_event_open" => watch::MONITORED,
+        "kcmp" => watch::TWO_PIDS,
+        "setpriority" => watch::PRIORITY,
+        "ioprio_set" => watch::IO_PRIORITY,
+        "ptrace" => watch::PTRACE,
+        "pidfd_getfd" | "process_madvise" => watch::PIDFD,
+        "setns" => watch::NAMESPACE,
+        "ioctl" => watch::PIDFD_IOCTL,
+        "prctl" => watch::CORE_SCHEDULING,
+        "open" | "openat" | "openat2" | "creat" => watch::OPEN,
+        "readlink" | "readlinkat" | "stat" | "access" | "faccessat" | "faccessat2" | "chdir"
+        | "chroot" | "statfs" | "truncate" | "chmod" | "fchmodat" | "utimensat" | "mkdir"
+        | "mkdirat" | "rmdir" | "unlink" | "unlinkat" | "rename" | "renameat" | "renameat2"
+        | "link" | "linkat" | "setxattr" | "getxattr" | "listxattr" | "removexattr"
+        | "inotify_add_watch" | "open_tree" | "umount2" | "pivot_root" => watch::PATH,
+        "statx" => watch::PATH_BY_FLAGS_2,
+        "newfstatat" => watch::PATH_BY_FLAGS_3,
+        "mount" => watch::SOURCE,
+        "bind" => watch::BIND,
+        "socket" => watch::SOCKET,
+        // AppArmor and SELinux are asked before the kernel asks for a capability (`security_path_chown`, `security_path_mknod`).
+        "chown" | "lchown" | "fchown" | "fchownat" | "mknod" | "mknodat" => watch::REFUSAL,
+        _ => watch::NONE,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use capaudit_core::advise::seccomp::conditional_calls;
@@ -144,6 +180,28 @@ mod tests {
         assert_eq!(of(Sysno::unshare).selectors(), 0b001);
         assert_eq!(of(Sysno::setns).selectors(), 0b010);
         assert_eq!(of(Sysno::getpid), SyscallSpec::NONE);
+        assert_eq!(of(Sysno::openat).watch(), watch::OPEN);
+        assert_eq!(of(Sysno::openat).selectors(), 0b100);
+        assert!(!of(Sysno::openat).is_reported());
+        assert!(of(Sysno::openat).may_be_reported());
+        assert_eq!(of(Sysno::setpriority).watch(), watch::PRIORITY);
+        assert!(!of(Sysno::close).may_be_reported());
+    }
+
+    #[test]
+    fn a_path_that_is_watched_is_an_argument() {
+        for number in Sysno::iter() {
+            let spec = by_name(number.name());
+            let is_path = matches!(
+                watched(number.name()),
+                watch::OPEN | watch::PATH | watch::PATH_BY_FLAGS_2 | watch::PATH_BY_FLAGS_3
+            );
+            assert!(
+                !is_path || matches!(spec.path_index(), 1 | 2),
+                "{}",
+                number.name()
+            );
+        }
     }
 
     /// Calls that the kernel itself asks for the capability in question, so that there is a check.

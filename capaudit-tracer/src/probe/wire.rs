@@ -11,7 +11,7 @@ use bytes::{Buf, TryGetError};
 use capaudit_common::{
     event::{
         CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Call, Check, Exec, Exit, Fork, Header, Ids, Namespaces,
-        OBJECT_LEN, Result as CallResult, SECOND_LEN, STACK_LEN, Sets,
+        OBJECT_LEN, Result as CallResult, SECOND_LEN, STACK_LEN, Sets, Target,
     },
     key::{CallKey, CheckKey},
 };
@@ -189,8 +189,11 @@ structures! {
         mode: u32,
         owner: u32,
         group: u32,
+        ignored: u32,
+        reserved: u32,
         comm: [u8; COMM_LEN],
         path: [u8; OBJECT_LEN],
+        interpreter: [u8; OBJECT_LEN],
         cgroups: [[u8; CGROUP_LEN]; CGROUP_DEPTH],
     }
     Exit {
@@ -198,11 +201,22 @@ structures! {
         status: u32,
         reserved: u32,
     }
+    Target {
+        permitted: u64,
+        tgid: u32,
+        flags: u32,
+    }
     Call {
         header: Header,
         key: CallKey,
         arguments: [u64; 6],
         value: i64,
+        target: Target,
+        object_kind: u8,
+        reserved: u8,
+        object_len: u16,
+        padding: u32,
+        object: [u8; OBJECT_LEN],
     }
 }
 
@@ -256,9 +270,11 @@ mod tests {
             file_uid file_gid object_kind second_kind object_len comm object second;
         CallResult: header call value;
         Fork: header parent namespaces ids sets comm;
-        Exec: header previous namespaces ids sets inode device mode owner group comm path cgroups;
+        Exec: header previous namespaces ids sets inode device mode owner group ignored
+            reserved comm path interpreter cgroups;
         Exit: header status reserved;
-        Call: header key arguments value;
+        Target: permitted tgid flags;
+        Call: header key arguments value target object_kind reserved object_len padding object;
     }
 
     /// What is decoded, laid out as in memory, gives the same bytes: each field came from its own place, and none is left out.
@@ -276,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn records_are_decoded_as_they_lie_in_memory(bytes in proptest::collection::vec(any::<u8>(), 1024)) {
+        fn records_are_decoded_as_they_lie_in_memory(bytes in proptest::collection::vec(any::<u8>(), 2048)) {
             every_field_is_read_from_its_place::<Check>(&bytes)?;
             every_field_is_read_from_its_place::<CallResult>(&bytes)?;
             every_field_is_read_from_its_place::<Fork>(&bytes)?;

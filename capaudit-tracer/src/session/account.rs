@@ -3,7 +3,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use capaudit_common::key::{CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, flag};
+use capaudit_common::key::{
+    CallKey, CheckCount, CheckKey, NO_SYSCALL, SiteCount, SiteKey, call_flag, flag,
+};
 use capaudit_core::{
     capability::Capability,
     ledger::{
@@ -256,7 +258,12 @@ impl Accountant<'_> {
         let place = if key.target_ns == base.inode {
             Place::Own
         } else if target_level > base.level {
-            Place::Inner
+            // Credentials of an inner namespace have everything in what lies below that, whoever made it.
+            if has(flag::OWNED) || key.cred_ns != base.inode {
+                Place::Inner
+            } else {
+                Place::InnerOfOthers
+            }
         } else {
             Place::Outer
         };
@@ -305,6 +312,7 @@ impl Accountant<'_> {
         let Owner::Subject(subject) = execution.owner else {
             return;
         };
+        let has = |bit: u8| key.flags & bit != 0;
         let record = CallRecord {
             syscall: number_text(key.syscall),
             requester: Requester {
@@ -317,9 +325,10 @@ impl Accountant<'_> {
             failed: key.failed != 0,
             result: first.map_or(0, |call| call.value),
             count,
-            target: None,
-            object: None,
-            seccomp: None,
+            target: self.joined.target_of(key),
+            object: first.and_then(describe::object_of_call),
+            seccomp: has(call_flag::FILTER_KNOWN).then(|| has(call_flag::FILTERED)),
+            unasked: has(call_flag::UNASKED),
         };
         facts
             .subject(subject, self.tracker.get(subject))

@@ -6,12 +6,12 @@ use std::{
 };
 
 use capaudit_common::{
-    event::{Check, Exec, Fork},
+    event::{Call, Check, Exec, Fork, target},
     scope,
 };
 use capaudit_core::{
     capability::{CapSet, Capability},
-    ledger::{CheckRecord, Object, SubjectRecord},
+    ledger::{CheckRecord, Object, SubjectRecord, Target},
 };
 
 use crate::{
@@ -116,8 +116,28 @@ impl Collector {
             Event::Adopt(fork) => self.adopt(&fork),
             Event::Exec(exec) => self.exec(&exec),
             Event::Exit(exit) => self.tracker.exit(&exit),
-            Event::Call(call) => self.joined.call(call),
+            Event::Call(call) => {
+                let target = self.target(&call);
+                self.joined.call(*call, target);
+            }
         }
+    }
+
+    /// Whom a call acted upon. Whose that process is has to be found out now: its number may be given again.
+    fn target(&self, call: &Call) -> Option<Target> {
+        let flags = call.target.flags;
+        (flags & target::PRESENT != 0).then(|| {
+            let caller = self.tracker.execution(call.header.execution);
+            let caller = caller.map(|execution| execution.owner);
+            let other = (flags & target::FOLLOWED != 0)
+                .then(|| self.tracker.owner_of_process(call.target.tgid))
+                .flatten();
+            Target {
+                permitted: CapSet::from_bits(call.target.permitted),
+                same_user_namespace: flags & target::SAME_USER_NS != 0,
+                same_subject: matches!(caller, Some(Owner::Subject(_))) && caller == other,
+            }
+        })
     }
 
     fn adopt(&mut self, fork: &Fork) {

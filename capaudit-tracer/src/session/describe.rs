@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use capaudit_common::event::{Check, object};
+use capaudit_common::event::{Call, Check, object};
 use capaudit_core::{
     capability::CapSet,
     ledger::{FileOwner, Object, Sample, UserIds},
@@ -82,6 +82,19 @@ fn object_of(check: &Check) -> Option<Object> {
                 inheritable: set(8)?,
             })
         }
+        _ => None,
+    }
+}
+
+/// What a call acted upon.
+pub(super) fn object_of_call(call: &Call) -> Option<Object> {
+    let length = usize::from(call.object_len).min(call.object.len());
+    let bytes = &call.object[..length];
+    match call.object_kind {
+        object::PATH => Some(Object::Path(text(bytes))),
+        // Only files of procfs are told like this.
+        object::NAMES => Some(Object::Path(format!("/proc{}", path_of_names(bytes)))),
+        object::ADDRESS => address(bytes),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use capaudit_common::{
     event::{Call, Check, Result as CallResult},
     key::{CallKey, SiteKey},
 };
-use capaudit_core::ledger::{CheckRecord, Sample};
+use capaudit_core::ledger::{CheckRecord, Sample, Target};
 
 use crate::session::describe;
 
@@ -51,7 +51,7 @@ pub(super) struct Joined {
     /// Where the result of a call belongs: the samples of these sites, by their index.
     awaited: HashMap<ThreadCall, Vec<(SiteKey, usize)>>,
     awaited_order: VecDeque<ThreadCall>,
-    calls: HashMap<CallKey, Call>,
+    calls: HashMap<CallKey, (Call, Option<Target>)>,
 }
 
 impl Joined {
@@ -104,9 +104,9 @@ impl Joined {
         }
     }
 
-    /// Takes a system call that matters without any check.
-    pub(super) fn call(&mut self, call: Call) {
-        self.calls.insert(call.key, call);
+    /// Takes a system call that matters without any check, and whom it acted upon.
+    pub(super) fn call(&mut self, call: Call, target: Option<Target>) {
+        self.calls.insert(call.key, (call, target));
     }
 
     /// What was seen at a call site; `None` if its records were lost.
@@ -116,7 +116,12 @@ impl Joined {
 
     /// The call that was sent of those counted under `key`; `None` if its record was lost.
     pub(super) fn sampled_call(&self, key: &CallKey) -> Option<&Call> {
-        self.calls.get(key)
+        self.calls.get(key).map(|(call, _target)| call)
+    }
+
+    /// Whom that call acted upon; `None` if nobody else.
+    pub(super) fn target_of(&self, key: &CallKey) -> Option<Target> {
+        self.calls.get(key)?.1
     }
 
     /// Forgets a call site whose total was taken over.

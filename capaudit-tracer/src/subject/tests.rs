@@ -61,8 +61,11 @@ fn exec(execution: u64, previous: u64, pid: u32, path: &str, cgroup: &str) -> Ex
         mode: 0,
         owner: 0,
         group: 0,
+        ignored: 0,
+        reserved: 0,
         comm: [0; COMM_LEN],
         path: [0; OBJECT_LEN],
+        interpreter: [0; OBJECT_LEN],
         cgroups: [[0; CGROUP_LEN]; CGROUP_DEPTH],
     };
     exec.path[..path.len()].copy_from_slice(path.as_bytes());

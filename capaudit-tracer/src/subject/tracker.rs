@@ -278,6 +278,14 @@ impl Tracker {
         self.executions.get(&execution)
     }
 
+    /// Whose a process is that lives; `None` if it is not known.
+    pub fn owner_of_process(&self, tgid: u32) -> Option<Owner> {
+        self.executions
+            .values()
+            .find(|execution| execution.tgid == tgid && !execution.over)
+            .map(|execution| execution.owner)
+    }
+
     /// The subject with this number, which this tracker gave out.
     pub fn get(&self, id: SubjectId) -> &Subject {
         self.subjects.get(id)

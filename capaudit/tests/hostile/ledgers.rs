@@ -359,6 +359,7 @@ impl Maker {
             }),
             object: self.perhaps(Self::object),
             seccomp: self.perhaps(|it| it.one_in(2)),
+            unasked: self.one_in(4),
         }
     }
 }

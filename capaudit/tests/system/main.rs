@@ -26,6 +26,7 @@ mod shop;
 mod terminal;
 mod tmux;
 mod tools;
+mod unasked;
 mod verify;
 mod watch;
 
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         check::trials(),
         watch::trials(),
         tools::trials(),
+        unasked::trials(),
         faults::trials(),
         packaging::trials(),
     ]

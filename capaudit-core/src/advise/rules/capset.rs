@@ -235,6 +235,7 @@ mod tests {
             target: None,
             object: None,
             seccomp: None,
+            unasked: false,
         };
         SubjectRecord {
             checks: vec![check],

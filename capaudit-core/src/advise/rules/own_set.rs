@@ -164,6 +164,7 @@ mod tests {
             target: None,
             object: None,
             seccomp: None,
+            unasked: false,
         }
     }
 

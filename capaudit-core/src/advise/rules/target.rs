@@ -157,6 +157,7 @@ mod tests {
             }),
             object: (!path.is_empty()).then(|| Object::Path(path.to_owned())),
             seccomp: None,
+            unasked: false,
         }
     }
 

@@ -19,6 +19,7 @@ pub(super) fn call(syscall: &str, arguments: [u64; 6]) -> CallRecord {
         target: None,
         object: None,
         seccomp: None,
+        unasked: false,
     }
 }
 

@@ -107,6 +107,7 @@ fn call(permitted: Option<CapSet>, seccomp: Option<bool>) -> CallRecord {
         }),
         object: None,
         seccomp,
+        unasked: false,
     }
 }
 
@@ -141,7 +142,7 @@ fn a_filter_that_may_have_been_in_force_is_never_ruled_out() {
 fn facts_that_older_sessions_lack_leave_no_trace_where_they_are_absent() -> serde_json::Result<()> {
     let mut plain = call(None, None);
     let text = serde_json::to_string(&plain)?;
-    for key in ["target", "object", "seccomp"] {
+    for key in ["target", "object", "seccomp", "unasked"] {
         assert!(!text.contains(key), "{text}");
     }
     assert_eq!(serde_json::from_str::<CallRecord>(&text)?, plain);

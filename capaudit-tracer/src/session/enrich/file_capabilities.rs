@@ -6,8 +6,6 @@
 use std::{
     cell::LazyCell,
     collections::HashMap,
-    fs::File,
-    io::Read as _,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
 };
 
@@ -16,10 +14,11 @@ use capaudit_core::{
     capability::{CapSet, FileCapabilities},
     ledger::{ExecRecord, FileOwner},
 };
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, getxattr, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, fstatfs, getxattr, open, openat2};
 
 use crate::session::describe::text;
 
+const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const SETID: u32 = 0o6000;
 
@@ -38,8 +37,8 @@ impl Reader {
     /// no privilege that counts.
     ///
     /// The process may be gone: then the root directory of its mount namespace (see [`Self::hold_root`]) may
-    /// still lead to the file by its path, or what the process got tells. If nothing does, the record says that
-    /// it was not seen.
+    /// still lead to the file by its path, or what the process got from it tells. If nothing does, the record says
+    /// that it was not seen.
     pub(super) fn look(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
         if !self.roots.contains_key(&exec.namespaces.mnt) {
             self.hold_root(exec.namespaces.mnt, exec.header.tgid);
@@ -50,15 +49,14 @@ impl Reader {
             return None;
         }
         let known = self.known.get(&(exec.device, exec.inode)).copied();
-        let found = match (known, Self::gained(exec)) {
-            // Had the file effective capabilities, the process would have them.
-            (None, Some(None)) => Some(None),
-            // Looked at again each time: it may have got capabilities since, or be another with the number of one that
-            // was removed.
-            (known, gained) => self.read(exec).or(known).or(gained),
-        };
+        // Looked at each time: the file may have got capabilities since, or be another with the number of one that was removed.
+        // What the process holds says only what it got: nothing is to be seen there of what no_new_privs keeps from it.
+        let found = self
+            .read(exec)
+            .or(known)
+            .or_else(|| Self::gained(exec).map(Some));
         let setid =
-            (exec.mode & SETID != 0 && exec.mode & S_IFREG == S_IFREG).then_some(FileOwner {
+            (exec.mode & SETID != 0 && exec.mode & S_IFMT == S_IFREG).then_some(FileOwner {
                 uid: exec.owner,
                 gid: exec.group,
                 mode: exec.mode,
@@ -73,7 +71,7 @@ impl Reader {
             capabilities,
             setid,
             unseen,
-            ignored: false,
+            ignored: exec.ignored != 0,
             count: 1,
         })
     }
@@ -111,12 +109,10 @@ impl Reader {
             )
             .ok()
         };
-        let path = text(&exec.path);
-        let below = |root: BorrowedFd<'_>, path: &str, flags: OFlags| {
+        let below = |root: BorrowedFd<'_>, path: &str| {
             let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve).ok()
+            openat2(root, path, flags, Mode::empty(), resolve).ok()
         };
-        let is_it = |file: &OwnedFd| fstat(file).is_ok_and(|found| found.st_ino == exec.inode);
         let held = self.roots.get(&exec.namespaces.mnt);
         // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
         let machine = LazyCell::new(|| open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok());
@@ -129,29 +125,24 @@ impl Reader {
             )
             .ok()
         });
+        let is_it = |file: &OwnedFd| is_executed(file, exec);
         let by_path = |path: &str| {
-            let roots = held.into_iter().chain(&*machine);
-            roots
-                .filter(|_root| path.starts_with('/'))
-                .find_map(|root| below(root.as_fd(), path, flags).filter(is_it))
-        };
-        // Of a script, what is executed is the interpreter that its first line names (`load_script`, fs/binfmt_script.c).
-        let by_script = || {
             let places = if path.starts_with('/') {
                 [held, (*machine).as_ref()]
             } else {
                 [(*directory).as_ref(), None]
             };
-            let script = places
+            places
                 .into_iter()
                 .flatten()
-                .find_map(|place| below(place.as_fd(), &path, OFlags::RDONLY | OFlags::NONBLOCK))?;
-            by_path(&interpreter(script)?)
+                .find_map(|place| below(place.as_fd(), path).filter(is_it))
         };
+        // Of a script, what is executed is the interpreter, whose path the kernel tells; where binfmt_misc has the flag C,
+        // the privileges are those of what is interpreted.
         let file = own()
             .filter(is_it)
-            .or_else(|| by_path(&path))
-            .or_else(by_script)?;
+            .or_else(|| by_path(&text(&exec.path)))
+            .or_else(|| by_path(&text(&exec.interpreter)))?;
         // An attribute cannot be read through an O_PATH descriptor, but through its link.
         let link = format!("/proc/self/fd/{}", file.as_raw_fd());
         let mut buffer = [0u8; 64];
@@ -165,56 +156,145 @@ impl Reader {
 
     /// What a process got from the file, where that can be told from what it holds: what one that is not root
     /// holds after execve, beyond ambient and inheritable capabilities, came from the file
-    /// (P'(permitted) = F(permitted) & P(bounding), capabilities(7)). `None` for root, and where ids of another
-    /// user namespace hide who is root.
-    fn gained(exec: &Exec) -> Option<Option<FileCapabilities>> {
+    /// (P'(permitted) = F(permitted) & P(bounding), capabilities(7)). `None` if nothing can be told: for root, where
+    /// ids of another user namespace hide who is root, and of what holds nothing.
+    fn gained(exec: &Exec) -> Option<FileCapabilities> {
         if exec.namespaces.user_level != 0 || exec.ids.euid == 0 || exec.ids.uid == 0 {
             return None;
         }
         let passed_on = exec.sets.ambient | exec.sets.inheritable;
         let held = CapSet::from_bits(exec.sets.permitted & !passed_on);
-        Some((!held.is_empty()).then_some(FileCapabilities {
+        (!held.is_empty()).then_some(FileCapabilities {
             permitted: held,
             inheritable: CapSet::EMPTY,
             effective: exec.sets.effective & !passed_on != 0,
             root_id: None,
-        }))
+        })
     }
 }
 
-/// The interpreter that a script's first line names.
-fn interpreter(script: OwnedFd) -> Option<String> {
-    /// `BINPRM_BUF_SIZE`, include/uapi/linux/binfmts.h: the kernel looks no further.
-    const LINE: u64 = 256;
-    let mut start = Vec::new();
-    File::from(script).take(LINE).read_to_end(&mut start).ok()?;
-    let line = start.strip_prefix(b"#!")?;
-    let line = line.split(|byte| *byte == b'\n').next()?;
-    let word = line
-        .split(|byte| matches!(byte, b' ' | b'\t'))
-        .find(|word| !word.is_empty())?;
-    Some(String::from_utf8_lossy(word).into_owned())
+/// Whether an open file is the one whose privileges counted in an execve.
+fn is_executed(file: &OwnedFd, exec: &Exec) -> bool {
+    let Ok(found) = fstat(file) else {
+        return false;
+    };
+    found.st_mode & S_IFMT == S_IFREG
+        && found.st_mode == exec.mode
+        && found.st_ino == exec.inode
+        && (found.st_dev == device(exec.device) || is_of_many_devices(file))
+}
+
+/// A device number of the kernel's own, as stat(2) shows it (`new_encode_dev`, include/linux/kdev_t.h).
+fn device(kernel: u32) -> u64 {
+    const MINOR_BITS: u32 = 20;
+    rustix::fs::makedev(kernel >> MINOR_BITS, kernel & ((1 << MINOR_BITS) - 1))
+}
+
+/// Whether stat(2) shows other devices for a file system's files than that of the file system itself: those of the layers
+/// (`ovl_map_dev_ino`, fs/overlayfs/inode.c), those of subvolumes (`btrfs_getattr`, fs/btrfs/inode.c).
+fn is_of_many_devices(file: &OwnedFd) -> bool {
+    // include/uapi/linux/magic.h
+    const OVERLAYFS: i64 = 0x794c_7630;
+    const BTRFS: i64 = 0x9123_683e;
+    fstatfs(file).is_ok_and(|found| {
+        let kind = i64::from(found.f_type);
+        kind == OVERLAYFS || kind == BTRFS
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, os::unix::fs::MetadataExt as _};
+
+    use capaudit_common::event::{
+        CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Header, Ids, Namespaces, OBJECT_LEN, Sets,
+    };
+
     use super::*;
 
+    /// The execution of `file`, by a process that is gone.
+    fn exec(file: &File, path: &str) -> std::io::Result<Exec> {
+        let found = file.metadata()?;
+        let (major, minor) = (
+            rustix::fs::major(found.dev()),
+            rustix::fs::minor(found.dev()),
+        );
+        let mut exec = Exec {
+            header: Header {
+                time: 0,
+                execution: 1,
+                kind: 0,
+                tgid: u32::MAX,
+                tid: 0,
+                flags: 0,
+            },
+            previous: 0,
+            namespaces: Namespaces::default(),
+            ids: Ids {
+                uid: 1000,
+                euid: 1000,
+                ..Ids::default()
+            },
+            sets: Sets::default(),
+            inode: found.ino(),
+            device: major << 20 | minor,
+            mode: found.mode(),
+            owner: found.uid(),
+            group: found.gid(),
+            ignored: 0,
+            reserved: 0,
+            comm: [0; COMM_LEN],
+            path: [0; OBJECT_LEN],
+            interpreter: [0; OBJECT_LEN],
+            cgroups: [[0; CGROUP_LEN]; CGROUP_DEPTH],
+        };
+        exec.path[..path.len()].copy_from_slice(path.as_bytes());
+        Ok(exec)
+    }
+
     #[test]
-    fn the_first_line_names_the_interpreter() -> std::io::Result<()> {
-        for (text, expected) in [
-            ("#!/bin/sh\nexit", Some("/bin/sh")),
-            ("#! /usr/bin/env  -S bash\n", Some("/usr/bin/env")),
-            ("#!/bin/sh", Some("/bin/sh")),
-            ("#!\n", None),
-            ("exit", None),
-            ("", None),
-        ] {
-            let file = tempfile::NamedTempFile::new()?;
-            std::fs::write(file.path(), text)?;
-            let found = interpreter(File::open(file.path())?.into());
-            assert_eq!(found.as_deref(), expected, "{text:?}");
-        }
+    fn the_file_is_read_whatever_its_process_holds() -> std::io::Result<()> {
+        let file = tempfile::NamedTempFile::new()?;
+        let path = file.path().to_string_lossy().into_owned();
+        let carried = FileCapabilities {
+            permitted: CapSet::from_bits(1 << 10),
+            inheritable: CapSet::EMPTY,
+            effective: true,
+            root_id: None,
+        };
+        let flags = rustix::fs::XattrFlags::empty();
+        let name = FileCapabilities::ATTRIBUTE;
+        rustix::fs::setxattr(file.path(), name, &carried.to_bytes(), flags)?;
+
+        let mut exec = exec(file.as_file(), &path)?;
+        let found = |exec: &Exec| Reader::default().look(exec, 0);
+        let record = found(&exec).map(|record| (record.capabilities, record.ignored));
+        assert_eq!(record, Some((Some(carried), false)), "by its path");
+
+        exec.ignored = capaudit_common::event::ignored::NOSUID;
+        assert_eq!(found(&exec).map(|record| record.ignored), Some(true));
+
+        exec.interpreter = exec.path;
+        exec.path = [0; OBJECT_LEN];
+        exec.path[..12].copy_from_slice(b"/no/such/one");
+        assert!(found(&exec).is_some_and(|record| record.capabilities == Some(carried)));
+
+        exec.device ^= 1;
+        assert!(
+            found(&exec).is_some_and(|record| record.unseen),
+            "of another file system"
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn only_regular_files_are_taken_for_what_was_executed() -> std::io::Result<()> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let null = open("/dev/null", flags, Mode::empty())?;
+        let exec = exec(&File::open("/dev/null")?, "/dev/null")?;
+        assert!(!is_executed(&null, &exec));
+        let record = Reader::default().look(&exec, 0);
+        assert!(record.is_some_and(|record| record.unseen));
         Ok(())
     }
 }

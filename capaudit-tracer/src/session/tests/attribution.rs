@@ -288,7 +288,14 @@ fn namespaces_answers_and_credentials_tell_checks_apart() {
         (own.place, own.outcome, own.credentials, own.options),
         (Place::Own, Outcome::Granted, Credentials::Own, None)
     );
-    assert_eq!(with(0, 77, 1).identity.place, Place::Inner);
+    assert_eq!(with(flag::OWNED, 77, 1).identity.place, Place::Inner);
+    assert_eq!(with(0, 77, 1).identity.place, Place::InnerOfOthers);
+    let mut inner = Asked {
+        target_level: 2,
+        ..plain
+    };
+    (inner.key.target_ns, inner.key.cred_ns) = (78, 77);
+    assert_eq!(recorded(&inner).identity.place, Place::Inner);
     assert_eq!(with(0, 77, 0).identity.place, Place::Outer);
     let of_flags = |flags| with(flags, HOST.user_namespace, 0).identity;
     assert_eq!(of_flags(flag::DENIED).outcome, Outcome::Denied);

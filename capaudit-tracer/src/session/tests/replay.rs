@@ -10,7 +10,7 @@ use std::{
 use capaudit_common::{
     event::{
         CGROUP_DEPTH, CGROUP_LEN, COMM_LEN, Call, Check, Exec, Exit, Fork, Header, Ids, Namespaces,
-        OBJECT_LEN, Result as CallResult, SECOND_LEN, STACK_LEN, Sets, kind, object,
+        OBJECT_LEN, Result as CallResult, SECOND_LEN, STACK_LEN, Sets, Target, kind, object,
     },
     key::{CallKey, CheckCount, CheckKey, SiteCount, SiteKey},
     scope::execution,
@@ -141,8 +141,11 @@ pub(super) fn exec(execution: u64, previous: u64, space: Space, path: &str) -> E
         mode: 0,
         owner: 0,
         group: 0,
+        ignored: 0,
+        reserved: 0,
         comm: bytes("executed"),
         path: bytes::<OBJECT_LEN>(path),
+        interpreter: bytes::<OBJECT_LEN>(path),
         cgroups,
     }))
 }
@@ -161,7 +164,7 @@ fn bytes<const LENGTH: usize>(text: &str) -> [u8; LENGTH] {
     field
 }
 
-fn number(syscall: Sysno) -> u16 {
+pub(super) fn number(syscall: Sysno) -> u16 {
     syscall.id() as u16
 }
 
@@ -185,6 +188,22 @@ pub(super) struct Asked {
     pub(super) target_level: u32,
     /// When, in nanoseconds after the start.
     pub(super) time: u64,
+}
+
+/// A record of calls that are counted under `key`.
+pub(super) fn call_of(key: CallKey) -> Call {
+    Call {
+        header: header(key.execution, kind::CALL, 0),
+        key,
+        arguments: [0; 6],
+        value: 7,
+        target: Target::default(),
+        object_kind: object::NONE,
+        reserved: 0,
+        object_len: 0,
+        padding: 0,
+        object: [0; OBJECT_LEN],
+    }
 }
 
 /// An execution of [`HOST`]'s user namespace asks for a capability in a system call.
@@ -482,14 +501,18 @@ impl Replay {
             flags: 0,
         };
         if let Some(argument) = first {
-            self.records([Event::Call(Call {
-                header: header(execution, kind::CALL, 0),
-                key,
+            self.records([Event::Call(Box::new(Call {
                 arguments: [argument, 0, 0, 0, 0, 0],
-                value: 7,
-            })]);
+                ..call_of(key)
+            }))]);
         }
         *self.kernel.calls.entry(key).or_default() += count;
+    }
+
+    /// A system call that matters without any check, as its record tells of it.
+    pub(super) fn called(&mut self, call: Call) {
+        *self.kernel.calls.entry(call.key).or_default() += 1;
+        self.records([Event::Call(Box::new(call))]);
     }
 
     /// The end: all records, and the checks of nobody.

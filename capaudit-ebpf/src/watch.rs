@@ -1,0 +1,473 @@
+//! What makes a system call a fact of its own although the kernel asks for no capability: see
+//! `capaudit_common::syscall::watch`.
+
+use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated::bpf_probe_read_user_str};
+use capaudit_common::{
+    event::{Call, OBJECT_LEN, Target, object},
+    syscall::{SyscallSpec, watch},
+};
+
+use crate::{
+    kernel::{self, Pointer, follow, mix, user},
+    maps::PATH,
+    object::names_of,
+    setting::offset,
+    target::{self, NOBODY, packed},
+};
+
+/// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
+pub const PATH_LEN: usize = 64;
+/// The directory of processes, as a path begins.
+const PROC: &[u8] = b"/proc/";
+/// Most digits of a pid.
+const DIGITS: usize = 10;
+/// Bytes of a socket address that is of interest: `sockaddr_in6`.
+const ADDRESS_LEN: usize = 28;
+
+/// `AT_SYMLINK_NOFOLLOW`, include/uapi/linux/fcntl.h
+const NOFOLLOW: u64 = 0x100;
+/// `PTRACE_ATTACH`, `PTRACE_SEIZE`, include/uapi/linux/ptrace.h. `PTRACE_TRACEME` compares the caller's own set with its parent's
+/// (`cap_ptrace_traceme`): a caller that holds less is allowed no less.
+const ATTACH: u64 = 16;
+const SEIZE: u64 = 0x4206;
+/// `PR_SCHED_CORE`, include/uapi/linux/prctl.h
+const SCHED_CORE: u64 = 62;
+/// `PERF_FLAG_PID_CGROUP`, include/uapi/linux/perf_event.h: the pid is a descriptor.
+const OF_CGROUP: u64 = 1 << 2;
+/// The ioctls that `pidfd_ioctl` (fs/pidfs.c since 6.11) asks `ptrace_may_access` for: `_IO(0xff, 1)` to `_IO(0xff, 10)`.
+const FIRST_NAMESPACE: u64 = 0xff01;
+const LAST_NAMESPACE: u64 = 0xff0a;
+const AF_INET: u16 = 2;
+const AF_INET6: u16 = 10;
+const SOCK_DGRAM: u64 = 2;
+const SOCK_TYPE: u64 = 0xf;
+const IPPROTO_ICMP: u64 = 1;
+const IPPROTO_ICMPV6: u64 = 58;
+/// The first port that is nobody's privilege where `ip_unprivileged_port_start` is as the kernel has it.
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
+/// What a call did.
+#[derive(Clone, Copy)]
+pub struct Finding {
+    /// Whom it acted upon.
+    pub target: Target,
+    /// What else tells the fact from others of the same call.
+    pub detail: u32,
+    /// How `path` or `file` is the object.
+    object: Object,
+    /// Address of the path or socket address in the program's memory.
+    address: u64,
+    /// Name of the file in procfs that was found by it.
+    dentry: Pointer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Object {
+    None,
+    Path,
+    Names,
+    Address,
+}
+
+/// Nothing but the call.
+pub const NOTHING: Finding = Finding {
+    target: NOBODY,
+    detail: 0,
+    object: Object::None,
+    address: 0,
+    dentry: core::ptr::null(),
+};
+
+/// What a call that succeeded, with `value`, and of which [`may_be_found`] says so, did that is of interest; `None` if nothing.
+#[inline(always)]
+pub fn find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: i64) -> Option<Finding> {
+    let argument = |index| kernel::argument(registers, index);
+    let watched = spec.watch();
+    let target = match watched {
+        watch::OPEN => return opened(task, registers, spec, value as u32),
+        watch::PATH | watch::PATH_BY_FLAGS_2 | watch::PATH_BY_FLAGS_3 | watch::SOURCE => {
+            return followed(task, registers, spec);
+        }
+        watch::BIND => return bound(argument(1)),
+        watch::SOCKET => {
+            let is_ping = argument(1) & SOCK_TYPE == SOCK_DGRAM
+                && ((argument(0) == u64::from(AF_INET) && argument(2) == IPPROTO_ICMP)
+                    || (argument(0) == u64::from(AF_INET6) && argument(2) == IPPROTO_ICMPV6));
+            return is_ping.then_some(NOTHING);
+        }
+        watch::PID => target::of_number(task, argument(0) as u32),
+        watch::MONITORED if argument(3) & OF_CGROUP == 0 && (argument(1) as i32) > 0 => {
+            target::of_number(task, argument(1) as u32)
+        }
+        watch::TWO_PIDS => target::both(
+            target::of_number(task, argument(0) as u32),
+            target::of_number(task, argument(1) as u32),
+        ),
+        watch::PRIORITY => of_who(task, argument(0), argument(1) as u32),
+        watch::IO_PRIORITY => of_who(task, argument(0).wrapping_sub(1), argument(1) as u32),
+        watch::PTRACE => target::of_number(task, argument(1) as u32),
+        watch::PIDFD | watch::NAMESPACE | watch::PIDFD_IOCTL => {
+            target::of_pidfd(task, argument(0) as u32)
+        }
+        watch::CORE_SCHEDULING if argument(0) == SCHED_CORE => {
+            target::of_number(task, argument(2) as u32)
+        }
+        _ => NOBODY,
+    };
+    target::is_somebody(&target).then_some(Finding { target, ..NOTHING })
+}
+
+/// Whether the call is of interest where it was refused and nothing was asked for.
+#[inline(always)]
+pub fn is_of_interest_refused(spec: SyscallSpec) -> bool {
+    matches!(spec.watch(), watch::REFUSAL | watch::SOCKET | watch::BIND)
+}
+
+/// Whom a call about a process, its group or a user's processes acts upon. `PRIO_PROCESS` is 0; the others are several.
+#[inline(always)]
+fn of_who(task: Pointer, kind: u64, number: u32) -> Target {
+    match kind {
+        0 => target::of_number(task, number),
+        _ => target::unknown(),
+    }
+}
+
+/// A socket was bound: of interest if that needs a capability unless a machine's administrator says otherwise.
+#[inline(always)]
+fn bound(address: u64) -> Option<Finding> {
+    let [family, port] = user::<[u16; 2]>(address)?;
+    let port = u16::from_be(port);
+    ((family == AF_INET || family == AF_INET6) && (1..FIRST_UNPRIVILEGED).contains(&port))
+        .then_some(Finding {
+            detail: u32::from(port),
+            object: Object::Address,
+            address,
+            ..NOTHING
+        })
+}
+
+/// A file was opened.
+#[inline(always)]
+fn opened(
+    task: Pointer,
+    registers: Pointer,
+    spec: SyscallSpec,
+    descriptor: u32,
+) -> Option<Finding> {
+    let file = target::opened_file(task, descriptor);
+    let inode = follow(file, &offset::FILE_INODE);
+    if !target::is_proc(inode) {
+        if !may_be_followed(registers, spec) {
+            return None;
+        }
+        return followed(task, registers, spec);
+    }
+    let dentry = follow(file, &offset::FILE_DENTRY);
+    let name = target::name(dentry);
+    let target = target::of_proc(task, inode);
+    let is_somebody = target::is_somebody(&target);
+    let is_of_interest = if is_somebody {
+        is_guarded(name, dentry)
+    } else {
+        name == packed(b"status") && target::is_own(task, inode)
+    };
+    if !is_of_interest {
+        return None;
+    }
+    let address = kernel::argument(registers, spec.path_index().saturating_sub(1));
+    let is_absolute = user::<u8>(address) == Some(b'/');
+    Some(Finding {
+        target,
+        detail: if is_somebody {
+            0
+        } else {
+            packed(b"status") as u32
+        },
+        object: if is_absolute {
+            Object::Path
+        } else {
+            Object::Names
+        },
+        address,
+        dentry,
+    })
+}
+
+/// Whether a file below /proc/PID is opened, read or listed only by those who may trace the process: fs/proc/base.c,
+/// task_mmu.c and fd.c ask `ptrace_may_access` or `mm_access`; timerslack_ns asks `security_task_setscheduler`.
+#[inline(always)]
+fn is_guarded(name: u64, dentry: Pointer) -> bool {
+    const GUARDED: [u64; 15] = [
+        packed(b"environ"),
+        packed(b"mem"),
+        packed(b"maps"),
+        packed(b"smaps"),
+        packed(b"smaps_rollup"),
+        packed(b"numa_maps"),
+        packed(b"pagemap"),
+        packed(b"auxv"),
+        packed(b"io"),
+        packed(b"stack"),
+        packed(b"syscall"),
+        packed(b"wchan"),
+        packed(b"personality"),
+        packed(b"timerslack_ns"),
+        packed(b"map_files"),
+    ];
+    const FDINFO: u64 = packed(b"fdinfo");
+    let mut is_guarded = name == FDINFO;
+    for guarded in GUARDED {
+        is_guarded |= name == guarded;
+    }
+    if !is_guarded && (name as u8).is_ascii_digit() {
+        let directory = target::name(follow(dentry, &offset::DENTRY_PARENT));
+        is_guarded = directory == FDINFO;
+    }
+    is_guarded
+}
+
+/// A path led somewhere: of interest if that was through a link of another process's directory in procfs, which only those
+/// follow who may trace it (`proc_pid_get_link`, fs/proc/base.c; `proc_ns_get_link`, fs/proc/namespaces.c).
+#[inline(always)]
+fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Finding> {
+    let index = path_index(spec);
+    let follows = match spec.watch() {
+        watch::PATH_BY_FLAGS_2 => kernel::argument(registers, 2) & NOFOLLOW == 0,
+        watch::PATH_BY_FLAGS_3 => kernel::argument(registers, 3) & NOFOLLOW == 0,
+        _ => true,
+    };
+    let address = kernel::argument(registers, index);
+    let path = PATH.get_ptr_mut(0)?;
+    // SAFETY: a map value of this processor.
+    let path = unsafe { &mut *path };
+    // SAFETY: the buffer is a map value of that size.
+    let length = unsafe {
+        bpf_probe_read_user_str(
+            path.as_mut_ptr().cast(),
+            PATH_LEN as u32,
+            address as *const _,
+        )
+    };
+    if length <= 1 {
+        return None;
+    }
+    if path[0] == b'/' {
+        if !is(path, 0, b"/proc/") {
+            return None;
+        }
+        let number = number_of_link(path, follows)?;
+        let target = target::of_number(task, number);
+        return target::is_somebody(&target).then_some(Finding {
+            target,
+            object: Object::Path,
+            address,
+            ..NOTHING
+        });
+    }
+    if !is_link(path, 0, follows) {
+        return None;
+    }
+    let (inode, dentry) = directory(task, registers, index);
+    if !target::is_proc(inode) {
+        return None;
+    }
+    let target = target::of_proc(task, inode);
+    target::is_somebody(&target).then_some(Finding {
+        target,
+        object: Object::Names,
+        dentry,
+        ..NOTHING
+    })
+}
+
+/// Index of the argument that is the path.
+#[inline(always)]
+fn path_index(spec: SyscallSpec) -> u32 {
+    match spec.watch() {
+        watch::SOURCE => 0,
+        _ => spec.path_index().saturating_sub(1),
+    }
+}
+
+/// Whether a path may lead through a link of a process's directory, by its first eight bytes. Hardly any does.
+#[inline(always)]
+fn may_be_followed(registers: Pointer, spec: SyscallSpec) -> bool {
+    const fn mask(bytes: u32) -> u64 {
+        (1 << (8 * bytes)) - 1
+    }
+    // Where they cannot be read, a short path lies at the end of a page.
+    let Some(start) = user::<u64>(kernel::argument(registers, path_index(spec))) else {
+        return true;
+    };
+    let three = start & mask(3);
+    (start & mask(6) == packed(PROC) && ((start >> 48) as u8).is_ascii_digit())
+        || three == packed(b"exe")
+        || three == packed(b"cwd")
+        || three == packed(b"roo")
+        || three == packed(b"fd/")
+        || three == packed(b"ns/")
+        || three == packed(b"map")
+}
+
+/// Whether a call that succeeded may be of interest, as far as that can be told without looking at anything but its arguments: most
+/// calls are of processes that are not followed, or do something else.
+#[inline(always)]
+pub fn may_be_found(registers: Pointer, spec: SyscallSpec) -> bool {
+    let argument = |index| kernel::argument(registers, index);
+    match spec.watch() {
+        watch::PATH | watch::PATH_BY_FLAGS_2 | watch::PATH_BY_FLAGS_3 | watch::SOURCE => {
+            may_be_followed(registers, spec)
+        }
+        watch::PIDFD_IOCTL => matches!(argument(1), FIRST_NAMESPACE..=LAST_NAMESPACE),
+        watch::PID => argument(0) as u32 != 0,
+        watch::PTRACE => matches!(argument(0), ATTACH | SEIZE),
+        watch::REFUSAL => false,
+        _ => true,
+    }
+}
+
+/// The directory that a relative path begins in: that of the descriptor before it, else the working directory.
+#[inline(always)]
+fn directory(task: Pointer, registers: Pointer, index: u32) -> (Pointer, Pointer) {
+    if index == 1 {
+        let descriptor = kernel::argument(registers, 0) as u32;
+        // AT_FDCWD is negative.
+        if descriptor <= i32::MAX as u32 {
+            let file = target::file(task, descriptor);
+            return (
+                follow(file, &offset::FILE_INODE),
+                follow(file, &offset::FILE_DENTRY),
+            );
+        }
+    }
+    let dentry = follow(follow(task, &offset::TASK_FS), &offset::FS_DIRECTORY);
+    (follow(dentry, &offset::DENTRY_INODE), dentry)
+}
+
+/// The number of the process or thread whose link `path` goes through: `/proc/7/root/etc`, `/proc/7/task/8/fd/0`.
+#[inline(always)]
+fn number_of_link(path: &[u8; PATH_LEN], follows: bool) -> Option<u32> {
+    let (number, end) = digits(path, PROC.len())?;
+    if !is(path, end, b"task/") {
+        return is_link(path, end, follows).then_some(number);
+    }
+    let (thread, end) = digits(path, end + 5)?;
+    is_link(path, end, follows).then_some(thread)
+}
+
+/// A number with a slash behind it, and where that ends.
+#[inline(always)]
+fn digits(path: &[u8; PATH_LEN], from: usize) -> Option<(u32, usize)> {
+    let mut number: u32 = 0;
+    let mut end = from;
+    for _ in 0..DIGITS {
+        let digit = byte(path, end);
+        if !digit.is_ascii_digit() {
+            break;
+        }
+        number = number
+            .wrapping_mul(10)
+            .wrapping_add(u32::from(digit - b'0'));
+        end += 1;
+    }
+    (end > from && byte(path, end) == b'/').then_some((number, end + 1))
+}
+
+/// Whether what a path goes on with is a link, and one that is followed: the last name of a path need not be.
+#[inline(always)]
+fn is_link(path: &[u8; PATH_LEN], from: usize, follows: bool) -> bool {
+    let ends = |length: usize| match byte(path, from + length) {
+        0 => follows,
+        b'/' => true,
+        _ => false,
+    };
+    (is(path, from, b"exe") && ends(3))
+        || (is(path, from, b"cwd") && ends(3))
+        || (is(path, from, b"root") && ends(4))
+        || (follows && (is(path, from, b"fd/") || is(path, from, b"ns/")))
+        || is(path, from, b"map_files/")
+}
+
+#[inline(always)]
+fn is<const N: usize>(path: &[u8; PATH_LEN], from: usize, word: &[u8; N]) -> bool {
+    let mut same = true;
+    for (index, letter) in word.iter().enumerate() {
+        same &= byte(path, from + index) == *letter;
+    }
+    same
+}
+
+#[inline(always)]
+fn byte(path: &[u8; PATH_LEN], index: usize) -> u8 {
+    path[index & (PATH_LEN - 1)]
+}
+
+impl Finding {
+    /// Mixes what tells the fact from others into the hash of a call.
+    #[inline(always)]
+    pub fn mixed_into(&self, task_operation: u32) -> u32 {
+        let mut hash = task_operation;
+        if self.detail != 0 {
+            hash = mix(hash, u64::from(self.detail));
+        }
+        if target::is_somebody(&self.target) {
+            hash = mix(hash, self.target.permitted);
+            hash = mix(hash, u64::from(self.target.flags));
+        }
+        hash
+    }
+
+    /// Fills in what a call acted upon.
+    ///
+    /// # Safety
+    ///
+    /// `call` is a reserved record.
+    #[inline(always)]
+    pub unsafe fn describe(&self, call: *mut Call) {
+        // SAFETY: by the caller's promise.
+        let call = unsafe { &mut *call };
+        call.target = self.target;
+        call.object_kind = object::NONE;
+        call.reserved = 0;
+        call.object_len = 0;
+        call.padding = 0;
+        match self.object {
+            Object::None => {}
+            Object::Path => {
+                // SAFETY: the buffer is the record's.
+                let length = unsafe {
+                    bpf_probe_read_user_str(
+                        call.object.as_mut_ptr().cast(),
+                        OBJECT_LEN as u32,
+                        self.address as *const _,
+                    )
+                };
+                if length > 0 {
+                    call.object_kind = object::PATH;
+                    call.object_len = length as u16;
+                }
+            }
+            Object::Names => {
+                // SAFETY: the buffer is the record's.
+                let length = unsafe { names_of(self.dentry, call.object.as_mut_ptr()) };
+                if length > 0 {
+                    call.object_kind = object::NAMES;
+                    call.object_len = length as u16;
+                }
+            }
+            Object::Address => {
+                let part = &mut call.object[..ADDRESS_LEN];
+                // SAFETY: the helper checks the address. A `sockaddr_in` is shorter, and may lie at the end of a page.
+                let whole = unsafe { bpf_probe_read_user_buf(self.address as *const u8, part) };
+                if whole.is_ok() {
+                    call.object_kind = object::ADDRESS;
+                    call.object_len = ADDRESS_LEN as u16;
+                } else if let Some(short) = user::<[u8; 16]>(self.address) {
+                    call.object[..16].copy_from_slice(&short);
+                    call.object_kind = object::ADDRESS;
+                    call.object_len = 16;
+                }
+            }
+        }
+    }
+}
