@@ -12,6 +12,8 @@ pub enum Rule {
     OtherNamespace,
     /// Checks of credentials that the kernel borrowed.
     Borrowed,
+    /// What is unmounted after a security module refused the mount.
+    AfterRefusedMount,
     /// Where capaudit looked for the command.
     Search,
     /// The question that every memory mapping asks.

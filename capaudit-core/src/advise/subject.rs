@@ -8,7 +8,7 @@ use crate::{
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
-        rules::{capset, own_set, target, user_namespace},
+        rules::{capset, own_set, refusal, target, user_namespace},
         seccomp,
     },
     capability::{CapSet, Capability},
@@ -115,6 +115,7 @@ fn notes(subject: &SubjectRecord) -> Vec<String> {
     }
     notes.extend(capset::notes(subject));
     notes.extend(seccomp::notes(subject));
+    notes.extend(refusal::notes(subject));
     notes
 }
 

@@ -77,7 +77,9 @@ fn by_name(name: &str) -> SyscallSpec {
         // Sockets.
         "bind" | "connect" => PLAIN.special(special::ADDRESS),
         "socket" => PLAIN.selecting(0b111),
-        "setsockopt" | "getsockopt" => PLAIN.selecting(0b110),
+        // Whether a buffer is asked for without force before it is with (SO_SNDBUF, SO_SNDBUFFORCE).
+        "setsockopt" => PLAIN.selecting(0b110).reported(),
+        "getsockopt" => PLAIN.selecting(0b110),
         "sendmsg" => PLAIN.special(special::MESSAGE),
         "sendto" => PLAIN.special(special::BUFFER),
         // Processes.

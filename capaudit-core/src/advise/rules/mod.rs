@@ -8,6 +8,7 @@ mod identity;
 mod network;
 pub(super) mod own_set;
 mod process;
+pub(super) mod refusal;
 mod scope;
 pub(super) mod target;
 pub(super) mod user_namespace;
@@ -32,6 +33,7 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     scope::OTHER_NAMESPACE,
     scope::BORROWED,
     scope::SEARCH,
+    refusal::AFTER_REFUSED_MOUNT,
     process::MEMORY_RESERVE,
     process::PTRACE_STAT,
     process::EPOLL_WAKEUP,

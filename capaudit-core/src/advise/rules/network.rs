@@ -8,6 +8,8 @@ use crate::{
 };
 
 const SOL_SOCKET: u64 = 1;
+const SO_SNDBUF: u64 = 7;
+const SO_RCVBUF: u64 = 8;
 const SO_SNDBUFFORCE: u64 = 32;
 const SO_RCVBUFFORCE: u64 = 33;
 const SO_MARK: u64 = 36;
@@ -84,7 +86,8 @@ pub(super) const MARK_AND_TRANSPARENT: Definition = Definition {
     },
 };
 
-/// Buffers beyond the limit by force: programs usually ask without force when refused.
+/// Buffers beyond the limit by force. A program that asks without force first (`fd_set_sndbuf`, src/basic/socket-util.c of
+/// systemd 252) goes on with what it got; others usually ask without force when refused.
 pub(super) const FORCED_BUFFER: Definition = Definition {
     rule: Rule::ForcedBuffer,
     apply: |fact| {
@@ -93,7 +96,29 @@ pub(super) const FORCED_BUFFER: Definition = Definition {
             &fact.check.samples,
             &[(SOL_SOCKET, SO_SNDBUFFORCE), (SOL_SOCKET, SO_RCVBUFFORCE)],
         );
+        let plainly = |option: u64| {
+            fact.subject.calls.iter().any(|call| {
+                call.syscall == "setsockopt"
+                    && call.requester.exe == identity.requester.exe
+                    && !call.failed
+                    && call.arguments[1..3] == [SOL_SOCKET, option]
+            })
+        };
+        // Each in its own direction.
+        let asked_before = fact
+            .check
+            .samples
+            .iter()
+            .all(|sample| match sample.arguments[2] {
+                SO_SNDBUFFORCE => plainly(SO_SNDBUF),
+                _ => plainly(SO_RCVBUF),
+            });
         (identity.by_syscall(&["setsockopt"]) && identity.is(Capability::NET_ADMIN) && such).then(|| {
+            if asked_before {
+                return Meaning::tolerated(
+                    "forces a socket buffer beyond the system's limit after it asked without force: it goes on with what it got",
+                );
+            }
             Meaning::possible(
                 identity.capability,
                 "forces a socket buffer beyond the system's limit, which programs usually do without when refused",

@@ -432,7 +432,7 @@ fn every_rule_applies_where_it_should_and_only_there() {
 #[test]
 fn every_rule_has_a_case() {
     let mut covered: Vec<Rule> = cases().iter().map(|case| case.rule).collect();
-    covered.extend([Rule::Refused, Rule::Search]); // below: they depend on more than the check
+    covered.extend([Rule::Refused, Rule::Search, Rule::AfterRefusedMount]); // below: they depend on more than the check
     for Definition { rule, .. } in CHECK_RULES {
         assert!(covered.contains(rule), "{rule:?} has no case");
     }
@@ -640,4 +640,46 @@ fn where_capaudit_looked_for_the_command_nothing_was_needed() {
     );
     assert_eq!(of_command(searched("/bin/sh", 1)), Rule::ReadByEither);
     assert_eq!(ruling(vec![searched("", 1)], 0).rule, Rule::ReadByEither);
+}
+
+#[test]
+fn a_buffer_that_was_asked_for_without_force_before_is_good_enough() {
+    let forced = |option| {
+        with(
+            check(Capability::NET_ADMIN, "setsockopt", &["sk_setsockopt"]),
+            sample([3, 1, option, 0, 0, 0]),
+        )
+    };
+    let verdict = |check: CheckRecord, option: u64| {
+        let mut subject = subject(vec![check]);
+        subject.calls.push(crate::ledger::CallRecord {
+            syscall: "setsockopt".to_owned(),
+            requester: subject.checks[0].identity.requester.clone(),
+            operation: 0,
+            arguments: [3, 1, option, 0, 0, 0],
+            failed: false,
+            result: 0,
+            count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
+        });
+        let session = session(0);
+        judge(&Fact {
+            check: &subject.checks[0],
+            subject: &subject,
+            session: &session,
+        })
+        .verdict()
+    };
+    const SNDBUF: u64 = 7;
+    const RCVBUF: u64 = 8;
+    assert_eq!(verdict(forced(32), SNDBUF), Verdict::Tolerated);
+    assert_eq!(verdict(forced(33), RCVBUF), Verdict::Tolerated);
+    assert_eq!(
+        verdict(forced(32), RCVBUF),
+        Verdict::Needed,
+        "the other direction"
+    );
+    assert_eq!(verdict(forced(33), 2), Verdict::Needed);
 }

@@ -1,0 +1,185 @@
+//! Calls that were refused before the kernel asked for a capability.
+//!
+//! Security modules that confine by path are asked first (`security_sb_mount` in `path_mount`, fs/namespace.c;
+//! `security_path_chown`, fs/open.c; `security_path_mknod`, fs/namei.c), and a seccomp filter before the call begins. No
+//! capability helps against the former.
+
+use super::Definition;
+use crate::{
+    advise::{Meaning, Rule, object::object_text},
+    ledger::{CallRecord, SubjectRecord},
+};
+
+const EPERM: i64 = -1;
+const EACCES: i64 = -13;
+
+/// Calls that make a mount, without which there is nothing to unmount.
+const MOUNTS: [&str; 4] = ["mount", "move_mount", "fsmount", "open_tree"];
+
+/// Calls that are refused for reasons of their own, too, without a question.
+const ANSWERS: [&str; 4] = ["prctl", "capget", "get_mempolicy", "setsockopt"];
+
+/// A call to umount after the mount was refused like this fails, whatever is granted.
+pub(super) const AFTER_REFUSED_MOUNT: Definition = Definition {
+    rule: Rule::AfterRefusedMount,
+    apply: |fact| {
+        let check = fact.check;
+        let in_vain = check.succeeded == 0 && check.failed > 0 && check.failed >= check.count;
+        let refused = |call: &CallRecord| MOUNTS.contains(&call.syscall.as_str());
+        (check.identity.by_syscall(&["umount", "umount2"])
+            && in_vain
+            && refusals(fact.subject).any(refused))
+        .then(|| {
+            Meaning::noise(
+                "unmounts what a security module did not let the program mount, so that there is nothing",
+            )
+        })
+    },
+};
+
+/// Calls of the program's own that were refused, and none of the same kind was asked for a capability.
+fn refusals(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> {
+    subject.calls.iter().filter(|call| {
+        let asked = || {
+            subject.checks.iter().any(|check| {
+                let identity = &check.identity;
+                identity.syscall.as_deref() == Some(call.syscall.as_str())
+                    && identity.operation == call.operation
+                    && identity.requester.exe == call.requester.exe
+            })
+        };
+        call.failed
+            && !call.requester.setup
+            && matches!(call.result, EPERM | EACCES)
+            && !ANSWERS.contains(&call.syscall.as_str())
+            && !asked()
+    })
+}
+
+/// What is to be known of such calls, each a sentence.
+pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
+    let mut notes: Vec<String> = Vec::new();
+    for call in refusals(subject) {
+        let object = call.object.as_ref().map(object_text).unwrap_or_default();
+        let space = if object.is_empty() { "" } else { " " };
+        let (error, who) = match call.result {
+            EACCES => ("EACCES", "a security module forbids it whatever is granted"),
+            _ if call.seccomp == Some(false) => {
+                ("EPERM", "a security module forbids it whatever is granted")
+            }
+            _ => (
+                "EPERM",
+                "a security module forbids it whatever is granted, or a seccomp filter does, of which the engine's default one allows some calls with a capability",
+            ),
+        };
+        let note = format!(
+            "{}{space}{object}: refused ({error}) before any capability was asked for: {who}",
+            call.syscall
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        advise::{Fact, Verdict, judge},
+        capability::Capability,
+        ledger::{
+            CheckIdentity, CheckRecord, Container, Credentials, Hook, Outcome, Place, Requester,
+            Session,
+        },
+    };
+
+    fn requester() -> Requester {
+        Requester {
+            exe: "/bin/x".to_owned(),
+            comm: "x".to_owned(),
+            setup: false,
+        }
+    }
+
+    fn call(syscall: &str, result: i64) -> CallRecord {
+        CallRecord {
+            syscall: syscall.to_owned(),
+            requester: requester(),
+            operation: 7,
+            arguments: [0; 6],
+            failed: result < 0,
+            result,
+            count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
+        }
+    }
+
+    fn check(syscall: &str, operation: u32) -> CheckRecord {
+        let mut check = CheckRecord::new(CheckIdentity {
+            capability: Capability::SYS_ADMIN,
+            outcome: Outcome::Granted,
+            requester: requester(),
+            place: Place::Own,
+            inner_credentials: false,
+            credentials: Credentials::Own,
+            options: None,
+            syscall: Some(syscall.to_owned()),
+            operation,
+            callers: Vec::new(),
+        });
+        (check.count, check.failed, check.errno) = (1, 1, 22);
+        check
+    }
+
+    fn subject(calls: Vec<CallRecord>, checks: Vec<CheckRecord>) -> SubjectRecord {
+        SubjectRecord {
+            calls,
+            checks,
+            ..SubjectRecord::new(Container::default())
+        }
+    }
+
+    #[test]
+    fn who_refused_is_told_where_nothing_was_asked() {
+        let of = |call: CallRecord, checks| notes(&subject(vec![call], checks));
+        let told = of(call("mount", EACCES), vec![]);
+        assert_eq!(
+            told,
+            [
+                "mount: refused (EACCES) before any capability was asked for: a security module forbids it whatever is granted"
+            ]
+        );
+        assert!(of(call("mount", EPERM), vec![])[0].contains("seccomp"));
+        for (call, checks) in [
+            (call("mount", EACCES), vec![check("mount", 7)]),
+            (call("mount", -22), vec![]),
+            (call("mount", 0), vec![]),
+            (call("prctl", EPERM), vec![]),
+        ] {
+            assert_eq!(of(call.clone(), checks), Vec::<String>::new(), "{call:?}");
+        }
+        // Another mount was asked about.
+        assert_eq!(of(call("mount", EACCES), vec![check("mount", 8)]).len(), 1);
+    }
+
+    #[test]
+    fn there_is_nothing_to_unmount_after_a_refused_mount() {
+        let verdict = |calls| {
+            let subject = subject(calls, vec![check("umount2", 0)]);
+            let session = Session::new(Hook::TpBtf);
+            let judgement = judge(&Fact {
+                check: &subject.checks[0],
+                subject: &subject,
+                session: &session,
+            });
+            judgement.verdict()
+        };
+        assert_eq!(verdict(vec![call("mount", EACCES)]), Verdict::Noise);
+        assert_eq!(verdict(vec![call("mount", 0)]), Verdict::Needed);
+        assert_eq!(verdict(vec![]), Verdict::Needed);
+    }
+}
