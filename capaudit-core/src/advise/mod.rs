@@ -5,6 +5,7 @@
 
 pub(crate) mod absent;
 mod cover;
+mod elsewhere;
 mod fact;
 mod finding;
 mod judge;
@@ -15,6 +16,7 @@ mod rules;
 pub mod seccomp;
 mod subject;
 
+pub use elsewhere::Elsewhere;
 pub use fact::Fact;
 pub use finding::{Checks, Finding, Use};
 pub use judge::judge;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     advise::{
-        AnyOf, Checks, Fact, Finding, Judgement, Use, Verdict, cover,
+        AnyOf, Checks, Elsewhere, Fact, Finding, Judgement, Use, Verdict, cover, elsewhere,
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
@@ -12,7 +12,7 @@ use crate::{
         seccomp,
     },
     capability::{CapSet, Capability},
-    ledger::{CheckRecord, Ledger, Outcome, SubjectRecord},
+    ledger::{CheckRecord, Ledger, Outcome, Session, SubjectRecord},
 };
 
 /// What a subject needs, and why.
@@ -22,6 +22,8 @@ pub struct Advice {
     pub recommended: CapSet,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
     pub findings: Vec<Finding>,
+    /// What it would need besides where defaults are other ones, in the kernel's order.
+    pub elsewhere: Vec<Elsewhere>,
     /// What one run cannot tell, each a sentence.
     pub notes: Vec<String>,
     /// No setuid or file-capability program was executed whose privileges count: `no-new-privileges` would change nothing.
@@ -78,10 +80,12 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         .into_iter()
         .filter_map(|(capability, facts)| finding(capability, &facts, recommended, subject))
         .collect();
+    let elsewhere = elsewhere::of(subject, recommended);
     Advice {
         recommended,
         findings,
-        notes: notes(subject),
+        notes: notes(subject, &ledger.session, &elsewhere),
+        elsewhere,
         no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),
     }
 }
@@ -94,8 +98,8 @@ fn needs(judged: &[Judged<'_>]) -> Vec<CapSet> {
         .collect()
 }
 
-fn notes(subject: &SubjectRecord) -> Vec<String> {
-    let mut notes = Vec::new();
+fn notes(subject: &SubjectRecord, session: &Session, elsewhere: &[Elsewhere]) -> Vec<String> {
+    let mut notes: Vec<String> = elsewhere.iter().map(Elsewhere::note).collect();
     // Those that go on to set their sets are judged by what they set.
     let setters: Vec<&str> = subject
         .checks
@@ -113,7 +117,7 @@ fn notes(subject: &SubjectRecord) -> Vec<String> {
             readers.join(", ")
         ));
     }
-    notes.extend(capset::notes(subject));
+    notes.extend(capset::notes(subject, session));
     notes.extend(seccomp::notes(subject));
     notes.extend(refusal::notes(subject));
     notes
@@ -132,7 +136,7 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
             judgement: judge(&fact),
         });
         let beside = if capset::is_capset(check) {
-            capset::needs(check, subject)
+            capset::needs(check, subject, &ledger.session)
         } else {
             user_namespace::need(check, subject).into_iter().collect()
         };

@@ -1,7 +1,7 @@
 //! Reports to export in tests.
 
 use crate::{
-    advise::{Checks, Evidence, Finding, Rule, Use, Verdict},
+    advise::{Checks, Elsewhere, Evidence, Finding, Rule, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::{Hook, Kind},
     recommend::Recommendation,
@@ -50,6 +50,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         granted: CapSet::EMPTY,
         seen_from_start: true,
         no_new_privileges_is_safe: true,
+        elsewhere: Vec::new(),
         notes: Vec::new(),
         capabilities: needs
             .iter()
@@ -72,6 +73,16 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
 #[expect(clippy::expect_used, reason = "a test fails by panicking")]
 fn capability(name: &str) -> Capability {
     name.parse().expect("the name of a capability")
+}
+
+/// What it would need where the engine has other defaults.
+pub fn elsewhere(name: &str) -> Elsewhere {
+    Elsewhere {
+        capability: capability(name),
+        evidence: Evidence::Decisive,
+        reason: "binds port 80".to_owned(),
+        seen_in: vec![used_by("/usr/sbin/nginx")],
+    }
 }
 
 /// The command, with the same needs.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    advise::{Evidence, Finding, Use, Verdict},
+    advise::{Elsewhere, Evidence, Finding, Use, Verdict},
     capability::{CapSet, Capability},
     ledger::Kind,
     report::SubjectReport,
@@ -34,6 +34,8 @@ pub struct Workload {
     pub granted: CapSet,
     /// Each capability that is to be granted.
     pub needs: BTreeMap<Capability, Need>,
+    /// Each capability that is to be granted besides where the engine has other defaults than that of the audit.
+    pub elsewhere: BTreeMap<Capability, Need>,
     /// Each capability that was asked for and is not to be granted.
     pub declined: BTreeMap<Capability, Declined>,
     /// `no_new_privs` changes nothing for any member.
@@ -99,6 +101,7 @@ impl Workload {
             images: BTreeSet::new(),
             granted: CapSet::EMPTY,
             needs: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
             declined: BTreeMap::new(),
             no_new_privileges_is_safe: true,
             start_unseen: true,
@@ -120,6 +123,10 @@ impl Workload {
             self.needs.entry(capability).or_insert_with(Need::unseen);
             self.declined.remove(&capability);
         }
+        for elsewhere in &subject.elsewhere {
+            let need = self.elsewhere.entry(elsewhere.capability);
+            need.or_insert_with(Need::unseen).take_elsewhere(elsewhere);
+        }
         for finding in &subject.capabilities {
             let capability = finding.capability;
             if subject.cap_add.contains(capability) {
@@ -138,6 +145,16 @@ impl Workload {
     /// What is to be granted.
     pub fn cap_add(&self) -> CapSet {
         self.needs.keys().copied().collect()
+    }
+
+    /// What is to be granted by an engine that sets no sysctls for its containers, and by systemd.
+    pub fn cap_add_elsewhere(&self) -> CapSet {
+        self.cap_add() | self.only_elsewhere()
+    }
+
+    /// What of that is not needed with the defaults of the audit's engine.
+    pub fn only_elsewhere(&self) -> CapSet {
+        self.elsewhere.keys().copied().collect::<CapSet>() - self.cap_add()
     }
 
     /// What of it no member surely needs.
@@ -173,6 +190,18 @@ impl Need {
             reason: String::new(),
             seen_in: Vec::new(),
             need_less: None,
+        }
+    }
+
+    fn take_elsewhere(&mut self, elsewhere: &Elsewhere) {
+        self.evidence = self.evidence.max(elsewhere.evidence);
+        if self.reason.is_empty() {
+            self.reason.clone_from(&elsewhere.reason);
+        }
+        for used in &elsewhere.seen_in {
+            if !self.seen_in.contains(used) {
+                self.seen_in.push(used.clone());
+            }
         }
     }
 

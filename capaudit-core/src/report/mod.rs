@@ -9,7 +9,7 @@ pub use settle::Settlement;
 pub use text::{hint, text};
 
 use crate::{
-    advise::{self, Finding, absent},
+    advise::{self, Elsewhere, Finding, absent},
     capability::CapSet,
     ledger::{Hook, Kind, Ledger, Losses, Session, SubjectRecord},
 };
@@ -145,6 +145,10 @@ pub struct SubjectReport {
     pub seen_from_start: bool,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
+    /// What it would need besides where the engine or the machine does not allow to everybody what it does, in the kernel's
+    /// order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
     /// What one run cannot tell, each a sentence.
     pub notes: Vec<String>,
     /// One entry for each capability that was asked for or is needed, in the kernel's order.
@@ -220,6 +224,7 @@ impl SubjectReport {
             granted: subject.granted,
             seen_from_start: subject.seen_from_start,
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
+            elsewhere: advice.elsewhere,
             notes: advice.notes,
             capabilities: advice.findings,
         }

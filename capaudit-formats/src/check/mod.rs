@@ -4,6 +4,7 @@
 
 mod allowed;
 mod junit;
+mod mend;
 mod own;
 mod rule;
 mod sarif;
@@ -319,7 +320,8 @@ impl About<'_> {
         let mut named = CapSet::EMPTY;
         for grant in &workload.named {
             named |= grant.capabilities;
-            let excess = (grant.capabilities & workload.granted) - used.needed - allowed;
+            let excess =
+                (grant.capabilities & workload.granted) - used.needed - used.elsewhere - allowed;
             if !excess.is_empty() {
                 push(self.finding(
                     Rule::OverGranted,
@@ -334,7 +336,7 @@ impl About<'_> {
             }
         }
         let everything = workload.privileged.is_some() || workload.adds_all.is_some();
-        let unasked = workload.granted - named - used.needed - allowed;
+        let unasked = workload.granted - named - used.needed - used.elsewhere - allowed;
         if !everything && !unasked.is_empty() {
             let (rule, what) = if workload.drops_all {
                 (Rule::OverGranted, "is left")
@@ -352,13 +354,18 @@ impl About<'_> {
                 self.mend_everything(used),
             ));
         }
-        let missing = used.needed - workload.held;
+        // Whether the platform sets the sysctls, depends on its release and configuration.
+        let doubtful = match workload.platform {
+            Platform::Kubernetes | Platform::Systemd => used.elsewhere,
+            Platform::Compose | Platform::Set | Platform::Start => CapSet::EMPTY,
+        };
+        let missing = (used.needed | doubtful) - workload.held;
         for capability in missing {
             let set = CapSet::from(capability);
             let reason = used.reasons.get(&capability);
             let reason = reason.map_or_else(String::new, |reason| format!(": {reason}"));
             let bounded = workload.granted.contains(capability);
-            push(self.finding(
+            let mut finding = self.finding(
                 Rule::Missing,
                 workload.place.clone(),
                 set,
@@ -381,7 +388,11 @@ impl About<'_> {
                     Platform::Systemd => format!("add {} to CapabilityBoundingSet=", self.names(set)),
                     Platform::Set | Platform::Start => format!("grant {}", self.names(set)),
                 },
-            ));
+            );
+            if doubtful.contains(capability) {
+                finding.level = Level::Warning;
+            }
+            push(finding);
         }
         if workload.no_new_privileges == Some(false)
             && used.no_new_privileges_is_safe
@@ -450,40 +461,6 @@ impl About<'_> {
                 message,
                 "write `capaudit:allow NAME reason`".to_owned(),
             ));
-        }
-    }
-
-    fn mend_grant(&self, excess: CapSet) -> String {
-        let names = self.names(excess);
-        match self.workload.platform {
-            Platform::Compose => format!("remove {names} from cap_add"),
-            Platform::Kubernetes => format!("remove {names} from securityContext.capabilities.add"),
-            Platform::Systemd => format!("remove {names} from CapabilityBoundingSet="),
-            Platform::Set => format!("take {names} out of the set"),
-            Platform::Start => format!("start it without {names}"),
-        }
-    }
-
-    fn mend_everything(&self, used: &Used) -> String {
-        let names: Vec<&str> = used.needed.names().collect();
-        match self.workload.platform {
-            Platform::Compose => {
-                let add = format!("cap_drop: [ALL], cap_add: [{}]", names.join(", "));
-                format!("{add}; `capaudit export compose --patch` does it")
-            }
-            Platform::Kubernetes => format!(
-                "securityContext.capabilities: {{drop: [ALL], add: [{}]}}",
-                names.join(", ")
-            ),
-            Platform::Systemd => {
-                let set = if used.needed.is_empty() {
-                    String::new()
-                } else {
-                    self.names(used.needed)
-                };
-                format!("CapabilityBoundingSet={set}")
-            }
-            Platform::Set | Platform::Start => format!("grant {} only", self.names(used.needed)),
         }
     }
 }

@@ -304,6 +304,30 @@ fn kubernetes_containers_are_found_by_name_or_image() {
     );
 }
 
+#[test]
+fn what_an_engine_allows_to_everybody_is_not_to_be_removed() {
+    let mut web = container("app", "web", &[]);
+    web.elsewhere.push(sample::elsewhere("NET_BIND_SERVICE"));
+    let used = recommendation(vec![web]);
+    let granted = format!("{DROP}    cap_add: [NET_BIND_SERVICE, KILL]\n");
+    assert_eq!(
+        found(&compose(&granted), &used),
+        ["error over-granted 5 KILL"]
+    );
+    assert_eq!(found(&compose(DROP), &used), Vec::<String>::new());
+    let mut used = used;
+    used.workloads[0].name = "app".to_owned();
+    // Whether Kubernetes sets the sysctl, its container runtime decides.
+    assert_eq!(
+        found(&kubernetes(POD), &used),
+        [
+            "note not-audited 13",
+            "warning missing-capability 17 NET_BIND_SERVICE",
+            "error over-granted 24 NET_ADMIN"
+        ]
+    );
+}
+
 fn kubernetes(text: &str) -> Vec<Workload> {
     let files = Memory::new(&[("pod.yaml", text)]);
     manifest::load(&["pod.yaml".to_owned()], &files).unwrap()

@@ -19,6 +19,8 @@ pub struct Used {
     pub images: BTreeSet<String>,
     /// What it needs: the recommendation.
     pub needed: CapSet,
+    /// What else it would need where the engine sets no sysctls for its containers, and with systemd.
+    pub elsewhere: CapSet,
     /// Why each capability is needed, in one sentence.
     pub reasons: BTreeMap<Capability, String>,
     /// No setuid or file-capability program was run.
@@ -31,12 +33,14 @@ impl From<&Workload> for Used {
     fn from(workload: &Workload) -> Self {
         Self {
             needed: workload.cap_add(),
+            elsewhere: workload.only_elsewhere(),
             kind: workload.kind,
             name: workload.name.clone(),
             images: workload.images.clone(),
             reasons: workload
                 .needs
                 .iter()
+                .chain(&workload.elsewhere)
                 .map(|(capability, need)| (*capability, need.reason.clone()))
                 .collect(),
             no_new_privileges_is_safe: workload.no_new_privileges_is_safe,
@@ -50,6 +54,7 @@ impl Used {
     #[must_use]
     pub fn united(mut self, other: Self) -> Self {
         self.needed |= other.needed;
+        self.elsewhere = (self.elsewhere | other.elsewhere) - self.needed;
         for (capability, reason) in other.reasons {
             self.reasons.entry(capability).or_insert(reason);
         }

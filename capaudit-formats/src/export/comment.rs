@@ -8,6 +8,9 @@ use capaudit_core::{
 /// Why `no_new_privs` is not set.
 pub(super) const PRIVILEGED_EXECS: &str = "setuid or file-capability programs were run";
 
+/// Why a capability is granted that the audit did not see in use.
+pub(super) const ELSEWHERE: &str = "not needed where the engine sets the sysctl, as Docker does";
+
 /// What has to be known before anything that follows is used: a line for each, and an empty one behind them.
 pub(super) fn warnings(recommendation: &Recommendation) -> String {
     let mut text: String = recommendation

@@ -34,6 +34,16 @@ fn service_text(text: &mut String, service: &Workload) {
     if service.start_unseen {
         let _ = writeln!(text, "    # {START_UNSEEN}");
     }
+    for (capability, need) in &service.elsewhere {
+        if service.only_elsewhere().contains(*capability) {
+            let _ = writeln!(
+                text,
+                "    # elsewhere also {}: {}",
+                capability.name(),
+                sanitize(&need.reason)
+            );
+        }
+    }
     let _ = writeln!(text, "    cap_drop:\n      - ALL");
     let (cap_add, possible) = (service.cap_add(), service.possible());
     if !cap_add.is_empty() {

@@ -12,7 +12,7 @@ use capaudit_core::{
 use thiserror::Error;
 
 use super::{
-    comment::{self, NO_CONTAINER, PRIVILEGED_EXECS, Possible},
+    comment::{self, ELSEWHERE, NO_CONTAINER, PRIVILEGED_EXECS, Possible},
     yaml::scalar,
 };
 
@@ -161,7 +161,8 @@ fn security_context(workload: &Workload, lists: Lists, indent: usize) -> String 
     line(2, "capabilities:");
     line(4, "drop:");
     line(6, "- ALL");
-    let (cap_add, possible) = (workload.cap_add(), workload.possible());
+    let (cap_add, possible) = (workload.cap_add_elsewhere(), workload.possible());
+    let elsewhere = workload.only_elsewhere();
     if cap_add.is_empty() && lists == Lists::Replaced {
         line(4, "add: []");
     }
@@ -170,7 +171,9 @@ fn security_context(workload: &Workload, lists: Lists, indent: usize) -> String 
     }
     for capability in cap_add {
         let name = scalar(capability.name());
-        if possible.contains(capability) {
+        if elsewhere.contains(capability) {
+            line(6, &format!("- {name} # {ELSEWHERE}"));
+        } else if possible.contains(capability) {
             line(6, &format!("- {name} # {POSSIBLY}"));
         } else {
             line(6, &format!("- {name}"));

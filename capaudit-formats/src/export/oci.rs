@@ -42,7 +42,7 @@ struct Capabilities {
 impl Capabilities {
     fn of(workload: &Workload) -> Self {
         let set: Vec<&str> = workload
-            .cap_add()
+            .cap_add_elsewhere()
             .iter()
             .map(Capability::cap_name)
             .collect();

@@ -22,7 +22,7 @@ pub fn units(recommendation: &Recommendation) -> String {
 fn section(workload: &Workload) -> String {
     let mut text = comment::heading(workload, Possible::Here);
     text.push_str("[Container]\nDropCapability=all\n");
-    for capability in workload.cap_add() {
+    for capability in workload.cap_add_elsewhere() {
         text.push_str(&format!("AddCapability={}\n", capability.cap_name()));
     }
     if workload.no_new_privileges_is_safe {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use capaudit_core::{
     capability::{CapSet, Capability},
-    recommend::{Recommendation, Workload, quoted},
+    recommend::{Need, Recommendation, Workload, quoted},
     text::sanitize,
 };
 
@@ -40,7 +40,7 @@ pub fn dockerfile(recommendation: &Recommendation) -> String {
 }
 
 fn lines(text: &mut String, workload: &Workload) {
-    if workload.needs.is_empty() {
+    if workload.cap_add_elsewhere().is_empty() {
         text.push_str("# Needs no capability: USER is enough.\n");
     }
     for (executable, set) in by_executable(workload) {
@@ -64,11 +64,9 @@ fn lines(text: &mut String, workload: &Workload) {
             give(text, executable, kept);
         }
     }
-    let unplaced: CapSet = workload
-        .needs
-        .iter()
+    let unplaced: CapSet = granted(workload)
         .filter(|(_, need)| need.seen_in.is_empty())
-        .map(|(capability, _)| *capability)
+        .map(|(capability, _)| capability)
         .collect();
     if !unplaced.is_empty() {
         text.push_str(&format!(
@@ -91,12 +89,21 @@ fn need_less(text: &mut String, workload: &Workload, capability: Capability) {
     }
 }
 
+/// Each capability that has to be given to some file, here or where defaults are other ones.
+fn granted(workload: &Workload) -> impl Iterator<Item = (Capability, &Need)> {
+    let only = workload.only_elsewhere();
+    let elsewhere = workload.elsewhere.iter();
+    let elsewhere = elsewhere.filter(move |(capability, _)| only.contains(**capability));
+    let needs = workload.needs.iter().chain(elsewhere);
+    needs.map(|(capability, need)| (*capability, need))
+}
+
 /// What each executable asked for.
 fn by_executable(workload: &Workload) -> BTreeMap<&str, CapSet> {
     let mut sets: BTreeMap<&str, CapSet> = BTreeMap::new();
-    for (capability, need) in &workload.needs {
+    for (capability, need) in granted(workload) {
         for used in &need.seen_in {
-            sets.entry(used.program()).or_default().insert(*capability);
+            sets.entry(used.program()).or_default().insert(capability);
         }
     }
     sets

@@ -35,7 +35,7 @@ pub fn drop_ins(recommendation: &Recommendation) -> String {
 }
 
 fn service(workload: &Workload) -> String {
-    let set = workload.cap_add();
+    let set = workload.cap_add_elsewhere();
     let mut text = comment::heading(workload, Possible::Here);
     text.push_str("# For SERVICE.service.d/capabilities.conf\n[Service]\n");
     // Without the empty one first, a list would be added to what the unit has.
@@ -56,7 +56,7 @@ fn service(workload: &Workload) -> String {
 
 /// execve gives root what is in the bounding set, and another user nothing but the ambient set.
 fn ambient(workload: &Workload) -> String {
-    let set = workload.cap_add();
+    let set = workload.cap_add_elsewhere();
     if set.is_empty() {
         return "AmbientCapabilities=\n".to_owned();
     }

@@ -4,7 +4,7 @@
 
 use capaudit_core::{
     advise::Evidence,
-    recommend::sample::{command, container, report, used_by},
+    recommend::sample::{command, container, elsewhere, report, used_by},
 };
 use clap::ValueEnum as _;
 use proptest::prelude::*;
@@ -20,6 +20,9 @@ fn hostile(name: &str) -> Report {
     let mut web = container(name, "", &needs);
     web.image = Some(name.to_owned());
     web.notes.push(name.to_owned());
+    let mut bind = elsewhere("NET_BIND_SERVICE");
+    name.clone_into(&mut bind.reason);
+    web.elsewhere.push(bind);
     for capability in &mut web.capabilities {
         capability.seen_in.push(used_by(name));
         name.clone_into(&mut capability.reason);
@@ -41,6 +44,37 @@ fn nothing_audited_is_no_error_in_any_format() {
         let text = rendered(*format, &report(vec![]));
         assert!(text.ends_with('\n'), "{format:?}");
     }
+}
+
+#[test]
+fn what_an_engine_allows_to_everybody_comes_back_where_none_does() {
+    let mut web = container("web", "", &[("CHOWN", Evidence::Decisive)]);
+    web.elsewhere.push(elsewhere("NET_BIND_SERVICE"));
+    let mut daemon = command("daemon", &[]);
+    daemon.elsewhere.clone_from(&web.elsewhere);
+    let containers = report(vec![web]);
+    for (format, expected) in [
+        (Format::Podman, "\nAddCapability=CAP_NET_BIND_SERVICE\n"),
+        (Format::Kubernetes, "- NET_BIND_SERVICE # not needed where"),
+        (Format::Setcap, "\nRUN setcap cap_net_bind_service=+ep "),
+        (Format::Oci, "\"CAP_NET_BIND_SERVICE\""),
+        (
+            Format::Compose,
+            "\n    # elsewhere also NET_BIND_SERVICE: binds port 80\n    cap_drop:\n      - ALL\n    cap_add:\n      - CHOWN\n    security_opt",
+        ),
+        (
+            Format::Docker,
+            "\n--cap-drop=ALL --cap-add=CHOWN --security-opt",
+        ),
+    ] {
+        let text = rendered(format, &containers);
+        assert!(text.contains(expected), "{format:?}: {text}");
+    }
+    let unit = rendered(Format::Systemd, &report(vec![daemon]));
+    assert!(
+        unit.contains("\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE\n"),
+        "{unit}"
+    );
 }
 
 #[test]

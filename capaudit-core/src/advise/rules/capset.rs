@@ -12,7 +12,7 @@ use super::own_set;
 use crate::{
     advise::{Judgement, Meaning, Rule},
     capability::CapSet,
-    ledger::{CheckRecord, Object, Place, SubjectRecord},
+    ledger::{CheckRecord, Object, Place, Session, SubjectRecord},
 };
 
 /// The sets of one call.
@@ -79,8 +79,12 @@ fn is_majority(part: CapSet, held: CapSet) -> bool {
 }
 
 /// The needs that the capset(2) calls of a check show.
-pub(crate) fn needs(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judgement> {
-    let looked = own_set::looked(subject, &check.identity.requester.exe);
+pub(crate) fn needs(
+    check: &CheckRecord,
+    subject: &SubjectRecord,
+    session: &Session,
+) -> Vec<Judgement> {
+    let looked = may_have_looked(check, subject, session);
     let (mut kept, mut inherited) = (CapSet::EMPTY, CapSet::EMPTY);
     for sets in sampled(check) {
         if let Kept::List(list) = sets.kept(looked) {
@@ -109,12 +113,12 @@ pub(crate) fn needs(check: &CheckRecord, subject: &SubjectRecord) -> Vec<Judgeme
 
 /// What one run cannot tell of the capset(2) calls of a subject, each a sentence: sets that look like a remainder, and
 /// would be needs if they are lists.
-pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
+pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
     for check in subject.checks.iter().filter(|check| is_capset(check)) {
         let requester = &check.identity.requester;
         let program = own_set::program(requester);
-        let looked = own_set::looked(subject, &requester.exe);
+        let looked = may_have_looked(check, subject, session);
         for sets in sampled(check) {
             let mut note = |kept: Kept, what: &str| {
                 if let Kept::Remainder(set) = kept {
@@ -133,6 +137,11 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Whether the program has looked at its sets before; where only checks were seen, it may have.
+fn may_have_looked(check: &CheckRecord, subject: &SubjectRecord, session: &Session) -> bool {
+    session.checks_only || own_set::looked(subject, &check.identity.requester.exe)
 }
 
 /// Whether a check is of a capset(2) that counts.
@@ -174,7 +183,8 @@ mod tests {
         advise::Evidence,
         capability::{Capability, DOCKER_DEFAULT},
         ledger::{
-            CallRecord, CheckIdentity, Container, Credentials, Outcome, Requester, Sample, UserIds,
+            CallRecord, CheckIdentity, Container, Credentials, Hook, Outcome, Requester, Sample,
+            UserIds,
         },
     };
 
@@ -246,9 +256,13 @@ mod tests {
 
     /// What is needed, what of it surely, and how many notes there are.
     fn found(sets: Sets, looks: bool) -> (CapSet, CapSet, usize) {
+        found_in(&Session::new(Hook::TpBtf), sets, looks)
+    }
+
+    fn found_in(session: &Session, sets: Sets, looks: bool) -> (CapSet, CapSet, usize) {
         let subject = subject(sets, looks);
         let (mut all, mut sure) = (CapSet::EMPTY, CapSet::EMPTY);
-        for judgement in needs(&subject.checks[0], &subject) {
+        for judgement in needs(&subject.checks[0], &subject, session) {
             if let Some(any) = judgement.satisfied_by() {
                 all |= any.set();
                 if judgement.evidence() == Evidence::Decisive {
@@ -256,7 +270,7 @@ mod tests {
                 }
             }
         }
-        (all, sure, notes(&subject).len())
+        (all, sure, notes(&subject, session).len())
     }
 
     const NONE: CapSet = CapSet::EMPTY;
@@ -277,6 +291,16 @@ mod tests {
         assert_eq!(found(sets(all, LIST), true), (LIST, NONE, 0));
         assert_eq!(found(sets(all, all - LIST), true), (NONE, NONE, 1), "noted");
         assert_eq!(found(sets(LIST, LIST), true), (NONE, NONE, 0));
+    }
+
+    #[test]
+    fn where_only_checks_were_seen_it_may_have_looked() {
+        let session = Session {
+            checks_only: true,
+            ..Session::new(Hook::TpBtf)
+        };
+        let all = CapSet::known();
+        assert_eq!(found_in(&session, sets(all, all), false), (NONE, NONE, 0));
     }
 
     #[test]

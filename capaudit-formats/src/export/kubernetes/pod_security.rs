@@ -29,7 +29,7 @@ const RESTRICTED: CapSet = CapSet::of(&[Capability::NET_BIND_SERVICE]);
 
 /// The strictest level that allows the container's capabilities, and why none stricter.
 pub(super) fn level(workload: &Workload) -> String {
-    let set = workload.cap_add();
+    let set = workload.cap_add_elsewhere();
     let list = |set: CapSet| set.names().collect::<Vec<_>>().join(", ");
     if !set.is_subset(BASELINE) {
         return format!(

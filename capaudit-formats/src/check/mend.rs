@@ -1,0 +1,53 @@
+//! How to mend a grant, in the platform's words.
+
+use capaudit_core::capability::CapSet;
+
+use super::{About, Used};
+use crate::manifest::Platform;
+
+impl About<'_> {
+    /// What is to stay of the grant: what may be needed elsewhere too, unless the platform sets the sysctls.
+    fn wanted(&self, used: &Used) -> CapSet {
+        match self.workload.platform {
+            Platform::Kubernetes | Platform::Systemd => used.needed | used.elsewhere,
+            Platform::Compose | Platform::Set | Platform::Start => {
+                used.needed | (used.elsewhere & self.workload.granted)
+            }
+        }
+    }
+
+    pub(super) fn mend_grant(&self, excess: CapSet) -> String {
+        let names = self.names(excess);
+        match self.workload.platform {
+            Platform::Compose => format!("remove {names} from cap_add"),
+            Platform::Kubernetes => format!("remove {names} from securityContext.capabilities.add"),
+            Platform::Systemd => format!("remove {names} from CapabilityBoundingSet="),
+            Platform::Set => format!("take {names} out of the set"),
+            Platform::Start => format!("start it without {names}"),
+        }
+    }
+
+    pub(super) fn mend_everything(&self, used: &Used) -> String {
+        let wanted = self.wanted(used);
+        let names: Vec<&str> = wanted.names().collect();
+        match self.workload.platform {
+            Platform::Compose => {
+                let add = format!("cap_drop: [ALL], cap_add: [{}]", names.join(", "));
+                format!("{add}; `capaudit export compose --patch` does it")
+            }
+            Platform::Kubernetes => format!(
+                "securityContext.capabilities: {{drop: [ALL], add: [{}]}}",
+                names.join(", ")
+            ),
+            Platform::Systemd => {
+                let set = if wanted.is_empty() {
+                    String::new()
+                } else {
+                    self.names(wanted)
+                };
+                format!("CapabilityBoundingSet={set}")
+            }
+            Platform::Set | Platform::Start => format!("grant {} only", self.names(wanted)),
+        }
+    }
+}
