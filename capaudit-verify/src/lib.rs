@@ -6,6 +6,7 @@
 //! Begin to read with [`run`]. [`minimize`] decides which sets are tried (pure); [`enforce`] says how a set is enforced on a command line
 //! (pure, but for the last step); `execute` makes a run; `state` keeps them; [`proof`] tells what they say.
 
+mod alternatives;
 pub mod channel;
 pub mod enforce;
 mod error;
@@ -174,6 +175,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
                 targets: Vec::new(),
                 candidates,
                 granted: None,
+                alternatives: Grants::new(Vec::new()),
                 suspects: Grants::new(Vec::new()),
                 beyond: Vec::new(),
                 notes: Vec::new(),
@@ -208,6 +210,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
             candidates: start.candidates.clone(),
             kept: start.beyond.clone(),
             granted: start.granted.clone(),
+            alternatives: start.alternatives.clone(),
             suspects: start.suspects.clone(),
             repeat: plan.repeat,
         };

@@ -9,6 +9,7 @@ use capaudit_core::{
 
 use super::{
     Grant, Grants, VerifyError,
+    alternatives::alternatives,
     enforce::{Enforcement, NotUnderstood, lsm},
     minimize::Candidate,
     state::Audited,
@@ -23,6 +24,8 @@ pub(super) struct Start {
     pub(super) targets: Vec<Target>,
     pub(super) candidates: Vec<Candidate>,
     pub(super) granted: Option<Grants>,
+    /// What could stand in for a candidate.
+    pub(super) alternatives: Grants,
     pub(super) suspects: Grants,
     /// Candidates that leaving out would say nothing of.
     pub(super) beyond: Vec<Grant>,
@@ -97,9 +100,17 @@ pub(super) fn of_ledger(
         Enforcement::Lsm(_) => findings.unchecked,
         _ => Vec::new(),
     };
+    let alternatives = alternatives(
+        enforcement,
+        &report,
+        &targets,
+        &findings.candidates,
+        &findings.granted,
+    );
     Ok(Start {
         report: Some(report),
         targets,
+        alternatives,
         candidates: findings.candidates,
         granted: Some(findings.granted),
         suspects: findings.suspects,

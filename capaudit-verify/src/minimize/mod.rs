@@ -11,6 +11,11 @@
 //!   done the work of many. Where many are doubtful and some of them needed, QuickXplain (Junker, AAAI 2004) finds these in about
 //!   n·log(k/n) runs.
 //!
+//! - A candidate is left out with everything weaker put in its place that was left out before, or that is known to do
+//!   instead of it ([`Problem::alternatives`]): if the command fails all the same, nothing weaker can do, and one run has shown
+//!   that of all of it. If it passes, QuickXplain finds what of that is needed. At the end each member has failed to be
+//!   replaced by weaker ones, from the most powerful down, which makes the set the least powerful one of all that pass.
+//!
 //! Nothing is removed on a run that another one contradicts.
 
 mod search;
@@ -110,6 +115,8 @@ pub struct Problem {
     /// What the command is known to pass with, if that is known: what is not in it is not needed, and what was
     /// missed is in it.
     pub granted: Option<Grants>,
+    /// What could stand in for a more powerful candidate, although it is none itself.
+    pub alternatives: Grants,
     /// What was asked for without being recommended: where to look first for what was missed.
     pub suspects: Grants,
     /// Runs that a set must pass, at least 1.
@@ -149,7 +156,7 @@ pub struct Minimum {
     pub last_trial: Option<usize>,
 }
 
-/// Finds an inclusion-minimal subset of the candidates with which the command passes.
+/// Finds the least powerful set of candidates and alternatives with which the command passes; no member of it is idle.
 ///
 /// # Errors
 ///
@@ -170,6 +177,7 @@ pub fn verify<T: Trials>(set: Grants, repeat: usize, trials: &mut T) -> Result<M
         candidates: Vec::new(),
         kept: Vec::new(),
         granted: None,
+        alternatives: Grants::new(Vec::new()),
         suspects: Grants::new(Vec::new()),
         repeat,
     };

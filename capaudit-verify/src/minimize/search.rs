@@ -46,6 +46,8 @@ pub(super) struct Search<'a, T> {
     current: Grants,
     /// Candidates that are still to be left out.
     todo: Vec<Candidate>,
+    /// What may stand in for a more powerful member.
+    alternatives: Grants,
     fates: Vec<(Grant, Fate)>,
     missed: Grants,
     known: Vec<(Grants, Verdict)>,
@@ -64,6 +66,7 @@ impl<'a, T: Trials> Search<'a, T> {
             start: Vec::new(),
             current: Grants::new(Vec::new()),
             todo: Vec::new(),
+            alternatives: problem.alternatives.clone(),
             fates: Vec::new(),
             missed: Grants::new(Vec::new()),
             known: Vec::new(),
@@ -116,7 +119,9 @@ impl<'a, T: Trials> Search<'a, T> {
                     return Ok(());
                 }
             } else if self.todo.is_empty() {
-                break;
+                if !self.try_weaker_again()? {
+                    break;
+                }
             } else {
                 let candidate = self.todo.remove(0);
                 self.leave_out(candidate)?;
@@ -190,11 +195,47 @@ impl<'a, T: Trials> Search<'a, T> {
     fn leave_out(&mut self, candidate: Candidate) -> Result<(), T::Error> {
         let grant = candidate.grant;
         let rest = self.current.without(&[grant]);
-        let trust = match candidate.evidence {
-            Evidence::Possible => Trust::IfTold,
-            Evidence::Decisive | Evidence::Proven => Trust::AtOnce,
+        let (trust, is_doubtful) = match candidate.evidence {
+            Evidence::Possible => (Trust::IfTold, true),
+            Evidence::Decisive | Evidence::Proven => (Trust::AtOnce, false),
         };
-        let fate = match self.conclude(&rest, trust, Purpose::Without(vec![grant]))? {
+        let without = || Purpose::Without(vec![grant]);
+        let mut weaker = self.weaker_than(grant);
+        // What is sure to be needed will fail, and then with all that is weaker in its place: that says the most.
+        let mut replaced = None;
+        if !weaker.is_empty() && !is_doubtful {
+            replaced = Some(self.conclude(&rest.with(&weaker), trust, without())?);
+        }
+        let mut verdict = match replaced {
+            Some(failed @ Verdict::Fails { .. }) => failed,
+            _ => self.conclude(&rest, trust, without())?,
+        };
+        if let Verdict::Fails { .. } = verdict
+            && !weaker.is_empty()
+        {
+            if is_doubtful {
+                replaced = Some(self.conclude(&rest.with(&weaker), trust, without())?);
+            }
+            if replaced == Some(Verdict::Disturbed) {
+                // An engine may not know the names of all alternatives, but it knows those of the candidates.
+                self.alternatives = Grants::new(Vec::new());
+                weaker = self.weaker_than(grant);
+                let set = rest.with(&weaker);
+                replaced = Some(self.conclude(&set, trust, without())?);
+            }
+            match replaced {
+                Some(Verdict::Passes) => {
+                    let needed = self.needed_of(&rest, false, &weaker, &|tried| {
+                        Purpose::Added(tried.difference(&rest).iter().collect())
+                    })?;
+                    self.replace(grant, rest, &needed);
+                    return Ok(());
+                }
+                Some(failed @ Verdict::Fails { .. }) => verdict = failed,
+                _ => {}
+            }
+        }
+        let fate = match verdict {
             Verdict::Passes => Fate::Removed,
             Verdict::Fails { trial, .. } => Fate::Proven { trial },
             Verdict::Disagrees | Verdict::Disturbed => Fate::Unsettled,
@@ -206,6 +247,68 @@ impl<'a, T: Trials> Search<'a, T> {
         }
         self.fates.push((grant, fate));
         Ok(())
+    }
+
+    /// What is not in the set and could be, in place of something more powerful of the same subject: weakest first.
+    fn weaker_than(&self, grant: Grant) -> Vec<Grant> {
+        let power = grant.capability.power();
+        let removed = self.start.iter().map(|candidate| candidate.grant);
+        let mut weaker: Vec<Grant> = removed
+            .chain(self.alternatives.iter())
+            .filter(|other| other.subject == grant.subject && other.capability.power() < power)
+            .filter(|other| !self.current.contains(*other))
+            .collect();
+        weaker.sort_by_key(|other| (other.capability.power(), *other));
+        weaker.dedup();
+        weaker
+    }
+
+    /// Puts weaker grants in the place of one; that they are needed is still to be shown.
+    fn replace(&mut self, grant: Grant, rest: Grants, by: &[Grant]) {
+        self.current = rest.with(by);
+        self.fates.push((grant, Fate::Removed));
+        self.fates.retain(|(known, _fate)| !by.contains(known));
+        self.todo.extend(by.iter().map(|grant| Candidate {
+            grant: *grant,
+            evidence: Evidence::Decisive,
+        }));
+    }
+
+    /// Makes sure that no member can be replaced by weaker ones, which may have been known, or left out, only after its turn:
+    /// one that can has its turn again. Says whether there is one.
+    fn try_weaker_again(&mut self) -> Result<bool, T::Error> {
+        let mut members: Vec<Grant> = self
+            .fates
+            .iter()
+            .filter(|(_grant, fate)| matches!(fate, Fate::Proven { .. }))
+            .map(|(grant, _fate)| *grant)
+            .collect();
+        members.sort_by_key(|grant| Reverse((grant.capability.power(), *grant)));
+        for grant in members {
+            let weaker = self.weaker_than(grant);
+            let set = self.current.without(&[grant]).with(&weaker);
+            // Mostly known: its own turn has shown more, unless something took another's place since.
+            let verdict = self.conclude(&set, Trust::AtOnce, Purpose::Without(vec![grant]))?;
+            let fate = match verdict {
+                Verdict::Fails { trial, .. } => Fate::Proven { trial },
+                Verdict::Disagrees => Fate::Unsettled,
+                Verdict::Disturbed => continue,
+                Verdict::Passes => {
+                    self.fates.retain(|(known, _fate)| *known != grant);
+                    self.todo.push(Candidate {
+                        grant,
+                        evidence: Evidence::Decisive,
+                    });
+                    return Ok(true);
+                }
+            };
+            for (known, of_known) in &mut self.fates {
+                if *known == grant {
+                    *of_known = fate;
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Makes sure that what is left of the candidates is enough, by adding what they lack: then all is to be

@@ -79,6 +79,7 @@ fn problem(decisive: &[Capability], possible: &[Capability]) -> Problem {
             .collect(),
         kept: Vec::new(),
         granted: Some(one(CapSet::known())),
+        alternatives: one(CapSet::EMPTY),
         suspects: one(CapSet::EMPTY),
         repeat: 1,
     }
@@ -156,6 +157,56 @@ fn of_two_that_can_stand_in_for_each_other_the_weaker_stays() {
     let mut program = Program::new(&[&[weak, strong]]);
     let minimum = found(&problem(&[weak, strong], &[]), &mut program);
     assert_eq!(minimum.set, one(CapSet::from(weak)));
+}
+
+/// cupsd: one need is met by either, the other by the stronger one alone; and then the latter turns out to be none.
+#[test]
+fn what_was_left_out_comes_back_for_something_stronger() {
+    let weak = Capability::DAC_READ_SEARCH;
+    let strong = Capability::DAC_OVERRIDE;
+    let mut program = Program::new(&[&[weak, strong]]);
+    let minimum = found(&problem(&[strong], &[weak]), &mut program);
+    assert_eq!(minimum.set, one(CapSet::from(weak)));
+    assert!(minimum.fates.contains(&(grant(strong), Fate::Removed)));
+}
+
+/// A hard link: FOWNER does, which was never asked for as long as DAC_OVERRIDE was there.
+#[test]
+fn what_was_never_asked_for_is_tried_where_it_is_weaker() {
+    let weak = Capability::FOWNER;
+    let strong = Capability::DAC_OVERRIDE;
+    let mut either = problem(&[strong, A], &[]);
+    either.alternatives = one(CapSet::of(&[weak, Capability::SYS_ADMIN]));
+    let mut program = Program::new(&[&[weak, strong], &[A]]);
+    let minimum = found(&either, &mut program);
+    assert_eq!(minimum.set, one(CapSet::of(&[weak, A])));
+    assert!(minimum.missed.is_empty());
+    // Where it does not do, that takes no run more.
+    let mut program = Program::new(&[&[strong], &[A]]);
+    let minimum = found(&either, &mut program);
+    assert_eq!(minimum.set, one(CapSet::of(&[strong, A])));
+    assert_eq!(program.runs.len(), 3);
+}
+
+#[test]
+fn an_engine_that_does_not_know_an_alternative_gets_along_without() {
+    struct Old(Program);
+    impl Trials for Old {
+        type Error = Infallible;
+
+        fn run(&mut self, set: &Grants, step: &Step) -> Result<Trial, Infallible> {
+            let mut trial = self.0.run(set, step)?;
+            if set.contains(grant(Capability::PERFMON)) {
+                trial.outcome = Outcome::Disturbed;
+            }
+            Ok(trial)
+        }
+    }
+    let mut of_admin = problem(&[E], &[]);
+    of_admin.alternatives = one(CapSet::from(Capability::PERFMON));
+    let minimum = minimize(&of_admin, &mut Old(Program::new(&[&[E]]))).unwrap();
+    assert_eq!(minimum.set, one(CapSet::from(E)));
+    assert!(matches!(minimum.fates[..], [(_, Fate::Proven { .. })]));
 }
 
 #[test]
@@ -291,6 +342,7 @@ fn subjects_are_told_apart() {
             .collect(),
         kept: Vec::new(),
         granted: None,
+        alternatives: one(CapSet::EMPTY),
         suspects: one(CapSet::EMPTY),
         repeat: 1,
     };
@@ -371,7 +423,7 @@ proptest! {
         program.failure = if told { Outcome::Refused } else { Outcome::Failed };
         let whole = set_of(&candidates);
         let enough = program.is_met(&whole);
-        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(suspects), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), alternatives: one(CapSet::EMPTY), suspects: one(suspects), repeat: 1 };
         let minimum = found(&problem, &mut program);
 
         prop_assert!(minimum.passed && !minimum.flaky);
@@ -394,6 +446,34 @@ proptest! {
         }
     }
 
+    /// The order of powers is one by the strongest member, so that from the strongest down each is in the least powerful set
+    /// only if nothing weaker does, given what is in it already.
+    #[test]
+    fn of_all_sets_that_pass_the_least_powerful_is_found(
+        (needs, candidates) in easy(),
+        alternatives in any::<u64>().prop_map(|bits| CapSet::from_bits(bits).intersection(CapSet::known())),
+    ) {
+        let mut program = Program::new(&[]);
+        program.needs = needs;
+        let whole = set_of(&candidates).with(&one(alternatives).iter().collect::<Vec<_>>());
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), alternatives: one(alternatives), suspects: one(CapSet::EMPTY), repeat: 1 };
+        let mut least = whole.clone();
+        let mut members: Vec<Grant> = whole.iter().collect();
+        members.sort_by_key(|grant| std::cmp::Reverse(grant.capability.power()));
+        for grant in members {
+            let less = least.without(&[grant]);
+            if program.is_met(&less) {
+                least = less;
+            }
+        }
+        let minimum = found(&problem, &mut program);
+        prop_assert_eq!(minimum.set.all(), least.all());
+        // A search among all alternatives for each of those that come in.
+        let added = minimum.set.difference(&set_of(&problem.candidates)).len();
+        let most = 6 * problem.candidates.len() + 6 + 12 * added;
+        prop_assert!(program.runs.len() <= most, "{} runs", program.runs.len());
+    }
+
     #[test]
     fn with_few_doubtful_and_nothing_missed_it_takes_about_one_run_each(
         (needs, candidates) in easy(),
@@ -401,8 +481,9 @@ proptest! {
         let mut program = Program::new(&[]);
         program.needs = needs;
         let doubtful = candidates.iter().filter(|it| it.evidence == Evidence::Possible).count();
-        let most = candidates.len() + 2 + usize::from(doubtful >= TOGETHER);
-        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
+        // Of one that goes, a second run may tell that nothing weaker has to come for it.
+        let most = 2 * candidates.len() + 2 + usize::from(doubtful >= TOGETHER);
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), alternatives: one(CapSet::EMPTY), suspects: one(CapSet::EMPTY), repeat: 1 };
         let minimum = found(&problem, &mut program);
         prop_assert!(program.runs.len() <= most, "{} runs", program.runs.len());
         if minimum.set.len() == problem.candidates.len() && doubtful < TOGETHER {
@@ -414,7 +495,7 @@ proptest! {
     fn no_run_that_follows_from_others_is_made(needs in needs(), candidates in candidates()) {
         let mut program = Program::new(&[]);
         program.needs = needs;
-        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), alternatives: one(CapSet::EMPTY), suspects: one(CapSet::EMPTY), repeat: 1 };
         found(&problem, &mut program);
         for (index, (set, step, _outcome)) in program.runs.iter().enumerate() {
             if step.again || step.purpose == Purpose::Confirm {
@@ -441,7 +522,7 @@ proptest! {
         program.needs = needs;
         program.mishaps = mishaps;
         program.failure = Outcome::Failed;
-        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), alternatives: one(CapSet::EMPTY), suspects: one(CapSet::EMPTY), repeat };
         let minimum = found(&problem, &mut program);
         if minimum.passed {
             prop_assert!(program.is_met(&minimum.set), "{:?}", minimum);
@@ -452,7 +533,7 @@ proptest! {
     fn the_last_run_is_announced_as_the_last((needs, candidates) in easy()) {
         let mut program = Program::new(&[]);
         program.needs = needs;
-        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), suspects: one(CapSet::EMPTY), repeat: 1 };
+        let problem = Problem { candidates, kept: Vec::new(), granted: Some(one(CapSet::known())), alternatives: one(CapSet::EMPTY), suspects: one(CapSet::EMPTY), repeat: 1 };
         found(&problem, &mut program);
         if let Some((_set, step, _outcome)) = program.runs.last() {
             prop_assert_eq!(step.left, 0);
