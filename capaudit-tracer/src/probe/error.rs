@@ -17,6 +17,12 @@ pub enum ProbeError {
     /// aya could not use it.
     #[error("cannot read the kernel's BTF: {0}")]
     AyaBtf(#[from] aya::BtfError),
+    /// capaudit runs in a pid namespace of its own, as in a container: it would take the numbers that the BPF programs tell for
+    /// those of other processes.
+    #[error(
+        "capaudit is not in the machine's own pid namespace, so that processes cannot be told apart: run it on the host, or in a container with --pid=host"
+    )]
+    PidNamespace,
     /// The kernel lacks a helper that the programs call.
     #[error("this kernel is too old: it has no {0}; Linux 5.15 or later is needed")]
     TooOld(&'static str),

@@ -14,7 +14,7 @@ use super::{
     error::ProbeError,
     hook, offset, syscall,
 };
-use crate::proc::mount_namespace_of;
+use crate::proc::{is_in_initial_pid_namespace, mount_namespace_of};
 
 /// The compiled BPF programs.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
@@ -88,6 +88,9 @@ impl ObjectConfig {
 
 /// Loads the object, with its constants set.
 pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
+    if !is_in_initial_pid_namespace() {
+        return Err(ProbeError::PidNamespace);
+    }
     let kernel = KernelBtf::of_running_kernel()?;
     if !kernel.knows(NEWEST_HELPER) {
         return Err(ProbeError::TooOld(NEWEST_HELPER));

@@ -16,7 +16,7 @@ pub use self::{
     cgroup::Cgroups,
     container::ContainerId,
     existing::Existing,
-    namespace::{mount_namespace_of, namespace_inode},
+    namespace::{is_in_initial_pid_namespace, mount_namespace_of, namespace_inode},
     stat::Stat,
 };
 

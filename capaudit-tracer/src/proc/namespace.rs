@@ -18,6 +18,15 @@ pub fn namespace_inode(process: impl Display, kind: &str) -> Option<u32> {
     inode_in(link.to_str()?)
 }
 
+/// Whether this process is in the initial pid namespace: the one in whose numbers the BPF programs tell processes. False, too,
+/// if that cannot be seen.
+pub fn is_in_initial_pid_namespace() -> bool {
+    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h since 3.8: the number that only the initial pid namespace has, whatever
+    /// instance of procfs it is read through.
+    const INITIAL: u32 = 0xefff_fffc;
+    namespace_inode("self", "pid") == Some(INITIAL)
+}
+
 /// The number in `KIND:[NUMBER]` (`ns_get_name`, fs/nsfs.c, Linux 6.12).
 fn inode_in(link: &str) -> Option<u32> {
     link.split_once('[')?.1.strip_suffix(']')?.parse().ok()

@@ -11,8 +11,8 @@ use capaudit_tracer::{
     privilege::{self, own},
     probe::{Enforcer, EnforcerConfig, KernelBtf, ProbeError, Tracer, TracerConfig, one_line},
     proc::{
+        is_in_initial_pid_namespace,
         kallsyms::Symbols,
-        namespace_inode,
         status::{Seccomp, Status},
     },
 };
@@ -32,10 +32,15 @@ struct Check {
 pub(super) fn run(_arguments: &Arguments) -> Result<Exit, Failure> {
     let style = terminal::style_of(&std::io::stdout());
     let mut text = String::new();
-    for check in [privileges(), pid_namespace(), type_information(), symbols()] {
+    let pid_namespace = pid_namespace();
+    // Nothing is loaded anywhere else, so that no hook says anything of its own.
+    let hooks: Vec<Check> = match &pid_namespace.result {
+        Ok(_) => Hook::BEST_FIRST.into_iter().map(hook).collect(),
+        Err(_) => Vec::new(),
+    };
+    for check in [privileges(), pid_namespace, type_information(), symbols()] {
         text.push_str(&line(&check, style));
     }
-    let hooks: Vec<Check> = Hook::BEST_FIRST.into_iter().map(hook).collect();
     let best = hooks.iter().position(|check| check.result.is_ok());
     for check in &hooks {
         text.push_str(&line(check, style));
@@ -77,16 +82,12 @@ fn privileges() -> Check {
 }
 
 fn pid_namespace() -> Check {
-    /// `PROC_PID_INIT_INO`, include/linux/proc_ns.h
-    const INITIAL: u32 = 0xeffffffc;
     Check {
         name: "pid namespace".to_owned(),
-        result: match namespace_inode("self", "pid") {
-            Some(INITIAL) => Ok("the machine's own".to_owned()),
-            _ => Err(
-                "not the machine's own, so that processes cannot be told apart: run on the host, or in a container with --pid=host"
-                    .to_owned(),
-            ),
+        result: if is_in_initial_pid_namespace() {
+            Ok("the machine's own".to_owned())
+        } else {
+            Err(ProbeError::PidNamespace.to_string())
         },
     }
 }

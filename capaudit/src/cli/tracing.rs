@@ -58,6 +58,9 @@ fn map_entries(text: &str) -> Result<u32, String> {
 
 /// What to do if tracing is not possible.
 pub(super) const SEE_DOCTOR: &str = "`capaudit doctor` tells what is missing and how to mend it";
+/// Why a pid namespace is refused that everything else would work in.
+const PID_NAMESPACE: &str =
+    "what was recorded would be other processes', or nothing, without a word of that";
 /// What to do if the kernel has no memory for maps and buffer.
 const USE_LESS: &str = "there is too little memory (a cgroup's limit, maybe): it takes less with a smaller --ring-buffer and fewer --map-entries";
 
@@ -95,7 +98,9 @@ impl From<AuditError> for Failure {
 }
 
 fn of_probe(error: &ProbeError) -> &'static str {
-    if is_out_of_memory(error) {
+    if matches!(error, ProbeError::PidNamespace) {
+        PID_NAMESPACE
+    } else if is_out_of_memory(error) {
         USE_LESS
     } else {
         SEE_DOCTOR

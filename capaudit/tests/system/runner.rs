@@ -43,6 +43,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("runner::hostile_names_are_escaped", hostile_names),
         Trial::test("runner::broken_session_files", broken_session_files),
         Trial::test("runner::doctor", doctor),
+        Trial::test("runner::another_pid_namespace_is_refused", pid_namespace),
     ]
 }
 
@@ -414,4 +415,39 @@ fn doctor() -> Verdicts {
         unprivileged.status.code() == Some(3) && text.contains("run as root"),
         &text,
     )
+}
+
+/// In a pid namespace of its own, capaudit would follow whoever has its processes' numbers in the machine's.
+fn pid_namespace() -> Verdicts {
+    for words in [
+        &["doctor"][..],
+        &["run", "--", "true"],
+        &["run", "--strict", "--", "true"],
+        &["attach", "--pid", "1"],
+        &["watch", "--plain", "--duration", "1s"],
+        &["watch", "--plain", "--", "true"],
+        &["daemon"],
+        &["verify", "--", "true"],
+    ] {
+        // With a /proc of its own, and with the machine's.
+        for options in [
+            &["--pid", "--fork", "--mount-proc"][..],
+            &["--pid", "--fork"],
+        ] {
+            let output = Command::new("unshare")
+                .args(options)
+                .args(["--kill-child", CAPAUDIT])
+                .args(words)
+                .stdin(Stdio::null())
+                .output()?;
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            ensure(
+                output.status.code() == Some(3) && said.contains("--pid=host"),
+                (words, options, output.status, &said),
+            )?;
+            ensure(!said.contains("works here"), (words, &said))?;
+        }
+    }
+    Ok(())
 }
