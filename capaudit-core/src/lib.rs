@@ -9,6 +9,7 @@
 pub mod advise;
 pub mod capability;
 pub mod explain;
+pub mod kernel;
 pub mod ledger;
 pub mod recommend;
 pub mod report;

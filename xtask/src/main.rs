@@ -18,6 +18,7 @@ mod picture;
 mod project;
 mod scenario;
 mod setup;
+mod sites;
 mod strip;
 mod table;
 mod test;
@@ -49,6 +50,7 @@ enum Chore {
     Kernels(kernels::Args),
     Operations(operations::Args),
     Picture(picture::Args),
+    Sites(sites::Args),
     Bench(bench::Args),
 }
 
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Chore::Kernels(args) => kernels::run(args).map(success),
         Chore::Operations(args) => operations::run(&args),
         Chore::Picture(args) => picture::run(&args).map(success),
+        Chore::Sites(args) => sites::run(&args).map(success),
     };
     match done {
         Ok(status) => status,

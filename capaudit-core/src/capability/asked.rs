@@ -45,6 +45,9 @@ impl Release {
     /// Linux 6.12, the newer of the sources that were read.
     pub const NEW: Self = Self(6, 12);
 
+    /// The releases whose sources the table of call sites was read from, the oldest first.
+    pub const READ: [Self; 3] = [Self::OLD, Self::NEW, Self(7, 2)];
+
     /// From what uname(2) says: `6.1.0-18-amd64`. `None` if it does not begin with two numbers.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(|c: char| !c.is_ascii_digit());
@@ -389,6 +392,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::kernel::{layers, sites};
 
     #[test]
     fn each_is_asked_for_on_every_kernel_between_the_sources() {
@@ -398,6 +402,28 @@ mod tests {
                 assert!(
                     asked.any(|row| row.source.may_be_in(release)),
                     "{capability} {release:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn every_row_is_one_of_the_table_of_call_sites() {
+        for capability in Capability::KNOWN {
+            for row in capability.asked_by() {
+                let layer = layers().iter().any(|layer| layer.function == row.function);
+                let site = |release: Release| {
+                    sites().iter().any(|site| {
+                        site.function == row.function
+                            && site.file == row.file
+                            && site.capability.is_none_or(|one| one == capability)
+                            && site.may_be_in(release)
+                    })
+                };
+                let (old, new) = (row.source != Source::After, row.source != Source::Before);
+                assert!(
+                    layer || site(Release::OLD) == old && site(Release::NEW) == new,
+                    "{capability} {row:?}"
                 );
             }
         }
