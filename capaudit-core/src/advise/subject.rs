@@ -146,7 +146,8 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
         .execs
         .iter()
         .flat_map(judge_exec)
-        .chain(judge_calls(subject));
+        .chain(judge_calls(subject))
+        .chain(refusal::needs(subject, &ledger.session));
     judged.extend(unasked.map(Judged::unasked));
     judged
 }

@@ -6,8 +6,8 @@
 
 use super::Definition;
 use crate::{
-    advise::{Meaning, Rule, object::object_text},
-    ledger::{CallRecord, SubjectRecord},
+    advise::{AnyOf, Judgement, Meaning, Rule, object::object_text, seccomp},
+    ledger::{CallRecord, Session, SubjectRecord},
 };
 
 const EPERM: i64 = -1;
@@ -56,6 +56,26 @@ fn refusals(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> {
     })
 }
 
+/// The needs of a run that failed, and may have because a seccomp filter refused a call: as with a check that was refused.
+pub(crate) fn needs(subject: &SubjectRecord, session: &Session) -> Vec<Judgement> {
+    if session.exit_status.is_none_or(|status| status == 0) {
+        return Vec::new();
+    }
+    refusals(subject)
+        .filter(|call| call.result == EPERM)
+        .flat_map(|call| {
+            let keys = seccomp::locked_out(call, subject);
+            keys.into_iter().map(|key| {
+                let reason = format!(
+                    "{} was refused in a run that failed: the engine's default seccomp profile allows it only with this",
+                    call.syscall
+                );
+                Meaning::possible(key, reason).by(Rule::SeccompProfile)
+            })
+        })
+        .collect()
+}
+
 /// What is to be known of such calls, each a sentence.
 pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
@@ -63,14 +83,8 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
         let object = call.object.as_ref().map(object_text).unwrap_or_default();
         let space = if object.is_empty() { "" } else { " " };
         let (error, who) = match call.result {
-            EACCES => ("EACCES", "a security module forbids it whatever is granted"),
-            _ if call.seccomp == Some(false) => {
-                ("EPERM", "a security module forbids it whatever is granted")
-            }
-            _ => (
-                "EPERM",
-                "a security module forbids it whatever is granted, or a seccomp filter does, of which the engine's default one allows some calls with a capability",
-            ),
+            EACCES => ("EACCES", MODULE.to_owned()),
+            _ => ("EPERM", refused_by(call, subject)),
         };
         let note = format!(
             "{}{space}{object}: refused ({error}) before any capability was asked for: {who}",
@@ -83,12 +97,33 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
     notes
 }
 
+const MODULE: &str = "a security module forbids it whatever is granted";
+
+/// Who answers EPERM to a call that nothing was asked about.
+fn refused_by(call: &CallRecord, subject: &SubjectRecord) -> String {
+    let keys = seccomp::locked_out(call, subject);
+    let keys: Vec<String> = keys
+        .into_iter()
+        .map(|key: AnyOf| key.set().names().collect::<Vec<_>>().join(" or "))
+        .collect();
+    if !keys.is_empty() {
+        let keys = keys.join(", and ");
+        return format!(
+            "the engine's default seccomp profile allows it only with {keys}, which was not granted"
+        );
+    }
+    if call.seccomp == Some(false) {
+        return MODULE.to_owned();
+    }
+    format!("{MODULE}, or a seccomp filter does")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         advise::{Fact, Verdict, judge},
-        capability::Capability,
+        capability::{CapSet, Capability},
         ledger::{
             CheckIdentity, CheckRecord, Container, Credentials, Hook, Outcome, Place, Requester,
             Session,
@@ -153,7 +188,12 @@ mod tests {
                 "mount: refused (EACCES) before any capability was asked for: a security module forbids it whatever is granted"
             ]
         );
-        assert!(of(call("mount", EPERM), vec![])[0].contains("seccomp"));
+        let by_filter = of(call("mount", EPERM), vec![]);
+        assert!(
+            by_filter[0].contains("only with SYS_ADMIN"),
+            "{by_filter:?}"
+        );
+        assert!(of(call("chown", EPERM), vec![])[0].contains("a security module"));
         for (call, checks) in [
             (call("mount", EACCES), vec![check("mount", 7)]),
             (call("mount", -22), vec![]),
@@ -164,6 +204,25 @@ mod tests {
         }
         // Another mount was asked about.
         assert_eq!(of(call("mount", EACCES), vec![check("mount", 8)]).len(), 1);
+    }
+
+    #[test]
+    fn what_a_filter_refused_may_be_why_a_run_failed() {
+        let found = |exit_status, seccomp, granted: CapSet| {
+            let mut mount = call("mount", EPERM);
+            mount.seccomp = seccomp;
+            let mut subject = subject(vec![mount], vec![]);
+            subject.granted = granted;
+            let session = Session {
+                exit_status,
+                ..Session::new(Hook::TpBtf)
+            };
+            needs(&subject, &session).len()
+        };
+        assert_eq!(found(Some(1), None, CapSet::EMPTY), 1);
+        assert_eq!(found(Some(0), None, CapSet::EMPTY), 0);
+        assert_eq!(found(Some(1), Some(false), CapSet::EMPTY), 0);
+        assert_eq!(found(Some(1), None, CapSet::known()), 0);
     }
 
     #[test]

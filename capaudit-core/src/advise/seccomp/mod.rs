@@ -165,6 +165,16 @@ fn need(call: &CallRecord, lock: &Lock, subject: &SubjectRecord) -> Option<Judge
     )
 }
 
+/// What would have let a call pass that a filter may have refused: each of these sets has a member that it takes and that
+/// was not granted. Empty if no profile that may have been in force refuses the call.
+pub fn locked_out(call: &CallRecord, subject: &SubjectRecord) -> Vec<AnyOf> {
+    let confinement = Confinement::of(subject).filter(|_| call.seccomp != Some(false));
+    let locks = confinement.map(|it| it.locks(call)).unwrap_or_default();
+    let keys = locks.into_iter().map(|lock| lock.key);
+    keys.filter(|key| (key.set() & subject.granted).is_empty())
+        .collect()
+}
+
 /// What one run cannot tell of a container's calls, each a sentence.
 pub fn notes(subject: &SubjectRecord) -> Vec<String> {
     let Some(confinement) = Confinement::of(subject) else {
@@ -181,7 +191,7 @@ pub fn notes(subject: &SubjectRecord) -> Vec<String> {
     probing.dedup();
     if !probing.is_empty() {
         notes.push(format!(
-            "{} found out whether the kernel has memory policies, as libnuma does when it is loaded: default seccomp profiles allow that only with SYS_NICE, without which the program takes the machine for one without",
+            "{} tried whether the kernel has memory policies, as libnuma does when it is loaded: if it does more than try, it needs SYS_NICE where the engine's default seccomp profile asks for that",
             probing.join(", ")
         ));
     }
