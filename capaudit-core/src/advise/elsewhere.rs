@@ -125,6 +125,7 @@ mod tests {
                 port,
             }),
             seccomp: None,
+            unasked: false,
         }
     }
 

@@ -37,7 +37,8 @@ pub(super) const AFTER_REFUSED_MOUNT: Definition = Definition {
     },
 };
 
-/// Calls of the program's own that were refused, and none of the same kind was asked for a capability.
+/// Calls of the program's own that were refused without a question. In sessions that do not say so: where none of the same
+/// kind was asked about.
 fn refusals(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> {
     subject.calls.iter().filter(|call| {
         let asked = || {
@@ -52,7 +53,7 @@ fn refusals(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> {
             && !call.requester.setup
             && matches!(call.result, EPERM | EACCES)
             && !ANSWERS.contains(&call.syscall.as_str())
-            && !asked()
+            && (call.unasked || !asked())
     })
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn needs(subject: &SubjectRecord, session: &Session) -> Vec<Judgement
         return Vec::new();
     }
     refusals(subject)
-        .filter(|call| call.result == EPERM)
+        .filter(|call| call.result == EPERM && !seccomp::is_tried(call))
         .flat_map(|call| {
             let keys = seccomp::locked_out(call, subject);
             keys.into_iter().map(|key| {
@@ -150,6 +151,7 @@ mod tests {
             target: None,
             object: None,
             seccomp: None,
+            unasked: false,
         }
     }
 
@@ -202,6 +204,9 @@ mod tests {
         ] {
             assert_eq!(of(call.clone(), checks), Vec::<String>::new(), "{call:?}");
         }
+        let mut unasked = call("mount", EACCES);
+        unasked.unasked = true;
+        assert_eq!(of(unasked, vec![check("mount", 7)]).len(), 1);
         // Another mount was asked about.
         assert_eq!(of(call("mount", EACCES), vec![check("mount", 8)]).len(), 1);
     }

@@ -663,6 +663,7 @@ fn a_buffer_that_was_asked_for_without_force_before_is_good_enough() {
             target: None,
             object: None,
             seccomp: None,
+            unasked: false,
         });
         let session = session(0);
         judge(&Fact {

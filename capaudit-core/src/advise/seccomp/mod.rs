@@ -108,6 +108,11 @@ const TRIED: [&str; 4] = [
     "lsm_list_modules",
 ];
 
+/// Whether a program does without the call when it is refused.
+pub fn is_tried(call: &CallRecord) -> bool {
+    TRIED.contains(&call.syscall.as_str())
+}
+
 /// Calls of the program's own that succeeded, and did something.
 fn of_the_program(subject: &SubjectRecord) -> impl Iterator<Item = &CallRecord> {
     let calls = &subject.calls;
@@ -148,8 +153,7 @@ fn need(call: &CallRecord, lock: &Lock, subject: &SubjectRecord) -> Option<Judge
             if lock.sure { "" } else { " in some releases" }
         ),
     };
-    let tried =
-        TRIED.contains(&call.syscall.as_str()) || without == Some(Some(Without::MayFallBack));
+    let tried = is_tried(call) || without == Some(Some(Without::MayFallBack));
     let evidence = if lock.sure && !tried {
         Evidence::Decisive
     } else {
