@@ -1,6 +1,6 @@
 //! What an executed file of an operation does: it shows the credentials that execve gave it.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, thread, time::Duration};
 
 /// The first argument by which an executed copy of this program knows its task.
 pub(crate) const ARGUMENT: &str = "show-credentials";
@@ -11,6 +11,9 @@ pub(crate) fn is_asked() -> bool {
         .nth(1)
         .is_some_and(|argument| argument == ARGUMENT)
 }
+
+/// How long it stays: who watches may want to look at the file before it goes with the trial.
+const STAY: Duration = Duration::from_millis(30);
 
 /// Prints user, groups and sets on one line each, as /proc/self/status names them.
 pub(crate) fn run() -> ExitCode {
@@ -23,5 +26,7 @@ pub(crate) fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
+    drop(out);
+    thread::sleep(STAY);
     ExitCode::SUCCESS
 }

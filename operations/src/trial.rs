@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How long an act may take.
-const ACT: Duration = Duration::from_secs(1);
+const ACT: Duration = Duration::from_secs(3);
 /// How long an act may take that is executed: whoever watches it may take time of its own.
 const EXECUTED_ACT: Duration = Duration::from_secs(5);
 /// How long set-up and act may take together.

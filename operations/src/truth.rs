@@ -251,6 +251,9 @@ fn without_success(
             why: format!("{why} without {lacking}, which cannot be granted"),
         },
         Seen::Error { errno, .. } if judge::is_absent(*errno) => State::Absent { why },
+        Seen::Hung => State::Untestable {
+            why: format!("{why} with everything"),
+        },
         _ => State::Refused {
             why,
             minimal: judge::minimal_sets(whole, |set| {

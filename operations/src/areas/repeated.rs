@@ -34,15 +34,9 @@ fn set_up(p: &Place, harmless: &str, rare: &str) -> io::Result<()> {
     }
     // An act leaves its descriptors open.
     let mut limits = [0_u64; 2];
-    call!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE as u32, 0, &mut limits)?;
+    call!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, 0, &mut limits)?;
     let [_, hard] = limits;
-    call!(
-        SYS_prlimit64,
-        0,
-        libc::RLIMIT_NOFILE as u32,
-        &[hard, hard],
-        0
-    )?;
+    call!(SYS_prlimit64, 0, libc::RLIMIT_NOFILE, &[hard, hard], 0)?;
     Ok(())
 }
 

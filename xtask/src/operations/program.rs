@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 use capaudit_core::capability::CapSet;
 use serde::Deserialize;
 
-use crate::{command, project};
-
-/// What it is built for: static, so that it runs everywhere.
-const TARGET: &str = "x86_64-unknown-linux-musl";
+use crate::{
+    command, project,
+    setup::musl::{self, TARGET},
+};
 
 /// The built program.
 #[derive(Debug)]
@@ -32,8 +32,9 @@ pub(super) struct Operation {
 }
 
 impl Program {
-    /// Builds it.
+    /// Builds it, static, so that it runs everywhere.
     pub(crate) fn build() -> Result<Self> {
+        musl::ensure()?;
         command::succeed(project::cargo().args([
             "build",
             "--quiet",

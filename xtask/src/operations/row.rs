@@ -1,5 +1,7 @@
 //! One operation in one mode: what came of its comparison.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use capaudit_core::{
     advise::{Evidence, Finding},
@@ -199,19 +201,16 @@ fn compare(
 }
 
 fn said(finding: &Finding) -> Said {
-    let asked: Vec<String> = finding
+    // Not the objects: they bear numbers of processes and of the trial's directory.
+    let asked: BTreeSet<String> = finding
         .seen_in
         .iter()
-        .map(|at| {
-            let words = [&at.caller, &at.syscall, &at.object];
-            let words: Vec<&str> = words
-                .into_iter()
-                .map(String::as_str)
-                .filter(|word| !word.is_empty())
-                .collect();
-            words.join(" ")
+        .map(|at| match at.syscall.as_str() {
+            "" => at.caller.clone(),
+            syscall => format!("{} in {syscall}", at.caller),
         })
         .collect();
+    let asked: Vec<String> = asked.into_iter().collect();
     let asked = if asked.is_empty() {
         String::new()
     } else {
