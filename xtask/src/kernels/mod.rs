@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{dist, project};
+use crate::{dist, operations::Selection, project};
 
 use self::archive::Archive;
 use self::emulator::Emulator;
@@ -65,6 +65,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
 
+    /// Compare one of so many operations with the truth (`cargo xtask operations`) instead
+    #[arg(long, value_name = "N", conflicts_with = "command")]
+    operations: Option<usize>,
+
     /// Command to run in the virtual machine [default: audit commands of known needs through every hook]
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -90,12 +94,21 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for file in &args.add {
         root.add_from_host(file)?;
     }
-    let steps = match args.command.as_slice() {
-        [] => audits::steps()
+    let selection = args.operations.map(Selection::one_in).transpose()?;
+    if let Some(selection) = &selection {
+        root.add_program("operations", selection.program())?;
+    }
+    let steps = match (&selection, args.command.as_slice()) {
+        (Some(selection), _) => selection
+            .scripts()
+            .into_iter()
+            .map(|(label, script)| Step { label, script })
+            .collect(),
+        (None, []) => audits::steps()
             .into_iter()
             .chain(enforcements::steps())
             .collect(),
-        command => vec![Step::command(command)?],
+        (None, command) => vec![Step::command(command)?],
     };
 
     let mut failed = Vec::new();
@@ -110,6 +123,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
         };
         let problems = match machine.run(&root.archive(kernel, &steps)?, &steps) {
             Err(error) => vec![format!("{error:#}")],
+            Ok(outcome) if let Some(selection) = &selection => compare(selection, &outcome),
             Ok(outcome) if args.command.is_empty() => judge(&outcome, &kernel.config()?),
             Ok(outcome) => outcome.failures(),
         };
@@ -127,6 +141,21 @@ pub(crate) fn run(args: Args) -> Result<()> {
         Ok(())
     } else {
         bail!("failed on Linux {}", failed.join(", "))
+    }
+}
+
+/// Prints how recommendations compare with the truth; returns what is missing, and what went wrong.
+fn compare(selection: &Selection, outcome: &Outcome) -> Vec<String> {
+    let failures = outcome.failures();
+    if !failures.is_empty() {
+        return failures;
+    }
+    match selection.results(&outcome.files) {
+        Ok(results) => {
+            println!("{}", results.text);
+            results.faults
+        }
+        Err(error) => vec![format!("{error:#}")],
     }
 }
 

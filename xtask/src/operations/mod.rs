@@ -6,6 +6,7 @@
 mod audit;
 mod baseline;
 mod compare;
+mod machine;
 mod mode;
 mod page;
 mod program;
@@ -17,6 +18,9 @@ use std::{fs, path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::{command, project};
+
+pub(crate) use machine::Selection;
+
 use baseline::Baseline;
 use mode::Mode;
 use page::Setting;
