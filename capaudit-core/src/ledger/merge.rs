@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{
     CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, Sample, Session,
-    Subject, SubjectRecord,
+    Subject, SubjectRecord, Unseen,
 };
 
 /// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
@@ -131,6 +131,12 @@ impl SubjectRecord {
             // Two engines, or one before and after its update: what only one of them has may be in force.
             container.engine_version = None;
         }
+        for unseen in other.unseen {
+            self.add_unseen(unseen);
+        }
+        if self.seen_from_start {
+            self.unseen.retain(|unseen| !unseen.is_about_start());
+        }
         for check in other.checks {
             self.add_check(check);
         }
@@ -151,6 +157,13 @@ impl SubjectRecord {
         {
             Some(known) => known.add(check),
             None => self.checks.push(check),
+        }
+    }
+
+    /// Adds what is known to be missing, once.
+    pub fn add_unseen(&mut self, unseen: Unseen) {
+        if !self.unseen.contains(&unseen) {
+            self.unseen.push(unseen);
         }
     }
 

@@ -9,6 +9,7 @@ mod losses;
 mod merge;
 mod record;
 mod subject;
+mod unseen;
 
 pub use bytes::{LoadError, from_bytes, to_bytes};
 pub use hook::Hook;
@@ -19,6 +20,7 @@ pub use record::{
     Outcome, Place, Requester, Sample, Target, UserIds,
 };
 pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
+pub use unseen::{Deputy, Remaining, Unseen};
 
 use serde::{Deserialize, Serialize};
 
@@ -63,9 +65,9 @@ pub struct Session {
 }
 
 impl Ledger {
-    /// Whether nothing is missing from the record: nothing was lost, and everything was observed from its start.
+    /// Whether nothing is missing from the record: nothing was lost, and every subject was observed whole.
     pub fn is_complete(&self) -> bool {
-        self.session.is_complete() && self.subjects.iter().all(|subject| subject.seen_from_start)
+        self.session.is_complete() && self.subjects.iter().all(SubjectRecord::is_complete)
     }
 }
 

@@ -5,7 +5,7 @@ mod saved;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::saved::SavedSubject;
-use super::{CallRecord, CheckRecord, ExecRecord};
+use super::{CallRecord, CheckRecord, ExecRecord, Unseen};
 use crate::capability::CapSet;
 
 /// What kind of thing was audited.
@@ -104,6 +104,8 @@ pub struct SubjectRecord {
     pub user_namespace_level: u32,
     /// Whether it was observed from its very start; false if it ran already.
     pub seen_from_start: bool,
+    /// What of it is known not to be in the record.
+    pub unseen: Vec<Unseen>,
     /// Checks, by what makes them different.
     pub checks: Vec<CheckRecord>,
     /// Executed files that carry privilege.
@@ -129,10 +131,16 @@ impl SubjectRecord {
             granted: CapSet::EMPTY,
             user_namespace_level: 0,
             seen_from_start: true,
+            unseen: Vec::new(),
             checks: Vec::new(),
             execs: Vec::new(),
             calls: Vec::new(),
         }
+    }
+
+    /// Whether it was observed from its start to its end, with all that it had others do.
+    pub fn is_complete(&self) -> bool {
+        self.seen_from_start && self.unseen.is_empty()
     }
 
     /// What it is, without what only such a thing has.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ledger::Losses, report::SessionReport, text::sanitize};
+use crate::{ledger::Losses, report::Report, text::sanitize};
 
 /// What a reader of the recommendation has to know of the record it rests on. Shown as a sentence in one safe line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,19 @@ pub enum Caveat {
         /// Its exit status, 128 + signal if a signal ended it.
         status: i32,
     },
+    /// Of what was audited, something is known not to have been seen.
+    Partial {
+        /// What people call it.
+        subject: String,
+        /// What was not seen, in the report's words.
+        what: String,
+    },
     /// What else there is to know, in the record's own words.
     Note(String),
 }
 
-pub(super) fn of_session(session: &SessionReport) -> Vec<Caveat> {
+pub(super) fn of_report(report: &Report) -> Vec<Caveat> {
+    let session = &report.session;
     let incomplete = (session.lost_events > 0).then(|| Caveat::Incomplete {
         count: session.lost_events,
         losses: session.losses.clone(),
@@ -32,8 +40,24 @@ pub(super) fn of_session(session: &SessionReport) -> Vec<Caveat> {
         .exit_status
         .filter(|status| *status != 0)
         .map(|status| Caveat::Failed { status });
+    // That a start was not seen is told of the workload, where another replica may have shown it.
+    let partial = report
+        .subjects
+        .iter()
+        .filter(|subject| subject.seen_from_start)
+        .flat_map(|subject| {
+            subject.incomplete.iter().map(|what| Caveat::Partial {
+                subject: subject.name.clone(),
+                what: what.clone(),
+            })
+        });
     let notes = session.notes.iter().cloned().map(Caveat::Note);
-    incomplete.into_iter().chain(failed).chain(notes).collect()
+    incomplete
+        .into_iter()
+        .chain(failed)
+        .chain(partial)
+        .chain(notes)
+        .collect()
 }
 
 impl fmt::Display for Caveat {
@@ -47,6 +71,12 @@ impl fmt::Display for Caveat {
                 f,
                 "the audited command failed with status {status}: what it would have needed later was not seen"
             ),
+            Self::Partial { subject, what } => write!(
+                f,
+                "the record of {} is incomplete: {}",
+                sanitize(subject),
+                sanitize(what)
+            ),
             Self::Note(note) => f.write_str(&sanitize(note)),
         }
     }
@@ -54,7 +84,10 @@ impl fmt::Display for Caveat {
 
 #[cfg(test)]
 mod tests {
-    use crate::recommend::{Recommendation, sample::report};
+    use crate::recommend::{
+        Recommendation,
+        sample::{command, report},
+    };
 
     #[test]
     fn what_was_not_seen_is_told() {
@@ -77,5 +110,17 @@ mod tests {
         assert!(caveats[0].contains("3 things"));
         assert!(caveats[1].contains("status 1"));
         assert_eq!(caveats[2], "a\\u{a}b");
+    }
+
+    #[test]
+    fn what_a_subject_lacks_limits_all_of_it() {
+        let mut command = command("make", &[]);
+        command.incomplete = vec!["still running: sleep 7".to_owned()];
+        let recommendation = Recommendation::of(&report(vec![command]));
+        assert!(!recommendation.rests_on_everything());
+        assert_eq!(
+            recommendation.caveats[0].to_string(),
+            "the record of make is incomplete: still running: sleep 7"
+        );
     }
 }

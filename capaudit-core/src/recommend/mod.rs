@@ -27,7 +27,7 @@ impl Recommendation {
     pub fn of(report: &Report) -> Self {
         Self {
             workloads: workload::of_subjects(&report.subjects),
-            caveats: caveat::of_session(&report.session),
+            caveats: caveat::of_report(report),
         }
     }
 

@@ -49,6 +49,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         cap_add: needs.iter().map(|(name, _)| capability(name)).collect(),
         granted: CapSet::EMPTY,
         seen_from_start: true,
+        incomplete: Vec::new(),
         no_new_privileges_is_safe: true,
         elsewhere: Vec::new(),
         notes: Vec::new(),

@@ -1,5 +1,6 @@
 //! What an audit tells people and programs: the report of contract `capaudit.report/1`.
 
+mod incomplete;
 mod settle;
 mod text;
 
@@ -143,6 +144,9 @@ pub struct SubjectReport {
     pub granted: CapSet,
     /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
     pub seen_from_start: bool,
+    /// Why its record is incomplete, so that capabilities may be missing: each cause in one text. Left out if it is complete.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incomplete: Vec<String>,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
     /// What it would need besides where the engine or the machine does not allow to everybody what it does, in the kernel's
@@ -223,6 +227,7 @@ impl SubjectReport {
             cap_add: advice.recommended,
             granted: subject.granted,
             seen_from_start: subject.seen_from_start,
+            incomplete: incomplete::incomplete(subject),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
             elsewhere: advice.elsewhere,
             notes: advice.notes,

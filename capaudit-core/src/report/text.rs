@@ -41,9 +41,12 @@ pub fn hint(report: &Report, style: Style) -> String {
     })
 }
 
-/// A command that only started containers and asked for nothing itself need not be told about.
+/// A command that only started containers and asked for nothing itself need not be told about, unless more is to be said.
 fn is_of_interest(report: &Report, subject: &SubjectReport) -> bool {
-    subject.kind != Kind::Command || !subject.cap_add.is_empty() || report.subjects.len() == 1
+    subject.kind != Kind::Command
+        || !subject.cap_add.is_empty()
+        || !subject.incomplete.is_empty()
+        || report.subjects.len() == 1
 }
 
 fn heading(out: &mut String, report: &Report, style: Style) {
@@ -71,6 +74,24 @@ fn heading(out: &mut String, report: &Report, style: Style) {
                 session.losses,
                 session.losses.remedy()
             )),
+        );
+    }
+    let partial: Vec<String> = report
+        .subjects
+        .iter()
+        .filter(|subject| !subject.incomplete.is_empty())
+        .map(|subject| sanitize(&subject.name))
+        .collect();
+    if !partial.is_empty() {
+        paragraph(
+            out,
+            &style.alarm("INCOMPLETE: "),
+            "      ",
+            &format!(
+                "not all of this was seen, so a needed capability may be missing below, where it says what: {}",
+                partial.join(", ")
+            ),
+            style,
         );
     }
     if session.exit_status.is_some_and(|status| status != 0) {
@@ -107,12 +128,12 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
             .iter()
             .filter(move |capability| capability.verdict == verdict)
     };
-    if !subject.seen_from_start {
+    for cause in &subject.incomplete {
         paragraph(
             out,
             &style.alarm("  INCOMPLETE: "),
             "    ",
-            "it ran already when the audit began, so what it asks when it starts was not seen. Start it under `capaudit run`, or start it again while it is audited.",
+            &sanitize(cause),
             style,
         );
     }

@@ -167,6 +167,11 @@ fn about_record(caveat: &Caveat) -> Finding {
             ),
             "mend the test, and audit it again".to_owned(),
         ),
+        Caveat::Partial { subject, what } => (
+            rule.level(),
+            format!("the record of {subject} is incomplete: {what}"),
+            "audit again in a way that shows it".to_owned(),
+        ),
         Caveat::Note(note) => (
             Level::Note,
             note.clone(),

@@ -11,7 +11,7 @@ use capaudit_common::{
 };
 use capaudit_core::{
     capability::{CapSet, Capability},
-    ledger::{CheckRecord, Object, SubjectRecord, Target},
+    ledger::{CheckRecord, Object, Remaining, SubjectRecord, Target, Unseen},
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         account::{Accountant, Counted, Totals, add_overflow, is_execve},
         check_event::{PendingCheck, PendingChecks},
         clock::monotonic_now,
-        describe,
+        deputy, describe,
         enrich::{Enrich, Machine},
         facts::Facts,
         join::{Joined, Sightings},
@@ -37,6 +37,8 @@ use crate::{
 
 /// Executions that may have ended before their totals are taken over: a sweep reads the whole map.
 const SWEEP_AT: usize = 512;
+/// Delegations of a command that are told one by one.
+const MOST_DELEGATIONS: usize = 16;
 /// Entries of a map that an execution may fill, roughly: with less room, sweeps come earlier.
 const ROOM_OF_EXECUTION: usize = 64;
 
@@ -84,8 +86,9 @@ impl Collector {
     }
 
     /// The audit begins: whatever was recorded so far, and `existing`, is none of it.
-    pub(super) fn begin(&mut self, existing: Existing) {
+    pub(super) fn begin(&mut self, existing: Existing, now: i64) {
         self.tracker.disown(existing);
+        self.naming.begin(now);
         self.joined = Joined::default();
         self.facts = Facts::default();
         self.started = monotonic_now();
@@ -161,16 +164,37 @@ impl Collector {
             let place = self.place_of_exec(exec, &program);
             self.tracker.exec_in(exec, place, program.into());
         } else {
-            self.tracker.exec(exec);
+            let (tracker, enrich) = (&mut self.tracker, &self.enrich);
+            tracker.exec(exec, |container| {
+                enrich.came_from_outside(exec.header.tgid, container)
+            });
         }
         let owner = self.tracker.execution(exec.header.execution);
         let Some(Owner::Subject(subject)) = owner.map(|execution| execution.owner) else {
             return;
         };
+        self.look_for_deputies(subject, exec);
         let level = self.tracker.get(subject).user_namespace.level;
         if let Some(record) = self.enrich.executed(exec, level) {
             let known = self.tracker.get(subject);
             self.facts.subject(subject, known).add_exec(record);
+        }
+    }
+
+    /// Whether the command has others do its work by what it executes.
+    fn look_for_deputies(&mut self, subject: SubjectId, exec: &Exec) {
+        let path = describe::text(&exec.path);
+        let known = self.tracker.get(subject);
+        if known.identity != Identity::Command || !deputy::may_delegate(&path) {
+            return;
+        }
+        let words = self.enrich.words(exec.header.tgid);
+        let record = self.facts.subject(subject, known);
+        // It is incomplete anyhow.
+        if record.unseen.len() < MOST_DELEGATIONS
+            && let Some(unseen) = deputy::delegated(&path, &words)
+        {
+            record.add_unseen(unseen);
         }
     }
 
@@ -193,11 +217,18 @@ impl Collector {
     /// does not tell, by what can still be seen of it.
     fn place_of_exec(&self, exec: &Exec, program: &str) -> Identity {
         let names = exec.cgroups.each_ref().map(|name| until_nul(name));
-        if let Some(container) = ContainerId::from_cgroups(&names) {
+        let is_setting_up = self.tracker.is_setting_up(exec);
+        if let Some(container) = ContainerId::from_cgroups(&names)
+            && !is_setting_up
+        {
             return Identity::Container(container);
         }
+        // Of what is executed in capaudit's own mount namespace, the record has no cgroup: it is no container's program. By
+        // the time at which this looks, a runtime's may have been put into its container's cgroup.
+        let may_be_container = !is_setting_up && names.iter().any(|name| !name.is_empty());
         self.enrich
             .place(exec.header.tgid, program)
+            .filter(|place| may_be_container || !matches!(place, Identity::Container(_)))
             .unwrap_or_else(|| {
                 let before = self
                     .tracker
@@ -368,6 +399,31 @@ impl Collector {
     pub(super) fn finish(&mut self, totals: &mut impl Totals) -> Result<(), ProbeError> {
         self.take_over(totals, |_image| true)?;
         add_overflow(totals, &mut self.facts)
+    }
+
+    /// The audit has ended, and with it what can be known of the command: which of its descendants still run.
+    pub(super) fn end(&mut self) {
+        let processes = self.tracker.live_processes(&Identity::Command);
+        let Some((command, known)) = self
+            .tracker
+            .subjects()
+            .find(|(_id, subject)| subject.identity == Identity::Command)
+            .filter(|_command| !processes.is_empty())
+        else {
+            return;
+        };
+        let rest = Unseen::Rest {
+            count: processes.len() as u64,
+            processes: processes
+                .into_iter()
+                .take(Unseen::MOST_NAMED)
+                .map(|(pid, comm)| Remaining {
+                    comm: comm.to_string(),
+                    pid,
+                })
+                .collect(),
+        };
+        self.facts.subject(command, known).add_unseen(rest);
     }
 
     fn take_over(

@@ -35,6 +35,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is looked whether it has.
 const LAST_LOOK: Duration = Duration::from_millis(20);
 
+/// How long descendants of a command that has ended may take to end, too, before they count as going on.
+const STRAGGLERS: Duration = Duration::from_millis(300);
+
 /// What is observed, and how.
 #[derive(Debug)]
 pub struct Plan {
@@ -391,8 +394,17 @@ impl Driver {
     /// # Errors
     ///
     /// The kernel's maps cannot be read.
-    pub async fn finish(self) -> Result<Ledger, ObservationError> {
+    pub async fn finish(mut self) -> Result<Ledger, ObservationError> {
         let origin = self.origin();
+        // What is about to end when the command does, such as the other end of its pipe, is no more worth a word than what ended
+        // just before.
+        let deadline = Instant::now() + STRAGGLERS;
+        while self.status().is_some()
+            && self.observation.tracker().is_live(&Identity::Command)
+            && Instant::now() < deadline
+        {
+            self.observation.advance().await?;
+        }
         self.observation.finish(origin).await
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use capaudit_core::{
     capability::Capability,
-    ledger::{self, Container, SubjectRecord},
+    ledger::{self, Container, SubjectRecord, Unseen},
 };
 
 use crate::subject::{Identity, Subject, SubjectId};
@@ -74,6 +74,10 @@ impl Facts {
 /// What the kernel told of a subject, without a name and without any facts yet.
 pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
     let engine = subject.engine;
+    let unseen = match &subject.identity {
+        Identity::ExecutedIn(_) => vec![Unseen::AllButExecuted],
+        _ => Vec::new(),
+    };
     let container = |id| {
         ledger::Subject::Container(Container {
             id: Some(id),
@@ -84,7 +88,7 @@ pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
     let process = |id| ledger::Subject::Process { id, engine };
     let identity = match &subject.identity {
         Identity::Command => ledger::Subject::Command,
-        Identity::Container(id) => container(id.to_string()),
+        Identity::Container(id) | Identity::ExecutedIn(id) => container(id.to_string()),
         Identity::Namespace(inode) => container(format!("pid:[{inode}]")),
         Identity::Process(pid) => process(pid.to_string()),
         Identity::Cgroup(path) => process(path.to_string_lossy().into_owned()),
@@ -95,6 +99,7 @@ pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
         granted: subject.granted,
         user_namespace_level: subject.user_namespace.level,
         seen_from_start: subject.seen_from_start,
+        unseen,
         ..SubjectRecord::new(identity)
     }
 }

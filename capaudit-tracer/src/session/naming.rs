@@ -2,22 +2,32 @@
 
 use std::collections::HashMap;
 
-use capaudit_core::ledger::SubjectRecord;
+use capaudit_core::ledger::{Kind, SubjectRecord, Unseen};
 
 use crate::{
     proc::ContainerId,
-    session::facts::{Facts, nameless},
+    session::{
+        deputy,
+        facts::{Facts, nameless},
+    },
     subject::{Identity, Subject, SubjectId, Tracker, attached::Attached, engine::Description},
 };
 
 /// Names subjects, and leaves out those that turn out to be of no interest.
 #[derive(Debug, Default)]
 pub(super) struct Naming {
+    /// When the audit began, in seconds since 1970; 0 if no container can be older.
+    began: i64,
     /// Compose services that new containers must belong to, if any were attached to.
     services: Vec<String>,
 }
 
 impl Naming {
+    /// The audit begins, at this time in seconds since 1970.
+    pub(super) fn begin(&mut self, now: i64) {
+        self.began = now;
+    }
+
     /// Only what was attached to is of interest.
     pub(super) fn expect(&mut self, attached: &Attached) {
         if let Attached::Service(service, _) = attached {
@@ -44,24 +54,73 @@ impl Naming {
                     .of_subject(*id)
                     .cloned()
                     .unwrap_or_else(|| nameless(subject));
-                // It may have been started again since.
-                record.seen_from_start |= subject.seen_from_start;
                 name(&mut record, subject, command, described);
-                record
+                self.date(&mut record, subject, described);
+                (record, subject)
             })
-            .filter(|record| self.is_wanted(record))
+            .filter(|(record, subject)| self.is_wanted(record, subject))
+            .map(|(record, _subject)| record)
             .collect();
         records.sort_by_key(SubjectRecord::kind);
+        leave_out_what_was_seen(&mut records);
         records
     }
 
-    fn is_wanted(&self, record: &SubjectRecord) -> bool {
+    /// Of a container that was made before the audit, a start was seen that was not its first, as far as anybody can tell.
+    fn date(
+        &self,
+        record: &mut SubjectRecord,
+        subject: &Subject,
+        described: &HashMap<ContainerId, Description>,
+    ) {
+        let described = subject
+            .identity
+            .container()
+            .and_then(|container| described.get(container));
+        let created = described.and_then(|described| described.created);
+        if record.seen_from_start && created.is_some_and(|created| created < self.began) {
+            record.seen_from_start = false;
+            record.add_unseen(Unseen::EarlierStart);
+        }
+    }
+
+    fn is_wanted(&self, record: &SubjectRecord, subject: &Subject) -> bool {
         // What ran already was attached to, by name.
-        !record.seen_from_start
+        !subject.seen_from_start
             || self.services.is_empty()
             || record
                 .compose_service()
                 .is_some_and(|service| self.services.iter().any(|wanted| wanted == service))
+    }
+}
+
+/// Of what the command had engines do, only what no container shows is missing.
+fn leave_out_what_was_seen(records: &mut [SubjectRecord]) {
+    let (commands, others): (Vec<_>, Vec<_>) = records
+        .iter_mut()
+        .partition(|record| record.kind() == Kind::Command);
+    let followed: Vec<&str> = others
+        .iter()
+        .filter_map(|record| {
+            let container = record.container()?;
+            let pod = container.pod.as_ref().map(|pod| pod.name.as_str());
+            Some(
+                [
+                    Some(record.name.as_str()),
+                    container.id.as_deref(),
+                    container.compose_service.as_deref(),
+                    pod,
+                ]
+                .into_iter()
+                .flatten(),
+            )
+        })
+        .flatten()
+        .collect();
+    for command in commands {
+        command
+            .unseen
+            .retain(|unseen| !deputy::is_seen(unseen, &followed));
     }
 }
 
@@ -73,7 +132,7 @@ fn name(
 ) {
     match &subject.identity {
         Identity::Command => record.name = command.join(" "),
-        Identity::Container(container) => {
+        Identity::Container(container) | Identity::ExecutedIn(container) => {
             let known = described.get(container).cloned().unwrap_or_default();
             record.name = if known.name.is_empty() {
                 container.short().to_owned()
@@ -99,10 +158,7 @@ fn name(
 pub(super) fn containers(tracker: &Tracker, subjects: &[SubjectId]) -> Vec<ContainerId> {
     subjects
         .iter()
-        .filter_map(|id| match &tracker.get(*id).identity {
-            Identity::Container(container) => Some(container.clone()),
-            _ => None,
-        })
+        .filter_map(|id| tracker.get(*id).identity.container().cloned())
         .collect()
 }
 

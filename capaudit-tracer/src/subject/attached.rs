@@ -103,6 +103,26 @@ pub struct Running {
 }
 
 impl Running {
+    /// One that is made up: this process, as if it were `identity`'s.
+    #[cfg(test)]
+    pub fn of_test(identity: Identity, mount_namespace: u32) -> Self {
+        let Ok(handle) = pidfd_open(rustix::process::getpid(), PidfdFlags::empty()) else {
+            panic!("this process runs");
+        };
+        Self {
+            identity,
+            pid: std::process::id(),
+            exe: "/init".to_owned(),
+            comm: "init".to_owned(),
+            mount_namespace,
+            user_namespace: UserNamespace { inode: 9, level: 0 },
+            engine: None,
+            bounding: CapSet::EMPTY,
+            uid: 0,
+            handle,
+        }
+    }
+
     /// Whether the process has ended since: its pid may be another's.
     pub fn has_ended(&self) -> bool {
         let mut poll = [rustix::event::PollFd::new(
@@ -248,7 +268,11 @@ fn container_of(pid: u32) -> Option<ContainerId> {
 /// itself. `None` if the process is gone.
 pub(crate) fn place_of(pid: u32, program: &str) -> Option<Identity> {
     let cgroups = Cgroups::read(pid).ok()?;
-    if let Some(container) = cgroups.container() {
+    // A runtime is put into its container's cgroup before it enters the container's mount namespace.
+    let is_apart = mount_namespace_of(pid) != mount_namespace_of("self");
+    if let Some(container) = cgroups.container()
+        && is_apart
+    {
         return Some(Identity::Container(container));
     }
     Some(match cgroups.service() {

@@ -19,6 +19,9 @@ pub struct Execution {
     pub tgid: u32,
     /// Inode number of its mount namespace.
     pub(super) mount_namespace: u32,
+    /// Inode number of the mount namespace in which it was executed; `None` if that was before we looked. A process may have
+    /// entered another one since: that is how a runtime gets into its container.
+    pub(super) executed_in: Option<u32>,
     /// The execution it came from, 0 if unknown.
     pub(super) from: u64,
     /// It is over: the process has ended, or executes something else.

@@ -15,6 +15,8 @@ pub enum Identity {
     Command,
     /// A container of a known engine.
     Container(ContainerId),
+    /// What was executed from outside, during the audit, in a container that was there before and nobody attached to.
+    ExecutedIn(ContainerId),
     /// A process tree in a pid namespace of its own, of no engine that we recognise.
     Namespace(u32),
     /// A process that ran already, by its pid, and its descendants.
@@ -25,6 +27,16 @@ pub enum Identity {
     Unit(Arc<str>),
     /// All runs of a program outside containers and services, by its path, where the whole machine is observed.
     Program(Arc<str>),
+}
+
+impl Identity {
+    /// The container that it is, or is executed in.
+    pub fn container(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Container(container) | Self::ExecutedIn(container) => Some(container),
+            _ => None,
+        }
+    }
 }
 
 /// A user namespace: its inode number and its depth below the initial one.

@@ -24,7 +24,7 @@ pub struct Subject {
     pub granted: CapSet,
     /// Real user id it was started with, in the initial user namespace.
     pub uid: u32,
-    /// Whether it was observed from its very start, or from that of a later run.
+    /// Whether it was observed from its very start. Another start does not make up for that: a container keeps its files.
     pub seen_from_start: bool,
     /// Whether it ran already and was attached to.
     pub(super) attached: bool,
@@ -112,13 +112,11 @@ impl Subjects {
     pub(super) fn find_or_begin(&mut self, identity: Identity, start: Start<'_>) -> SubjectId {
         if let Some(id) = self.by_identity.get(&identity).copied() {
             // Inode numbers of namespaces are reused, container ids are not.
-            let subject = self.get_mut(id);
-            let has_ended = !subject.is_live();
-            subject.seen_from_start |= has_ended;
-            if !(has_ended && matches!(identity, Identity::Namespace(_))) {
+            if self.get(id).is_live() || !matches!(identity, Identity::Namespace(_)) {
                 return id;
             }
         }
+        let seen_from_start = !matches!(identity, Identity::ExecutedIn(_));
         self.add(Subject {
             identity,
             user_namespace: UserNamespace {
@@ -127,7 +125,7 @@ impl Subjects {
             },
             granted: CapSet::from_bits(start.bounding),
             uid: start.uid,
-            seen_from_start: true,
+            seen_from_start,
             attached: false,
             engine: None,
             comm: String::new(),

@@ -9,7 +9,10 @@ use capaudit_common::{
 };
 use capaudit_core::capability::CapSet;
 
-use super::*;
+use super::{
+    attached::{Attached, Running},
+    *,
+};
 use crate::proc::{ContainerId, Existing};
 
 const HOST_PID_NS: u32 = 1;
@@ -96,9 +99,11 @@ fn tracker() -> Tracker {
 fn the_command_and_its_descendants_are_one_subject() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
-    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""));
+    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""), |_container| false);
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
-    tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""));
+    tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""), |_container| {
+        false
+    });
     assert_eq!(tracker.subjects().count(), 1);
     for execution in 1..=4 {
         assert_eq!(identity(&tracker, execution), Some(&Identity::Command));
@@ -121,7 +126,7 @@ fn a_runtime_belongs_to_its_container_as_setup() {
     tracker.adopt(&fork(1, 0, 70, execution::SETUP));
     tracker.fork(&fork(2, 1, 70, execution::SETUP));
     assert_eq!(identity(&tracker, 2), None, "nothing is known yet");
-    tracker.exec(&exec(3, 2, 70, "/usr/sbin/nginx", ID));
+    tracker.exec(&exec(3, 2, 70, "/usr/sbin/nginx", ID), |_container| false);
     let expected = ContainerId::new(ID).map(Identity::Container);
     for execution in 1..=3 {
         assert_eq!(identity(&tracker, execution), expected.as_ref());
@@ -143,7 +148,7 @@ fn a_container_is_over_with_its_last_process_however_it_was_set_up() {
     tracker.fork(&fork(2, 1, 70, execution::SETUP));
     // The runtime's first stage ends before anybody knows whose it was.
     tracker.exit(&exit(1));
-    tracker.exec(&exec(3, 2, 70, "/app", ID));
+    tracker.exec(&exec(3, 2, 70, "/app", ID), |_container| false);
     let is_live = |tracker: &Tracker| tracker.subjects().any(|(_, subject)| subject.is_live());
     assert!(is_live(&tracker));
     tracker.exit(&exit(3));
@@ -153,9 +158,9 @@ fn a_container_is_over_with_its_last_process_however_it_was_set_up() {
 #[test]
 fn what_is_executed_in_it_later_belongs_to_the_same_container() {
     let mut tracker = tracker();
-    tracker.exec(&exec(1, 0, 70, "/init", ID));
+    tracker.exec(&exec(1, 0, 70, "/init", ID), |_container| false);
     tracker.adopt(&fork(2, 0, 70, execution::SETUP));
-    tracker.exec(&exec(3, 2, 70, "/bin/sh", ID));
+    tracker.exec(&exec(3, 2, 70, "/bin/sh", ID), |_container| false);
     assert_eq!(tracker.subjects().count(), 1);
     assert_eq!(identity(&tracker, 2), identity(&tracker, 1));
 }
@@ -164,9 +169,15 @@ fn what_is_executed_in_it_later_belongs_to_the_same_container() {
 fn a_container_that_the_command_starts_itself_leaves_the_command() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
-    tracker.exec(&exec(2, 1, HOST_PID_NS, "/usr/bin/podman", ""));
+    tracker.exec(
+        &exec(2, 1, HOST_PID_NS, "/usr/bin/podman", ""),
+        |_container| false,
+    );
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
-    tracker.exec(&exec(4, 3, 80, "/app", &format!("libpod-{ID}.scope")));
+    tracker.exec(
+        &exec(4, 3, 80, "/app", &format!("libpod-{ID}.scope")),
+        |_container| false,
+    );
     assert_eq!(identity(&tracker, 3), Some(&Identity::Command));
     assert!(matches!(
         identity(&tracker, 4),
@@ -178,9 +189,12 @@ fn a_container_that_the_command_starts_itself_leaves_the_command() {
 fn namespaces_of_the_commands_own_making_do_not_leave_it() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
-    tracker.exec(&exec(2, 1, HOST_PID_NS, "/usr/bin/unshare", ""));
+    tracker.exec(
+        &exec(2, 1, HOST_PID_NS, "/usr/bin/unshare", ""),
+        |_container| false,
+    );
     tracker.fork(&fork(3, 2, 90, 0));
-    tracker.exec(&exec(4, 3, 90, "/bin/ls", "user.slice"));
+    tracker.exec(&exec(4, 3, 90, "/bin/ls", "user.slice"), |_container| false);
     assert_eq!(identity(&tracker, 4), Some(&Identity::Command));
 }
 
@@ -192,9 +206,12 @@ fn what_was_there_before_is_none_of_ours() {
     let existing = Existing::with(&[(container, 70)], &[HOST_PID_NS, 70]);
     let mut tracker = Tracker::new(existing);
     // docker exec in a container that ran already
-    tracker.exec(&exec(1, 0, 70, "/bin/sh", ID));
+    tracker.exec(&exec(1, 0, 70, "/bin/sh", ID), |_container| false);
     // a service with private mounts
-    tracker.exec(&exec(2, 0, HOST_PID_NS, "/usr/sbin/cups", "cups.service"));
+    tracker.exec(
+        &exec(2, 0, HOST_PID_NS, "/usr/sbin/cups", "cups.service"),
+        |_container| false,
+    );
     for execution in 1..=2 {
         assert_eq!(
             tracker
@@ -210,16 +227,16 @@ fn what_was_there_before_is_none_of_ours() {
     });
     assert_eq!(tracker.take_unrelated(), expected);
     // The same container, stopped and started again: it is new.
-    tracker.exec(&exec(3, 0, 71, "/init", ID));
+    tracker.exec(&exec(3, 0, 71, "/init", ID), |_container| false);
     assert!(identity(&tracker, 3).is_some() && tracker.take_unrelated().is_empty());
 }
 
 #[test]
 fn a_reused_namespace_of_an_unknown_engine_is_a_new_subject() {
     let mut tracker = tracker();
-    tracker.exec(&exec(1, 0, 70, "/init", "lxc"));
+    tracker.exec(&exec(1, 0, 70, "/init", "lxc"), |_container| false);
     tracker.exit(&exit(1));
-    tracker.exec(&exec(2, 0, 70, "/init", "lxc"));
+    tracker.exec(&exec(2, 0, 70, "/init", "lxc"), |_container| false);
     assert_eq!(tracker.subjects().count(), 2);
 }
 
@@ -229,8 +246,12 @@ fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
     tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
     // Execution 2 was never heard of.
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
-    tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""));
-    tracker.exec(&exec(6, 5, HOST_PID_NS, "/bin/chown", ""));
+    tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/chown", ""), |_container| {
+        false
+    });
+    tracker.exec(&exec(6, 5, HOST_PID_NS, "/bin/chown", ""), |_container| {
+        false
+    });
     for execution in [3, 4, 6] {
         assert_eq!(
             tracker
@@ -239,7 +260,7 @@ fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
             Some(Owner::Lost)
         );
     }
-    tracker.exec(&exec(7, 5, 70, "/init", ID));
+    tracker.exec(&exec(7, 5, 70, "/init", ID), |_container| false);
     assert!(matches!(
         identity(&tracker, 7),
         Some(Identity::Container(_))
@@ -250,7 +271,7 @@ fn what_came_from_a_lost_record_is_nobodys_until_its_cgroup_tells() {
 fn an_end_found_out_and_its_late_record_are_one_end() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
-    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""));
+    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""), |_container| false);
     tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
     let live = |tracker: &Tracker| {
         let mut live: Vec<u64> = tracker.live_executions().collect();
@@ -271,13 +292,13 @@ fn an_end_found_out_and_its_late_record_are_one_end() {
 #[test]
 fn what_was_met_before_the_audit_began_is_none_of_ours() {
     let mut tracker = tracker();
-    tracker.exec(&exec(1, 0, 70, "/init", ID));
+    tracker.exec(&exec(1, 0, 70, "/init", ID), |_container| false);
     let Some(container) = ContainerId::new(ID) else {
         panic!("the id is one");
     };
     tracker.disown(Existing::with(&[(container, 70)], &[HOST_PID_NS, 70]));
     tracker.fork(&fork(2, 1, 70, 0));
-    tracker.exec(&exec(3, 2, 70, "/bin/sh", ID));
+    tracker.exec(&exec(3, 2, 70, "/bin/sh", ID), |_container| false);
     assert_eq!(tracker.subjects().count(), 0);
     assert_eq!(identity(&tracker, 3), None);
 }
@@ -286,10 +307,114 @@ fn what_was_met_before_the_audit_began_is_none_of_ours() {
 fn ended_executions_are_listed_once() {
     let mut tracker = tracker();
     tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
-    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/true", ""));
+    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/true", ""), |_container| {
+        false
+    });
     tracker.exit(&exit(2));
     assert_eq!(tracker.take_ended(), [1, 2]);
     assert_eq!(tracker.ended(), 0);
     tracker.forget(1);
     assert!(tracker.execution(1).is_none());
+}
+
+#[test]
+fn what_is_executed_from_outside_in_an_old_container_is_a_part_of_it() {
+    let mut tracker = tracker();
+    let Some(container) = ContainerId::new(ID) else {
+        panic!("the id is one");
+    };
+    tracker.disown(Existing::with(
+        &[(container.clone(), 70)],
+        &[HOST_PID_NS, 70],
+    ));
+    // The runtime, and what is executed; what that executes came from inside.
+    tracker.adopt(&fork(1, 0, 70, execution::SETUP));
+    tracker.exec(&exec(2, 1, 70, "/bin/sh", ID), |_container| true);
+    tracker.fork(&fork(3, 2, 70, 0));
+    tracker.exec(&exec(4, 3, 70, "/bin/chown", ID), |_container| false);
+    // Something of its own that changes its mount namespace.
+    tracker.exec(&exec(5, 0, 70, "/bin/own", ID), |_container| false);
+    let part = Identity::ExecutedIn(container);
+    for execution in 1..=4 {
+        assert_eq!(identity(&tracker, execution), Some(&part));
+    }
+    assert_eq!(identity(&tracker, 5), None);
+    assert!(
+        tracker
+            .subjects()
+            .all(|(_id, subject)| !subject.seen_from_start)
+    );
+    // Where something else was attached to, it is of no interest.
+    let mut attached = tracker_of(&Attached::Tree(1));
+    attached.adopt(&fork(1, 0, 70, execution::SETUP));
+    attached.exec(&exec(2, 1, 70, "/bin/sh", ID), |_container| true);
+    assert_eq!(identity(&attached, 2), None);
+}
+
+fn tracker_of(attached: &Attached) -> Tracker {
+    let Some(container) = ContainerId::new(ID) else {
+        panic!("the id is one");
+    };
+    let mut tracker = Tracker::new(Existing::with(&[(container, 70)], &[HOST_PID_NS, 70]));
+    tracker.expect(attached);
+    tracker
+}
+
+#[test]
+fn a_runtime_is_none_of_its_container_until_it_enters_the_mount_namespace() {
+    let mut tracker = tracker();
+    // An engine in a mount namespace of its own executes a runtime, puts it into the container's cgroup, and it executes
+    // itself once more.
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
+    tracker.exec(
+        &exec(2, 1, 60, "/usr/bin/dockerd", "engine.service"),
+        |_| false,
+    );
+    tracker.fork(&fork(3, 2, 60, 0));
+    tracker.exec(&exec(4, 3, 60, "/usr/bin/runc", "engine.service"), |_| {
+        false
+    });
+    tracker.exec(&exec(5, 4, 60, "/proc/self/fd/5", ID), |_| false);
+    tracker.fork(&fork(6, 5, 70, 0));
+    assert_eq!(identity(&tracker, 6), Some(&Identity::Command));
+    tracker.exec(&exec(7, 6, 70, "/init", ID), |_| false);
+    tracker.exec(&exec(8, 7, 70, "/app", ID), |_| false);
+    for execution in [7, 8] {
+        assert!(matches!(
+            identity(&tracker, execution),
+            Some(Identity::Container(_))
+        ));
+    }
+}
+
+#[test]
+fn a_container_that_is_started_again_keeps_what_it_did_before() {
+    let mut tracker = tracker();
+    let Some(container) = ContainerId::new(ID) else {
+        panic!("the id is one");
+    };
+    let identity = Identity::Container(container);
+    let running = Running::of_test(identity.clone(), 70);
+    tracker.attach(1, &running);
+    tracker.exit(&exit(1));
+    tracker.exec(&exec(2, 0, 70, "/init", ID), |_| false);
+    let seen: Vec<bool> = tracker
+        .subjects()
+        .map(|(_id, subject)| subject.seen_from_start)
+        .collect();
+    assert_eq!(seen, [false]);
+}
+
+#[test]
+fn what_still_runs_is_listed() {
+    let mut tracker = tracker();
+    tracker.fork(&fork(1, 0, HOST_PID_NS, execution::SETUP));
+    tracker.exec(&exec(2, 1, HOST_PID_NS, "/bin/sh", ""), |_| false);
+    tracker.fork(&fork(3, 2, HOST_PID_NS, 0));
+    tracker.exec(&exec(4, 3, HOST_PID_NS, "/bin/sleep", ""), |_| false);
+    tracker.exec(&exec(9, 0, 70, "/init", ID), |_| false);
+    tracker.exit(&exit(2));
+    let processes = tracker.live_processes(&Identity::Command);
+    let pids: Vec<u32> = processes.iter().map(|(pid, _comm)| *pid).collect();
+    assert_eq!(pids, [1004]);
 }

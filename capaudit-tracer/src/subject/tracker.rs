@@ -63,6 +63,7 @@ impl Tracker {
                 comm: running.comm.as_str().into(),
                 tgid: running.pid,
                 mount_namespace: running.mount_namespace,
+                executed_in: None,
                 from: 0,
                 over: false,
                 became: None,
@@ -129,14 +130,28 @@ impl Tracker {
         }
     }
 
-    /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it.
-    pub fn exec(&mut self, exec: &Exec) {
+    /// Whether what is executed is still a runtime's, although its cgroup is a container's by now: runtimes put what they
+    /// executed into the cgroup, have it execute itself once more, and only then enter the mount namespace in which the
+    /// container's own program is executed.
+    pub fn is_setting_up(&self, exec: &Exec) -> bool {
+        self.executions
+            .get(&exec.previous)
+            .filter(|previous| match previous.owner {
+                Owner::Subject(id) => self.get(id).identity.container().is_none(),
+                Owner::Undecided | Owner::Unrelated | Owner::Lost => true,
+            })
+            .is_some_and(|previous| previous.executed_in == Some(exec.namespaces.mnt))
+    }
+
+    /// A process runs another executable. Decides whose it is, and with it, whose those were that led to it. `entered` says
+    /// of one in a container whether it came from outside.
+    pub fn exec(&mut self, exec: &Exec, entered: impl Fn(&ContainerId) -> bool) {
         let known = match self.executions.get(&exec.previous) {
             Some(previous) => previous.owner,
             None if exec.previous == 0 => Owner::Undecided,
             None => Owner::Lost,
         };
-        let owner = self.decide(exec, known);
+        let owner = self.decide(exec, known, entered);
         if owner == Owner::Unrelated {
             self.unrelated.push(Unrelated {
                 execution: exec.header.execution,
@@ -175,6 +190,7 @@ impl Tracker {
                 comm: text(&exec.comm),
                 tgid: exec.header.tgid,
                 mount_namespace: exec.namespaces.mnt,
+                executed_in: Some(exec.namespaces.mnt),
                 from: exec.previous,
                 over: false,
                 became: None,
@@ -200,6 +216,10 @@ impl Tracker {
                 comm: text(&fork.comm),
                 tgid: fork.header.tgid,
                 mount_namespace: fork.namespaces.mnt,
+                executed_in: self
+                    .executions
+                    .get(&from)
+                    .and_then(|parent| parent.executed_in),
                 from,
                 over: false,
                 became: None,
@@ -208,13 +228,20 @@ impl Tracker {
     }
 
     /// Whose an execution is that was just executed, by its cgroup, by what it came from, or by its pid namespace.
-    fn decide(&mut self, exec: &Exec, known: Owner) -> Owner {
+    fn decide(
+        &mut self,
+        exec: &Exec,
+        known: Owner,
+        entered: impl Fn(&ContainerId) -> bool,
+    ) -> Owner {
         let names = exec.cgroups.each_ref().map(|name| until_nul(name));
-        if let Some(container) = ContainerId::from_cgroups(&names) {
-            let identity = Identity::Container(container);
-            if !self.is_wanted(&identity, exec.namespaces.pid) {
-                return Owner::Unrelated;
-            }
+        if let Some(container) = ContainerId::from_cgroups(&names)
+            && !(known != Owner::Undecided && self.is_setting_up(exec))
+        {
+            let identity = match self.identity_in(container, exec, known, entered) {
+                Some(identity) => identity,
+                None => return Owner::Unrelated,
+            };
             let id = self.subjects.find_or_begin(identity, start_of_exec(exec));
             self.subjects.get_mut(id).engine = ContainerId::engine(&names);
             return Owner::Subject(id);
@@ -232,6 +259,29 @@ impl Tracker {
             )),
             decided => decided,
         }
+    }
+
+    /// What a process is that executes something in a container; `None` if that is none of ours.
+    fn identity_in(
+        &self,
+        container: ContainerId,
+        exec: &Exec,
+        known: Owner,
+        entered: impl Fn(&ContainerId) -> bool,
+    ) -> Option<Identity> {
+        let whole = Identity::Container(container.clone());
+        if self.is_wanted(&whole, exec.namespaces.pid) {
+            return Some(whole);
+        }
+        // What a container that was there before does by itself is none of ours; what is done in it from outside may be the
+        // command's doing.
+        let part = Identity::ExecutedIn(container.clone());
+        let is_of_interest = match known {
+            Owner::Subject(id) if self.get(id).identity == part => true,
+            Owner::Unrelated => false,
+            _ => self.interest == Interest::New && entered(&container),
+        };
+        is_of_interest.then_some(part)
     }
 
     fn is_wanted(&self, identity: &Identity, pid_namespace: u32) -> bool {
@@ -308,6 +358,21 @@ impl Tracker {
         self.executions
             .values()
             .any(|execution| !execution.over && execution.mount_namespace == mount_namespace)
+    }
+
+    /// The processes of a subject that have not ended, as far as is known: their pids and command names.
+    pub fn live_processes(&self, identity: &Identity) -> Vec<(u32, Arc<str>)> {
+        let mut processes: Vec<(u32, Arc<str>)> = self
+            .executions
+            .values()
+            .filter(|known| !known.over)
+            .filter(|known| {
+                matches!(known.owner, Owner::Subject(id) if self.get(id).identity == *identity)
+            })
+            .map(|known| (known.tgid, Arc::clone(&known.comm)))
+            .collect();
+        processes.sort_unstable();
+        processes
     }
 
     /// Executions that have not ended, as far as is known.

@@ -22,7 +22,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("attach::process_and_its_descendants", process),
         Trial::test("attach::container_and_what_is_executed_in_it", container),
-        Trial::test("attach::a_restart_is_seen_from_its_start", restart),
+        Trial::test("attach::a_restart_does_not_make_it_complete", restart),
         Trial::test("attach::service_and_its_new_replicas", service),
         Trial::test("attach::cgroup", cgroup),
         Trial::test("attach::what_is_not_there_is_named", not_there),
@@ -155,7 +155,15 @@ fn restart() -> Verdicts {
     std::thread::sleep(std::time::Duration::from_millis(500));
     let report = attached.end()?;
     let subject = only(&report)?;
-    ensure(subject.seen_from_start, subject)?;
+    // Its files are as the first start left them, which nobody saw.
+    ensure(
+        !subject.seen_from_start && !report.session.complete,
+        subject,
+    )?;
+    ensure(
+        subject.incomplete.iter().any(|it| it.contains("made anew")),
+        &subject.incomplete,
+    )?;
     needs(subject, &["CHOWN"])
 }
 

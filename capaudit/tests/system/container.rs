@@ -41,6 +41,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("container::executed_in_later", executed_in_later),
         Trial::test("container::started_through_the_api", through_the_api),
         Trial::test("container::there_before", there_before),
+        Trial::test("container::made_before", made_before),
         Trial::test("container::churn_loses_nobody", churn),
         Trial::test("container::snippet_is_valid_compose", snippet),
         Trial::test("container::runtime_is_kept_apart", runtime),
@@ -215,6 +216,26 @@ impl Container {
         ])?;
         Ok(Self(name))
     }
+
+    /// Runs a script, and can be stopped and started again.
+    fn running(stem: &str, script: &str) -> Result<Self, Failed> {
+        let container = Self(unique(stem));
+        docker(&[
+            "run",
+            "--detach",
+            "--network",
+            "none",
+            "--cap-add",
+            "SYS_ADMIN",
+            "--name",
+            &container.0,
+            IMAGE,
+            "sh",
+            "-c",
+            script,
+        ])?;
+        Ok(container)
+    }
 }
 
 impl Drop for Container {
@@ -246,18 +267,50 @@ fn executed_in_later() -> Verdicts {
     )
 }
 
+/// What is executed in a container that was there before is a subject, and said to be a part of one.
 fn there_before() -> Verdicts {
     let before = Container::start("before")?;
-    let audited = audit(&["docker", "exec", &before.0, "chown", "1", "/etc/motd"])?;
-    audited.succeeded()?;
-    let seen: Vec<&String> = audited
-        .report
-        .subjects
-        .iter()
-        .filter(|subject| subject.name == before.0)
-        .map(|subject| &subject.name)
-        .collect();
-    ensure(seen.is_empty(), seen)
+    let script = format!(
+        "docker exec {} sh -c 'chown 1 /etc/motd; chroot / true; true'",
+        before.0
+    );
+    let audited = audit_with(&["--strict"], &["sh", "-ec", &script])?;
+    ensure(audited.output.status.code() == Some(4), &audited.output)?;
+    ensure(!audited.report.session.complete, &audited.report.session)?;
+    let part = audited.container(&before.0)?;
+    needs(part, &["CHOWN", "SYS_CHROOT"])?;
+    let [cause] = part.incomplete.as_slice() else {
+        return Err(format!("not one cause: {:?}", part.incomplete).into());
+    };
+    ensure(
+        cause.contains("only what was executed in it")
+            && cause.contains(&format!("capaudit attach --container {}", before.0)),
+        cause,
+    )?;
+    // What it does by itself is not the command's doing.
+    let busy = Container::running(
+        "busy",
+        "while :; do unshare --mount sh -c 'chown 1 /etc/motd; sleep 0.5'; done",
+    )?;
+    let audited = audit(&["sleep", "1"])?;
+    let names: Vec<&String> = audited.report.subjects.iter().map(|it| &it.name).collect();
+    ensure(!names.contains(&&busy.0), names)
+}
+
+/// A container that was made before keeps what it did when it was started before, whoever starts it now.
+fn made_before() -> Verdicts {
+    let before = Container::running("made", "chown 1 /etc/motd; exec sleep 60")?;
+    docker(&["stop", "--time", "0", &before.0])?;
+    // An engine's dates are whole seconds.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let audited = audit_with(&["--strict"], &["docker", "start", &before.0])?;
+    ensure(audited.output.status.code() == Some(4), &audited.output)?;
+    let container = audited.container(&before.0)?;
+    ensure(!container.seen_from_start, container)?;
+    ensure(
+        container.incomplete.len() == 1 && container.incomplete[0].contains("made anew"),
+        &container.incomplete,
+    )
 }
 
 fn churn() -> Verdicts {

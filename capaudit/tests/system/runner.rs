@@ -42,6 +42,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("runner::saved_sessions_report_and_merge", saved_sessions),
         Trial::test("runner::hostile_names_are_escaped", hostile_names),
         Trial::test("runner::broken_session_files", broken_session_files),
+        Trial::test("runner::what_runs_on_is_told", runs_on),
+        Trial::test("runner::what_others_do_for_it_is_told", deputies),
         Trial::test("runner::doctor", doctor),
         Trial::test("runner::another_pid_namespace_is_refused", pid_namespace),
     ]
@@ -450,4 +452,63 @@ fn pid_namespace() -> Verdicts {
         }
     }
     Ok(())
+}
+
+/// What the command leaves in the background may ask for anything later.
+fn runs_on() -> Verdicts {
+    let script = "sleep 60 >/dev/null 2>&1 & echo $! >&2";
+    let audited = audit_with(&["--strict"], &["sh", "-c", script])?;
+    let left: i32 = String::from_utf8_lossy(&audited.output.stderr)
+        .trim()
+        .parse()?;
+    let _ = nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(left),
+        nix::sys::signal::Signal::SIGKILL,
+    );
+    ensure(audited.output.status.code() == Some(4), &audited.output)?;
+    let causes = &audited.command()?.incomplete;
+    ensure(
+        causes.len() == 1 && causes[0].contains(&format!(" {left}.")),
+        causes,
+    )?;
+    // What ends with it does not, and what was waited for neither.
+    for (options, script) in [
+        (&["--strict"][..], "sleep 0.05 >/dev/null 2>&1 & true"),
+        (
+            &["--strict", "--wait-children"],
+            "sleep 1 >/dev/null 2>&1 & true",
+        ),
+    ] {
+        let audited = audit_with(options, &["sh", "-c", script])?;
+        ensure(
+            audited.output.status.success() && audited.report.session.complete,
+            (options, &audited.report),
+        )?;
+    }
+    Ok(())
+}
+
+/// A client without anybody who answers: what it has done is seen nowhere, and that is said.
+fn deputies() -> Verdicts {
+    let script = "DOCKER_HOST=tcp://127.0.0.1:9 docker exec nobody id || true; systemctl restart nobody || true; docker ps -q >/dev/null";
+    let directory = tempfile::tempdir()?;
+    let client = directory.path().join("systemctl");
+    std::fs::write(&client, "#!/bin/sh\nsleep 0.1\n")?;
+    std::fs::set_permissions(&client, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let path = format!(
+        "PATH={}:/usr/sbin:/usr/bin:/sbin:/bin",
+        directory.path().display()
+    );
+    let audited = audit_with(&["--strict"], &["env", &path, "sh", "-c", script])?;
+    ensure(audited.output.status.code() == Some(4), &audited.output)?;
+    let causes = audited.command()?.incomplete.join("\n");
+    for part in [
+        "`docker exec nobody id` had a container engine do the work",
+        "capaudit attach --container nobody",
+        "`systemctl restart nobody` had the service manager do the work",
+        "/system.slice/nobody.service",
+    ] {
+        ensure(causes.contains(part), (part, &causes))?;
+    }
+    ensure(!causes.contains("docker ps"), &causes)
 }

@@ -11,13 +11,14 @@ use std::{
 use capaudit_core::{
     advise::Verdict,
     capability::Capability,
-    ledger::{Kind, Outcome, Subject},
+    ledger::{Kind, Ledger, Outcome, Subject},
+    report::Report,
 };
 use capaudit_live::line::{CheckLine, Line};
 use libtest_mimic::{Failed, Trial};
 
 use crate::{
-    audit::{CAPAUDIT, Verdicts, ensure},
+    audit::{CAPAUDIT, Verdicts, ensure, needs},
     container::docker,
     tmux::Tmux,
 };
@@ -29,6 +30,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("watch::plain_lines_of_a_command", plain),
         Trial::test("watch::json_lines_of_a_command", json),
         Trial::test("watch::machine_with_a_new_container", machine),
+        Trial::test("watch::under_load_a_runtime_is_no_container", under_load),
         Trial::test("watch::only_one_container", one_container),
         Trial::test("watch::filters_are_the_kernels", filters),
         Trial::test("watch::unique_count_and_duration", unique),
@@ -209,6 +211,80 @@ fn machine() -> Verdicts {
         found.iter().any(|check| check.exe.ends_with("/runc")),
         "the runtime's own checks are shown, too",
     )
+}
+
+/// Processes that keep the machine busy, until the test is over.
+struct Load(Vec<Child>);
+
+impl Load {
+    fn heavy() -> Result<Self, Failed> {
+        let mut busy = Self(Vec::new());
+        for _ in 0..2 * std::thread::available_parallelism()?.get() {
+            let script = "while :; do /bin/true; done";
+            busy.0
+                .push(Command::new("sh").args(["-c", script]).spawn()?);
+        }
+        Ok(busy)
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What a record does not carry is looked up late then: the engine has put its runtime into the container's cgroup.
+fn under_load() -> Verdicts {
+    let (_file, session) = temporary()?;
+    let mut watching = Watching::start(&["--json", "--all", "--save", &session])?;
+    let mut containers = Vec::new();
+    {
+        let _load = Load::heavy()?;
+        for number in 0..8 {
+            containers.push(Container::running(
+                &format!("load-{number}"),
+                "exec sleep 60",
+            )?);
+        }
+    }
+    // When it is this one's turn, all of theirs have been taken.
+    let last = Container::running("load-last", "chroot / true; exec sleep 60")?;
+    watching.until(|check| {
+        check.subject.name == last.0 && check.capability == Capability::SYS_CHROOT
+    })?;
+    let ledger = watching.end(Path::new(&session))?;
+    for container in &containers {
+        let subject = ledger
+            .subjects
+            .iter()
+            .find(|subject| subject.name == container.0)
+            .ok_or_else(|| format!("no {}", container.0))?;
+        let asked: BTreeSet<&str> = subject
+            .checks
+            .iter()
+            .map(|check| &check.identity)
+            .filter(|asked| !asked.requester.setup && asked.requester.exe.ends_with("runc"))
+            .filter(|asked| {
+                !asked
+                    .syscall
+                    .as_deref()
+                    .is_some_and(|it| it.starts_with("execve"))
+            })
+            .map(|asked| asked.capability.name())
+            .collect();
+        ensure(asked.is_empty(), (&container.0, asked))?;
+    }
+    let report = Report::of(&ledger);
+    for container in &containers {
+        for subject in report.subjects.iter().filter(|it| it.name == container.0) {
+            needs(subject, &[])?;
+        }
+    }
+    Ok(())
 }
 
 fn one_container() -> Verdicts {
@@ -470,6 +546,19 @@ impl Watching {
             }
         }
         Err(format!("it ended without: {found:#?}").into())
+    }
+}
+
+impl Watching {
+    /// Ends it as Ctrl-C would; what it saved.
+    fn end(mut self, session: &Path) -> Result<Ledger, Failed> {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id())?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT)?;
+        for line in &mut self.lines {
+            line?;
+        }
+        self.child.wait()?;
+        Ok(capaudit_storage::load(session)?)
     }
 }
 

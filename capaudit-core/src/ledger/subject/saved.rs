@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 use crate::{
     capability::CapSet,
-    ledger::{CallRecord, CheckRecord, ExecRecord},
+    ledger::{CallRecord, CheckRecord, ExecRecord, Unseen},
 };
 
 /// The keys in their order. The facts are borrowed when they are saved, and owned when they are read.
@@ -32,6 +32,8 @@ pub(super) struct SavedSubject<'a> {
     user_namespace_level: u32,
     #[serde(default = "yes")]
     seen_from_start: bool,
+    #[serde(default, skip_serializing_if = "<[Unseen]>::is_empty")]
+    unseen: Cow<'a, [Unseen]>,
     checks: Cow<'a, [CheckRecord]>,
     execs: Cow<'a, [ExecRecord]>,
     calls: Cow<'a, [CallRecord]>,
@@ -62,6 +64,7 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
             granted: record.granted,
             user_namespace_level: record.user_namespace_level,
             seen_from_start: record.seen_from_start,
+            unseen: Cow::from(&record.unseen),
             checks: Cow::from(&record.checks),
             execs: Cow::from(&record.execs),
             calls: Cow::from(&record.calls),
@@ -96,6 +99,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             granted: saved.granted,
             user_namespace_level: saved.user_namespace_level,
             seen_from_start: saved.seen_from_start,
+            unseen: saved.unseen.into_owned(),
             checks: saved.checks.into_owned(),
             execs: saved.execs.into_owned(),
             calls: saved.calls.into_owned(),

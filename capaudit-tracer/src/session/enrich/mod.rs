@@ -13,10 +13,16 @@ use capaudit_common::event::Exec;
 use capaudit_core::ledger::{ExecRecord, FileOwner};
 
 use self::file_capabilities::Reader;
-use crate::subject::{
-    Identity,
-    attached::{self, Attached, Running},
+use crate::{
+    proc::{Cgroups, ContainerId, status::Status},
+    subject::{
+        Identity,
+        attached::{self, Attached, Running},
+    },
 };
+
+/// Words of a command line that are looked at: those that say what it is to do come early.
+const MOST_WORDS: usize = 64;
 
 /// Looks up what records do not carry. `pid` is always that of the initial pid namespace, and
 /// may be gone, or be another process's by now.
@@ -29,6 +35,13 @@ pub(super) trait Enrich: fmt::Debug + Send {
 
     /// A process that was met as the whole machine is observed; `None` for kernel threads, too.
     fn running(&self, pid: u32) -> Option<Running>;
+
+    /// Whether a process that is in a container was put there by one outside of it, as by `docker exec`; also if that cannot
+    /// be seen any more.
+    fn came_from_outside(&self, pid: u32, container: &ContainerId) -> bool;
+
+    /// The words that a process was executed with; empty if it is gone.
+    fn words(&self, pid: u32) -> Vec<String>;
 
     /// Owner and mode of a file, by its path as the process sees it.
     fn file_owner(&self, pid: u32, path: &str) -> Option<FileOwner>;
@@ -65,6 +78,25 @@ impl Enrich for Machine {
 
     fn running(&self, pid: u32) -> Option<Running> {
         Attached::Machine.look_at(pid)
+    }
+
+    fn came_from_outside(&self, pid: u32, container: &ContainerId) -> bool {
+        let parent = Status::read(pid).ok().and_then(|status| status.parent);
+        let of_parent = parent.and_then(|parent| Cgroups::read(parent).ok()?.container());
+        of_parent.as_ref() != Some(container)
+    }
+
+    fn words(&self, pid: u32) -> Vec<String> {
+        let text = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        text.strip_suffix(b"\0")
+            .map(|words| {
+                words
+                    .split(|byte| *byte == 0)
+                    .take(MOST_WORDS)
+                    .map(|word| String::from_utf8_lossy(word).into_owned())
+                    .collect()
+            })
+            .unwrap_or_default()
     }
 
     fn file_owner(&self, pid: u32, path: &str) -> Option<FileOwner> {

@@ -8,7 +8,7 @@ use super::Observation;
 use crate::{
     probe::ProbeError,
     session::{check_event::CheckEvent, facts::Facts},
-    subject::{Identity, SubjectId},
+    subject::SubjectId,
 };
 
 /// Subjects of check events whose names are kept.
@@ -33,12 +33,9 @@ impl Observation {
             let (engine, named) = (self.engine.answering(), &self.named);
             let next = self.collector.next_check_event(last, |id, subject| {
                 named.contains_key(&id)
-                    || match &subject.identity {
-                        Identity::Container(container) => {
-                            engine.is_none_or(|engine| engine.known(container).is_some())
-                        }
-                        _ => true,
-                    }
+                    || subject.identity.container().is_none_or(|container| {
+                        engine.is_none_or(|engine| engine.known(container).is_some())
+                    })
             });
             let Some((pending, id, record)) = next else {
                 break;
@@ -55,15 +52,12 @@ impl Observation {
         if let Some(known) = self.named.get(&id) {
             return Some(Arc::clone(known));
         }
-        let identity = &self.collector.tracker().get(id).identity;
-        let described = match identity {
-            Identity::Container(container) => self
-                .engine
-                .known(container)
-                .map(|description| (container.clone(), description)),
-            _ => None,
-        };
-        let is_final = described.is_some() || !matches!(identity, Identity::Container(_));
+        let container = self.collector.tracker().get(id).identity.container();
+        let described = container.and_then(|container| {
+            let description = self.engine.known(container)?;
+            Some((container.clone(), description))
+        });
+        let is_final = described.is_some() || container.is_none();
         let described = described.into_iter().collect();
         let records = self
             .collector

@@ -38,6 +38,7 @@ impl Observation {
     ) -> Result<Ledger, ObservationError> {
         self.stop();
         self.collector.finish(&mut self.tracer)?;
+        self.collector.end();
         let facts = self.collector.facts();
         self.ledger(facts, &self.collector.subjects(), origin, LAST_EVENTS)
             .await

@@ -104,7 +104,8 @@ impl Observation {
             }
         }
         while take_batch(&mut tracer, &mut collector) == BATCH {}
-        collector.begin(existing);
+        let started = jiff::Timestamp::now();
+        collector.begin(existing, started.as_second());
         return_memory();
         Ok(Self {
             tracer,
@@ -114,7 +115,7 @@ impl Observation {
             tick: tokio::time::interval(TICK),
             notes,
             kernel: kernel_release(),
-            started: jiff::Timestamp::now(),
+            started,
             clock: Instant::now(),
             last_record: Instant::now(),
             next_execution: 1,

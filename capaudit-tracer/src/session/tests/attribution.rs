@@ -5,15 +5,18 @@ use std::collections::HashSet;
 use capaudit_common::key::flag;
 use capaudit_core::{
     capability::Capability,
-    ledger::{CheckRecord, Credentials, Options, Outcome, Place, Subject},
+    ledger::{CheckRecord, Credentials, Deputy, Options, Outcome, Place, Subject, Unseen},
 };
 use syscalls::Sysno;
 
 use super::replay::{
-    Asked, CHOWN_COMMON, DB, GENERIC_PERMISSION, HOST, Replay, SETUP, Space, WEB, adopt, asks,
-    exec, exit, fork, lines,
+    Asked, BEGAN, CHOWN_COMMON, DB, GENERIC_PERMISSION, HOST, Replay, SETUP, Space, UNNAMED, WEB,
+    adopt, asks, exec, exit, fork, lines, pid_of,
 };
-use crate::subject::{Identity, Owner, attached::Attached, engine::Description};
+use crate::{
+    proc::Existing,
+    subject::{Identity, Owner, attached::Attached, engine::Description},
+};
 
 #[test]
 fn checks_of_the_command_and_its_descendants_are_the_commands() {
@@ -108,6 +111,132 @@ fn where_everything_is_observed_a_services_execve_into_a_container_is_the_contai
             "engine.service: SYS_ADMIN 1x /usr/bin/crun mount",
         ]
     );
+}
+
+/// Under load, records are taken late: by then, the engine has put the runtime into the container's cgroup.
+#[test]
+fn a_runtime_that_is_looked_at_late_is_none_of_its_container() {
+    let mut replay = Replay::new();
+    replay.collector.expect(&Attached::Machine);
+    let container = Identity::Container(WEB.container());
+    replay
+        .machine
+        .found()
+        .places
+        .extend([(pid_of(1), container.clone()), (pid_of(2), container)]);
+    let host = |execution, previous, path| exec(execution, previous, UNNAMED, path);
+    replay.records([host(1, 0, "/usr/sbin/runc"), host(2, 1, "/proc/self/exe")]);
+    replay.records([fork(3, 2, WEB, 0)]);
+    replay.check(&asks(3, Capability::SYS_ADMIN, Sysno::mount), 1);
+    replay.records([exec(4, 3, WEB, "/usr/bin/sleep")]);
+    assert_eq!(
+        replay.ending(),
+        ["/usr/sbin/runc: SYS_ADMIN 1x /usr/sbin/runc mount"]
+    );
+}
+
+#[test]
+fn a_container_that_was_made_before_is_not_seen_from_its_start() {
+    for (created, seen) in [(BEGAN - 1, false), (BEGAN, true)] {
+        let mut replay = Replay::new();
+        replay.container(11, WEB);
+        let description = Description {
+            created: Some(created),
+            ..Description::default()
+        };
+        replay.described.insert(WEB.container(), description);
+        let (records, _) = replay.finish();
+        assert_eq!(records[0].seen_from_start, seen);
+        let expected = if seen {
+            vec![]
+        } else {
+            vec![Unseen::EarlierStart]
+        };
+        assert_eq!(records[0].unseen, expected);
+    }
+}
+
+#[test]
+fn docker_exec_in_an_old_container_is_told_apart() {
+    let mut replay = Replay::new();
+    let existing = Existing::with(&[(WEB.container(), WEB.pid_namespace)], &[]);
+    replay.collector.begin(existing, BEGAN);
+    replay.records([adopt(20, WEB, SETUP), exec(21, 20, WEB, "/bin/sh")]);
+    replay.check(&asks(21, Capability::SETUID, Sysno::setuid), 4);
+    let (records, _) = replay.finish();
+    assert_eq!(lines(&records), ["39bf4a995c6c: SETUID 4x /bin/sh setuid"]);
+    assert_eq!(records[0].unseen, [Unseen::AllButExecuted]);
+    assert!(!records[0].seen_from_start);
+}
+
+#[test]
+fn what_still_runs_when_the_command_has_ended_is_named() {
+    let mut replay = Replay::new();
+    replay.command();
+    replay.records([fork(3, 2, HOST, 0), exit(2)]);
+    replay.collector.end();
+    let (records, _) = replay.finish();
+    let [
+        Unseen::Rest {
+            processes,
+            count: 1,
+        },
+    ] = records[0].unseen.as_slice()
+    else {
+        panic!("{:?}", records[0].unseen);
+    };
+    assert_eq!(processes[0].pid, pid_of(3));
+    assert!(!records[0].is_complete());
+}
+
+#[test]
+fn what_others_did_for_the_command_is_told_unless_it_was_seen() {
+    for is_followed in [false, true] {
+        let mut replay = Replay::new();
+        replay.command();
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        replay.machine.found().words.extend([
+            (pid_of(4), words(&["docker", "exec", "web", "id"])),
+            (pid_of(6), words(&["systemctl", "restart", "nginx"])),
+        ]);
+        replay.records([
+            fork(3, 2, HOST, 0),
+            exec(4, 3, HOST, "/usr/bin/docker"),
+            exit(4),
+            fork(5, 2, HOST, 0),
+            exec(6, 5, HOST, "/usr/bin/systemctl"),
+            exit(6),
+            exit(2),
+        ]);
+        // Another container says nothing of this one.
+        replay.container(21, DB);
+        if is_followed {
+            replay.container(11, WEB);
+            let web = Description {
+                name: "web".to_owned(),
+                ..Description::default()
+            };
+            replay.described.insert(WEB.container(), web);
+        }
+        replay.collector.end();
+        let (records, _) = replay.finish();
+        let told: Vec<(Deputy, &str)> = records[0]
+            .unseen
+            .iter()
+            .filter_map(|unseen| match unseen {
+                Unseen::Delegated { to, object, .. } => Some((*to, object.as_str())),
+                _ => None,
+            })
+            .collect();
+        let engine = (Deputy::Engine, "web");
+        let manager = (Deputy::ServiceManager, "nginx.service");
+        let expected = if is_followed {
+            vec![manager]
+        } else {
+            vec![engine, manager]
+        };
+        assert_eq!(told, expected);
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use capaudit_core::{capability::Capability, ledger::CheckRecord};
 use syscalls::Sysno;
 
 use super::replay::{
-    Asked, HOST, Kernel, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
+    Asked, BEGAN, HOST, Kernel, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
 };
 use crate::{
     probe::Event,
@@ -45,7 +45,7 @@ fn what_was_recorded_before_the_beginning_is_none_of_the_audit() {
     replay.check(&before, 3);
     replay
         .collector
-        .begin(Existing::with(&[], &[HOST.pid_namespace]));
+        .begin(Existing::with(&[], &[HOST.pid_namespace]), BEGAN);
     replay.command();
     replay.check(&asks(2, Capability::KILL, Sysno::kill), 1);
     // Were a number given again, nothing of before would stick to it.

@@ -40,6 +40,9 @@ const SYMBOLS: &[u8] = b"0000000000000010 T cap_capable\n\
 pub(super) const CHOWN_COMMON: u64 = 0x31;
 pub(super) const GENERIC_PERMISSION: u64 = 0x41;
 
+/// When a replay's audit begins, in seconds since 1970.
+pub(super) const BEGAN: i64 = 1_700_000_000;
+
 /// Where a process is.
 #[derive(Clone, Copy)]
 pub(super) struct Space {
@@ -55,6 +58,8 @@ pub(super) const HOST: Space = Space {
     user_level: 0,
     cgroup: "user.slice",
 };
+/// The same, as records of what is executed in capaudit's own mount namespace tell it: without a cgroup.
+pub(super) const UNNAMED: Space = Space { cgroup: "", ..HOST };
 pub(super) const WEB: Space = Space {
     pid_namespace: 70,
     user_namespace: 9,
@@ -355,6 +360,9 @@ pub(super) struct Found {
     pub(super) running: HashMap<u32, Running>,
     pub(super) owners: HashMap<String, FileOwner>,
     pub(super) executed: HashMap<u32, ExecRecord>,
+    pub(super) words: HashMap<u32, Vec<String>>,
+    /// Processes whose parents are in their containers.
+    pub(super) inside: HashSet<u32>,
     pub(super) log: Vec<String>,
 }
 
@@ -390,6 +398,18 @@ impl Enrich for FakeMachine {
         let mut found = self.found();
         found.log.push(format!("running {pid}"));
         found.running.remove(&pid)
+    }
+
+    fn came_from_outside(&self, pid: u32, _container: &ContainerId) -> bool {
+        let mut found = self.found();
+        found.log.push(format!("outside {pid}"));
+        !found.inside.contains(&pid)
+    }
+
+    fn words(&self, pid: u32) -> Vec<String> {
+        let mut found = self.found();
+        found.log.push(format!("words {pid}"));
+        found.words.get(&pid).cloned().unwrap_or_default()
     }
 
     fn file_owner(&self, pid: u32, path: &str) -> Option<FileOwner> {
@@ -439,7 +459,7 @@ impl Replay {
         };
         let machine = FakeMachine::default();
         let mut collector = Collector::with(symbols, Box::new(machine.clone()));
-        collector.begin(Existing::with(&[], &[HOST.pid_namespace]));
+        collector.begin(Existing::with(&[], &[HOST.pid_namespace]), BEGAN);
         Self {
             collector,
             kernel: Kernel {

@@ -85,6 +85,8 @@ pub(super) struct Inspected {
     id: Option<String>,
     name: Option<String>,
     config: Option<Config>,
+    /// RFC 3339.
+    created: Option<String>,
 }
 
 /// One line of the answer of `SystemEvents`.
@@ -92,6 +94,9 @@ pub(super) struct Inspected {
 pub(super) struct Event {
     /// When it happened, in seconds since 1970 by the engine's clock.
     pub(super) time: Option<i64>,
+    /// What happened.
+    #[serde(rename = "Action")]
+    action: Option<String>,
     #[serde(rename = "Actor")]
     actor: Option<Actor>,
 }
@@ -105,6 +110,8 @@ struct Listed {
     name: Option<String>,
     image: Option<String>,
     labels: Option<Labels>,
+    /// In seconds since 1970.
+    created: Option<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -145,7 +152,13 @@ impl Inspected {
     pub(super) fn described(self) -> Option<(ContainerId, Description)> {
         let config = self.config.unwrap_or_default();
         let labels = config.labels.unwrap_or_default();
-        let description = labels.describe(self.name, config.image);
+        let created = self
+            .created
+            .and_then(|text| text.parse::<jiff::Timestamp>().ok());
+        let description = Description {
+            created: created.map(jiff::Timestamp::as_second),
+            ..labels.describe(self.name, config.image)
+        };
         Some((ContainerId::new(&self.id?)?, description))
     }
 }
@@ -157,14 +170,22 @@ impl Event {
         let id = ContainerId::new(&actor.id?)?;
         let mut attributes = actor.attributes?;
         let (name, image) = (attributes.name.take(), attributes.image.take());
-        Some((id, attributes.describe(name, image)))
+        let is_made = self.action.as_deref() == Some("create");
+        let description = Description {
+            created: self.time.filter(|_time| is_made),
+            ..attributes.describe(name, image)
+        };
+        Some((id, description))
     }
 }
 
 impl Listed {
     fn described(self) -> Option<(ContainerId, Description)> {
         let labels = self.labels.unwrap_or_default();
-        let description = labels.describe(self.name, self.image);
+        let description = Description {
+            created: self.created,
+            ..labels.describe(self.name, self.image)
+        };
         Some((ContainerId::new(&self.id?)?, description))
     }
 }
@@ -186,6 +207,7 @@ impl Labels {
             compose_service: self.compose_service,
             pod,
             engine_version: None,
+            created: None,
         }
     }
 }
@@ -265,8 +287,7 @@ mod tests {
             image: image.to_owned(),
             compose_project: Some("shop".to_owned()),
             compose_service: Some("web".to_owned()),
-            pod: None,
-            engine_version: None,
+            ..Description::default()
         };
         let without_labels = Description {
             name: "plain".to_owned(),
@@ -318,11 +339,20 @@ mod tests {
     ) -> serde_json::Result<()> {
         let Containers(listed) = serde_json::from_str(list)?;
         assert_eq!(listed.len(), 2);
-        for container in [&web, &plain] {
-            assert!(listed.iter().any(|it| Some(it) == container.as_ref()));
-        }
+        assert!(listed.iter().all(|(_id, known)| known.created.is_some()));
+        let dateless = |described: Option<(ContainerId, Description)>| {
+            described.map(|(id, known)| {
+                let created = None;
+                (id, Description { created, ..known })
+            })
+        };
+        let listed: Vec<_> = listed.into_iter().map(|it| dateless(Some(it))).collect();
+        assert!(listed.contains(&web) && listed.contains(&plain));
         let inspected: Inspected = serde_json::from_str(inspection)?;
-        assert_eq!(inspected.described(), web);
+        let inspected = inspected.described();
+        let made = inspected.as_ref().and_then(|(_id, known)| known.created);
+        assert!(made.is_some_and(|made| (1_795_743_174..=last).contains(&made)));
+        assert_eq!(dateless(inspected), web);
         let events: Vec<Event> = events
             .lines()
             .map(serde_json::from_str)
@@ -330,6 +360,13 @@ mod tests {
         assert_eq!(events.last().and_then(|event| event.time), Some(last));
         let described: Vec<_> = events.into_iter().map(Event::described).collect();
         assert_eq!(described.len(), 4);
+        // Two were made; what else happened to them does not tell when.
+        let made = described
+            .iter()
+            .flatten()
+            .filter(|(_id, known)| known.created.is_some());
+        assert_eq!(made.count(), 2);
+        let described: Vec<_> = described.into_iter().map(dateless).collect();
         assert!(described.contains(&web) && described.contains(&plain));
         assert!(described.iter().all(|it| *it == web || *it == plain));
         Ok(())

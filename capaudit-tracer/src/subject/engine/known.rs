@@ -31,8 +31,11 @@ impl Known {
         young.or_else(|| self.old.descriptions.get(container))
     }
 
-    /// Replaces what is known of the container.
-    pub(super) fn insert(&mut self, container: ContainerId, description: Description) {
+    /// Replaces what is known of the container, but for when it was made, where that is not told again.
+    pub(super) fn insert(&mut self, container: ContainerId, mut description: Description) {
+        // Only the event of its making tells when that was, and others follow.
+        let before = self.get(&container).and_then(|known| known.created);
+        description.created = description.created.or(before);
         let bytes = size(&container, &description);
         if self.young.bytes + bytes > GENERATION {
             self.old = mem::take(&mut self.young);
@@ -65,6 +68,7 @@ fn size(container: &ContainerId, description: &Description) -> usize {
         compose_service,
         pod,
         engine_version,
+        created: _,
     } = description;
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let pod = pod.as_ref().map_or(0, |pod| {

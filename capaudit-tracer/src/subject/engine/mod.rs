@@ -52,6 +52,8 @@ pub struct Description {
     pub pod: Option<Pod>,
     /// Release of the engine that told this, as it calls itself; hostile.
     pub engine_version: Option<String>,
+    /// When it was made, in seconds since 1970 by the engine's clock; `None` if the engine has not told.
+    pub created: Option<i64>,
 }
 
 impl Description {
@@ -136,7 +138,10 @@ impl Engine {
         let mut described = HashMap::new();
         for container in wanted {
             let mut description = self.known(container);
-            if description.is_none()
+            // The event of its start does not tell when it was made.
+            if description
+                .as_ref()
+                .is_none_or(|known| known.created.is_none())
                 && let Some((_id, told)) = inspect(&mut engines, container.as_str()).await
             {
                 lock(&self.known).insert(container.clone(), told.clone());
