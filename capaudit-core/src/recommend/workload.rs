@@ -24,8 +24,11 @@ pub const START_UNSEEN: &str =
 pub struct Workload {
     /// Whether it is a command, a container or a process.
     pub kind: Kind,
-    /// What it is configured under.
+    /// What it is configured under; where compose projects have services of the same name, with the project before it, as in
+    /// `PROJECT/SERVICE`.
     pub name: String,
+    /// The same without a project: what it is called in the files of one.
+    pub service: String,
     /// What was audited for it.
     pub members: Vec<String>,
     /// The images of its containers, as far as they are known.
@@ -72,15 +75,35 @@ pub struct Declined {
 
 /// The workloads of subjects: commands, containers, processes, each by name.
 pub(super) fn of_subjects(subjects: &[SubjectReport]) -> Vec<Workload> {
+    let mut projects: BTreeMap<(Kind, &str), BTreeSet<Option<&str>>> = BTreeMap::new();
+    for subject in subjects {
+        let known = projects.entry((subject.kind, name_of(subject)));
+        known
+            .or_default()
+            .insert(subject.compose_project.as_deref());
+    }
     let mut workloads: BTreeMap<(Kind, String), Workload> = BTreeMap::new();
     for subject in subjects {
-        let name = name_of(subject);
+        let service = name_of(subject);
+        let are_several = projects
+            .get(&(subject.kind, service))
+            .is_some_and(|projects| projects.len() > 1);
+        let name = match qualified_name_of(subject) {
+            Some(name) if are_several => name,
+            _ => service.to_owned(),
+        };
         workloads
-            .entry((subject.kind, name.to_owned()))
-            .or_insert_with(|| Workload::new(subject.kind, name))
+            .entry((subject.kind, name.clone()))
+            .or_insert_with(|| Workload::new(subject.kind, name, service))
             .take(subject);
     }
     workloads.into_values().collect()
+}
+
+/// What tells a compose service from others of its name, as `PROJECT/SERVICE`; `None` for what is of no project.
+pub fn qualified_name_of(subject: &SubjectReport) -> Option<String> {
+    let project = subject.compose_project.as_ref()?;
+    Some(format!("{project}/{}", subject.compose_service.as_ref()?))
 }
 
 /// What a subject is configured under: the compose service or the container of a Kubernetes pod that it is a
@@ -93,10 +116,11 @@ pub fn name_of(subject: &SubjectReport) -> &str {
 }
 
 impl Workload {
-    fn new(kind: Kind, name: &str) -> Self {
+    fn new(kind: Kind, name: String, service: &str) -> Self {
         Self {
             kind,
-            name: name.to_owned(),
+            name,
+            service: service.to_owned(),
             members: Vec::new(),
             images: BTreeSet::new(),
             granted: CapSet::EMPTY,
@@ -293,6 +317,27 @@ mod tests {
         let mut command = container("web", "", &[("KILL", Evidence::Decisive)]);
         command.kind = Kind::Command;
         assert_eq!(of_subjects(&[command, container("web", "", &[])]).len(), 2);
+    }
+
+    #[test]
+    fn services_of_two_projects_are_two_though_they_are_called_the_same() {
+        let of = |project: &str, name, capability| {
+            let mut subject = container(name, "web", &[(capability, Evidence::Decisive)]);
+            subject.compose_project = Some(project.to_owned());
+            subject
+        };
+        let one = of("a", "a-web-1", "CHOWN");
+        let workloads = of_subjects(&[one.clone(), of("b", "b-web-1", "KILL")]);
+        let found: Vec<(&str, &str, String)> = workloads
+            .iter()
+            .map(|it| (&*it.name, &*it.service, it.cap_add().to_string()))
+            .collect();
+        let expected = [
+            ("a/web", "web", "CAP_CHOWN".to_owned()),
+            ("b/web", "web", "CAP_KILL".to_owned()),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(of_subjects(&[one])[0].name, "web");
     }
 
     #[test]

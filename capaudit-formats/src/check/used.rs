@@ -13,7 +13,8 @@ use capaudit_core::{
 pub struct Used {
     /// Whether it is a command, a container or a process.
     pub kind: Kind,
-    /// What it is configured under.
+    /// What it is called in the files that configure it, which do not name their project: services of several projects by the
+    /// same name may all be meant.
     pub name: String,
     /// Images of its containers, as far as they are known.
     pub images: BTreeSet<String>,
@@ -35,7 +36,7 @@ impl From<&Workload> for Used {
             needed: workload.cap_add(),
             elsewhere: workload.only_elsewhere(),
             kind: workload.kind,
-            name: workload.name.clone(),
+            name: workload.service.clone(),
             images: workload.images.clone(),
             reasons: workload
                 .needs

@@ -1,6 +1,6 @@
 //! A snippet for a compose file (the Compose Specification's services, long enough to merge or to include).
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use capaudit_core::{
     recommend::{POSSIBLY, Recommendation, START_UNSEEN, Workload},
@@ -16,7 +16,26 @@ pub fn snippet(recommendation: &Recommendation) -> String {
     if services.peek().is_none() {
         return "services: {}\n".to_owned();
     }
-    let mut text = "services:\n".to_owned();
+    let mut by_project: BTreeMap<Option<&str>, Vec<&Workload>> = BTreeMap::new();
+    for service in services {
+        let project = service.name.strip_suffix(&service.service);
+        let project = project.and_then(|project| project.strip_suffix('/'));
+        by_project.entry(project).or_default().push(service);
+    }
+    let documents: Vec<String> = by_project
+        .into_iter()
+        .map(|(project, services)| document(project, &services))
+        .collect();
+    documents.join("---\n")
+}
+
+/// One file: of all services, or of those of one project that has services of the same names as another one.
+fn document(project: Option<&str>, services: &[&Workload]) -> String {
+    let mut text = String::new();
+    if let Some(project) = project {
+        let _ = writeln!(text, "# For the file of project {}:", sanitize(project));
+    }
+    text.push_str("services:\n");
     for service in services {
         service_text(&mut text, service);
     }
@@ -25,7 +44,7 @@ pub fn snippet(recommendation: &Recommendation) -> String {
 
 fn service_text(text: &mut String, service: &Workload) {
     // Writing to a string cannot fail.
-    let _ = writeln!(text, "  {}:", scalar(&service.name));
+    let _ = writeln!(text, "  {}:", scalar(&service.service));
     let _ = writeln!(
         text,
         "    # audited: {}",

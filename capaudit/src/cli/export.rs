@@ -6,7 +6,7 @@ use std::{
 };
 
 use capaudit_core::{
-    recommend::{Recommendation, START_UNSEEN, Workload, name_of},
+    recommend::{Recommendation, START_UNSEEN, Workload, name_of, qualified_name_of},
     report::Report,
     text::Style,
 };
@@ -199,7 +199,9 @@ fn choose(report: &mut Report, wanted: &str) -> Result<(), String> {
         .collect();
     known.sort();
     known.dedup();
-    report.subjects.retain(|subject| name_of(subject) == wanted);
+    report.subjects.retain(|subject| {
+        name_of(subject) == wanted || qualified_name_of(subject).as_deref() == Some(wanted)
+    });
     if report.subjects.is_empty() {
         return Err(format!(
             "no service or container {wanted:?} was audited; there are: {}",

@@ -124,16 +124,21 @@ impl Job<'_> {
 }
 
 fn targets(recommendation: &Recommendation) -> BTreeMap<String, TargetGrant> {
-    recommendation
-        .containers()
-        .map(|workload| {
-            let target = TargetGrant {
+    let mut targets: BTreeMap<String, TargetGrant> = BTreeMap::new();
+    for workload in recommendation.containers() {
+        // A file does not name its project: services of the same name may all be meant.
+        targets
+            .entry(workload.service.clone())
+            .and_modify(|target| {
+                target.capabilities |= workload.cap_add();
+                target.no_new_privileges &= workload.no_new_privileges_is_safe;
+            })
+            .or_insert_with(|| TargetGrant {
                 capabilities: workload.cap_add(),
                 no_new_privileges: workload.no_new_privileges_is_safe,
-            };
-            (workload.name.clone(), target)
-        })
-        .collect()
+            });
+    }
+    targets
 }
 
 /// What `diff -u` says of the files, with three lines around each change; nothing of a file that stays as it is.

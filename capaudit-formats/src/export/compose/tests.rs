@@ -34,6 +34,27 @@ fn a_container_without_needs_drops_everything() {
     assert!(snippet(&recommendation).contains("cap_drop:\n      - ALL\n"));
 }
 
+#[test]
+fn services_of_two_projects_are_for_two_files() {
+    let of = |project: &str| {
+        let mut subject = container(&format!("{project}-web-1"), "web", &[]);
+        subject.compose_project = Some(project.to_owned());
+        subject
+    };
+    let text = snippet(&recommendation(vec![of("a"), of("b")]));
+    let documents: Vec<&str> = text.split("---\n").collect();
+    let begins: Vec<bool> = ["a", "b"]
+        .iter()
+        .zip(&documents)
+        .map(|(project, text)| {
+            text.starts_with(&format!(
+                "# For the file of project {project}:\nservices:\n  web:\n"
+            ))
+        })
+        .collect();
+    assert_eq!(begins, [true, true], "{text}");
+}
+
 proptest! {
     #[test]
     fn hostile_names_stay_within_their_line(name in any::<String>()) {
