@@ -30,8 +30,8 @@ pub(crate) struct Act {
 }
 
 /// How often a cgroup is tried to be removed, whose last process may not have been reaped yet.
-const ATTEMPTS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(2);
+const ATTEMPTS: u32 = 1000;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Where acts run one after the other.
 #[derive(Debug)]
