@@ -18,20 +18,10 @@ pub enum Rule {
     Search,
     /// The question that every memory mapping asks.
     MemoryReserve,
-    /// Fields of another process's status that are hidden from strangers.
-    PtraceStat,
-    /// A flag of epoll that is dropped silently.
-    EpollWakeup,
-    /// Whose limit io_uring's memory counts against.
-    IoUringAccounting,
     /// Signal 0 to a thread.
     ThreadProbe,
-    /// Blocks that a full disk keeps in reserve.
-    ReservedBlocks,
     /// A namespace's sysctls.
     Sysctl,
-    /// The listing of `trusted.*` attributes.
-    TrustedList,
     /// chmod without a setgid bit that could be lost.
     ChmodKeepsSetgid,
     /// A change to the ids that the process has already.
@@ -40,20 +30,12 @@ pub enum Rule {
     CapsetInheritable,
     /// libpam's audit records.
     AuditRecordOfPam,
-    /// Details of socket diagnostics.
-    Diagnostics,
-    /// The kernel module of an unknown network interface.
-    DeviceModule,
     /// A check with the outcome denied.
     Refused,
     /// Reading that either of two capabilities allows.
     ReadByEither,
     /// Calls that programs make to find out what they may do.
     Probe,
-    /// Real-time I/O priority.
-    IoPriority,
-    /// A user's limit of processes or pipes.
-    ForkLimit,
     /// Another user's process in /proc.
     PtraceRead,
     /// What was part of SYS_ADMIN once.
@@ -66,6 +48,28 @@ pub enum Rule {
     ForcedBuffer,
     /// TCP's congestion control.
     Congestion,
+    /// A set-group-ID bit that the file does not have.
+    NoBitToLose,
+    /// Times of a file that everybody may write.
+    TouchWritable,
+    /// A hard link, or times, of a file of another user that may be written.
+    OwnerOrWriter,
+    /// The kernel module of an unknown network interface.
+    DeviceModule,
+    /// A message queue with default limits.
+    DefaultQueue,
+    /// A fanotify group that everybody may have.
+    PlainFanotify,
+    /// A performance counter of the program's own.
+    PerfOfOneself,
+    /// A place in the kernel where the answer makes no difference, by the table of call sites.
+    Harmless,
+    /// A place in the kernel where the answer decides about a detail, by the table: the subject's notes say so.
+    Hidden,
+    /// A place in the kernel where refusal is no failure, or another capability does as well, by the table.
+    CallSite,
+    /// A place in the kernel that the table of call sites does not know.
+    UnknownSite,
     /// A check that no other rule is about.
     AnyCheck,
     /// The execution of a file with effective capabilities.

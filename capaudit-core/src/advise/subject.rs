@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     advise::{
-        AnyOf, Checks, Elsewhere, Fact, Finding, Judgement, Use, Verdict, cover, elsewhere,
+        AnyOf, Checks, Elsewhere, Fact, Finding, Judgement, Rule, Use, Verdict, cover, elsewhere,
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
@@ -12,6 +12,7 @@ use crate::{
         seccomp,
     },
     capability::{CapSet, Capability},
+    kernel,
     ledger::{CheckRecord, Ledger, Outcome, Session, SubjectRecord},
 };
 
@@ -84,7 +85,10 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
     Advice {
         recommended,
         findings,
-        notes: notes(subject, &ledger.session, &elsewhere),
+        notes: notes(subject, &ledger.session, &elsewhere)
+            .into_iter()
+            .chain(hidden(&judged, recommended))
+            .collect(),
         elsewhere,
         no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),
     }
@@ -121,6 +125,36 @@ fn notes(subject: &SubjectRecord, session: &Session, elsewhere: &[Elsewhere]) ->
     notes.extend(seccomp::notes(subject));
     notes.extend(refusal::notes(subject));
     notes
+}
+
+/// What programs would be shown less of without a capability that is not recommended: too little to recommend it, and yet
+/// a program may be all about that.
+fn hidden(judged: &[Judged<'_>], recommended: CapSet) -> Vec<String> {
+    let mut hidden: BTreeMap<(Capability, &str), Vec<&str>> = BTreeMap::new();
+    for fact in judged
+        .iter()
+        .filter(|fact| fact.judgement.rule == Rule::Hidden)
+    {
+        let Some(CheckRecord { identity, .. }) = fact.check else {
+            continue;
+        };
+        if identity.outcome == Outcome::Granted && !recommended.contains(identity.capability) {
+            let what = (identity.capability, fact.judgement.reason());
+            hidden
+                .entry(what)
+                .or_default()
+                .push(&identity.requester.exe);
+        }
+    }
+    hidden
+        .into_iter()
+        .map(|((capability, what), mut programs)| {
+            programs.sort_unstable();
+            programs.dedup();
+            let (name, programs) = (capability.name(), programs.join(", "));
+            format!("{name} is not recommended for what {programs} asked it for: {what}")
+        })
+        .collect()
 }
 
 fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'a>> {
@@ -282,7 +316,9 @@ fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>)
             comm: identity.requester.comm.clone(),
             syscall: identity.syscall.clone().unwrap_or_default(),
             object,
-            caller: caller(&identity.callers).to_owned(),
+            caller: kernel::asker(&identity.callers)
+                .unwrap_or_default()
+                .to_owned(),
         };
         let syscall = identity.syscall.as_deref().unwrap_or_default();
         let mut objects: Vec<String> = check
@@ -313,28 +349,6 @@ fn listed(uses: Vec<Use>) -> Vec<Use> {
         }
     }
     listed
-}
-
-/// The function that wanted to know, behind the layers that pass the question on.
-fn caller(callers: &[String]) -> &str {
-    const LAYERS: [&str; 11] = [
-        "security_capable",
-        "capable",
-        "ns_capable",
-        "ns_capable_common",
-        "ns_capable_noaudit",
-        "ns_capable_setid",
-        "file_ns_capable",
-        "has_ns_capability",
-        "has_ns_capability_noaudit",
-        "capable_wrt_inode_uidgid",
-        "sockopt_ns_capable",
-    ];
-    callers
-        .iter()
-        .map(String::as_str)
-        .find(|name| !LAYERS.contains(name))
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,80 +1,44 @@
 //! Checks about files.
 
-use super::Definition;
+use super::{Definition, site};
 use crate::{
-    advise::{AnyOf, Fact, Meaning, Rule},
-    capability::Capability,
-    ledger::{Outcome, Sample},
+    advise::{AnyOf, Meaning, Rule},
+    capability::{Capability, Release},
+    kernel::{asker, function_name},
+    ledger::Sample,
 };
 
 const S_ISGID: u64 = 0o2000;
+const S_ISGID_BIT: u32 = 0o2000;
+const S_ISUID_BIT: u32 = 0o4000;
 const O_ACCMODE: u64 = 3;
 
-/// Functions that walk paths or open files; `capable_wrt_inode_uidgid` is called from them through
-/// `generic_permission` (fs/namei.c), which may be inlined or reached through a file system's own.
-const PATH_WALK: &[&str] = &[
+/// Functions that ask for both capabilities of access, one after the other: `generic_permission` (fs/namei.c), and those
+/// that it may be put into.
+const ACCESS: &[&str] = &[
     "generic_permission",
     "inode_permission",
+    "do_inode_permission",
     "link_path_walk",
-    "may_open",
-    "path_openat",
-    "path_lookupat",
-    "filename_lookup",
-    "ovl_permission",
+    "may_lookup",
+    "lookup_inode_permission_may_exec",
 ];
-
-/// Opening by handle asks for DAC_READ_SEARCH alone (`may_decode_fh`, fs/fhandle.c).
-const BY_HANDLE: &[&str] = &[
-    "do_handle_open",
-    "handle_to_path",
-    "may_decode_fh",
-    "vfs_open_by_handle",
-];
-
-/// File systems keep blocks and inodes for whoever has SYS_RESOURCE, and quotas spare them: asked on
-/// allocations near the limit, not of what the call does (`ext4_has_free_clusters`, fs/ext4/balloc.c;
-/// `ignore_hardlimit`, fs/quota/dquot.c).
-pub(super) const RESERVED_BLOCKS: Definition = Definition {
-    rule: Rule::ReservedBlocks,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        (identity.is(Capability::SYS_RESOURCE)
-            && identity.called_from(&[
-                "ext4_has_free_clusters",
-                "ext4_claim_free_clusters",
-                "ext4_mb_new_blocks",
-                "ext2_has_free_blocks",
-                "ignore_hardlimit",
-                "dquot_add_space",
-                "dquot_add_inodes",
-                "__dquot_alloc_space",
-                "dquot_alloc_inode",
-                "ubifs_budget_space",
-            ]))
-        .then(|| {
-            Meaning::noise("only lets the program use blocks that a full disk keeps in reserve")
-        })
-    },
-};
-
-/// Listing attributes leaves `trusted.*` out without SYS_ADMIN (`simple_xattr_list` and
-/// `xattr_handler_can_list`, fs/xattr.c, asked without audit).
-pub(super) const TRUSTED_LIST: Definition = Definition {
-    rule: Rule::TrustedList,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        (identity.is(Capability::SYS_ADMIN)
-            && identity.by_syscall(&["listxattr", "llistxattr", "flistxattr", "listxattrat"]))
-        .then(|| Meaning::noise("only decides whether trusted.* attributes are listed"))
-    },
-};
 
 /// chmod of a file of a foreign group asks for FSETID whatever the mode, and uses the answer to clear the
-/// setgid bit (`setattr_prepare`, fs/attr.c). Without that bit in the mode there is nothing to clear.
+/// setgid bit (`setattr_prepare`, fs/attr.c). Without that bit in the mode there is nothing to clear; a change of owner
+/// has cleared it before (`chown_common`, fs/open.c), or asked for that (`setattr_should_drop_sgid`).
 pub(super) const CHMOD_KEEPS_SETGID: Definition = Definition {
     rule: Rule::ChmodKeepsSetgid,
     apply: |fact| {
         let identity = &fact.check.identity;
+        if identity.is(Capability::FSETID)
+            && identity.by_syscall(&["chown", "lchown", "fchown", "fchownat"])
+            && site::is_only_asked_by(fact, &["setattr_prepare", "setattr_copy"])
+        {
+            return Some(Meaning::noise(
+                "asked by a change of owner, which clears the setgid bit whatever the answer",
+            ));
+        }
         let mode_argument = match identity.syscall.as_deref()? {
             "chmod" | "fchmod" => 1,
             "fchmodat" | "fchmodat2" => 2,
@@ -94,25 +58,163 @@ pub(super) const CHMOD_KEEPS_SETGID: Definition = Definition {
     },
 };
 
+/// Without a set-group-ID or set-user-ID bit there is none to lose (`posix_acl_update_mode`, fs/posix_acl.c; the server of
+/// a FUSE file system, fs/fuse/file.c).
+pub(super) const NO_BIT_TO_LOSE: Definition = Definition {
+    rule: Rule::NoBitToLose,
+    apply: |fact| {
+        let samples = &fact.check.samples;
+        let plain = |sample: &Sample| {
+            sample
+                .owner
+                .is_some_and(|owner| owner.mode & (S_ISGID_BIT | S_ISUID_BIT) == 0)
+        };
+        (fact.check.identity.is(Capability::FSETID)
+            && site::is_only_asked_by(
+                fact,
+                &[
+                    "posix_acl_update_mode",
+                    "f2fs_acl_update_mode",
+                    "fuse_set_acl",
+                    "fuse_create_open",
+                    "fuse_do_setattr",
+                    "fuse_direct_io",
+                    "fuse_send_open",
+                    "fuse_send_write_pages",
+                ],
+            )
+            && !samples.is_empty()
+            && samples.iter().all(plain))
+        .then(|| Meaning::noise("the file has no set-group-ID bit that could be lost"))
+    },
+};
+
+/// Setting a file's times to now takes its owner, FOWNER, or the right to write it, asked in this order (`may_setattr`,
+/// fs/attr.c).
+pub(super) const TOUCH_WRITABLE: Definition = Definition {
+    rule: Rule::TouchWritable,
+    apply: |fact| {
+        let samples = &fact.check.samples;
+        (fact.check.identity.is(Capability::FOWNER)
+            && site::is_only_asked_by(fact, &["may_setattr"])
+            && !samples.is_empty()
+            && samples.iter().all(may_write))
+        .then(|| Meaning::noise("sets the times of a file that the program may write to now"))
+    },
+};
+
+/// Whether a file's mode lets the one who asks, who does not own it, write it. Further groups are not known: where they
+/// could forbid it, no.
+fn may_write(sample: &Sample) -> bool {
+    const GROUP: u32 = 0o020;
+    const OTHERS: u32 = 0o002;
+    sample.owner.is_some_and(|owner| {
+        let group = owner.mode & GROUP != 0;
+        group && (sample.ids.fsgid == owner.gid || owner.mode & OTHERS != 0)
+    })
+}
+
+/// A hard link of another's file, and setting its times to now, take FOWNER or the right to read and write it
+/// (`safe_hardlink_source`, fs/namei.c, asks for the latter first; `may_setattr`, fs/attr.c, for the former).
+pub(super) const OWNER_OR_WRITER: Definition = Definition {
+    rule: Rule::OwnerOrWriter,
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let either = AnyOf::either(Capability::FOWNER, Capability::DAC_OVERRIDE);
+        if identity.is(Capability::FOWNER) && site::is_only_asked_by(fact, &["may_setattr"]) {
+            return Some(Meaning::decisive(
+                either,
+                "sets the times of another user's file to now",
+            ));
+        }
+        let behind = identity
+            .callers
+            .iter()
+            .map(|caller| function_name(caller))
+            .skip_while(|caller| !ACCESS.contains(caller))
+            .find(|caller| !ACCESS.contains(caller))?;
+        let what = match behind {
+            "may_linkat" | "do_linkat" | "filename_linkat" => {
+                "makes a hard link of a file that another user owns"
+            }
+            "may_setattr" => "sets the times of another user's file to now",
+            _ => return None,
+        };
+        identity
+            .is(Capability::DAC_OVERRIDE)
+            .then(|| Meaning::decisive(either, what))
+    },
+};
+
+/// fanotify_init(2) asks for SYS_ADMIN, and goes on without where the group reports files by id and wants nothing
+/// special; its events do not tell the process then (`fanotify_init`, fs/notify/fanotify/fanotify_user.c, since 5.13).
+pub(super) const PLAIN_FANOTIFY: Definition = Definition {
+    rule: Rule::PlainFanotify,
+    apply: |fact| {
+        /// FAN_REPORT_FID, _DIR_FID.
+        const BY_ID: u64 = 0x200 | 0x400;
+        /// Other classes, FAN_UNLIMITED_QUEUE and _MARKS, FAN_ENABLE_AUDIT, FAN_REPORT_PIDFD and _TID, _FD_ERROR.
+        const SPECIAL: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x80 | 0x100 | 0x2000;
+        let plain = |sample: &Sample| {
+            let flags = sample.arguments[0];
+            flags & BY_ID != 0 && flags & SPECIAL == 0
+        };
+        let samples = &fact.check.samples;
+        (fact.check.identity.is(Capability::SYS_ADMIN)
+            && fact.check.identity.by_syscall(&["fanotify_init"])
+            && !samples.is_empty()
+            && samples.iter().all(plain)
+            && site::release(fact).is_none_or(|release| release >= Release(5, 13)))
+        .then(|| {
+            Meaning::possible(
+                Capability::SYS_ADMIN,
+                "asked for a group of fanotify that everybody may have: without, its events do not tell which process",
+            )
+        })
+    },
+};
+
 /// Sysctls of a namespace ask whether the caller is to be treated as their owner (`net_ctl_permissions`,
 /// net/sysctl_net.c; `pid_table_root_permissions`, kernel/pid.c). Root of the namespace's user namespace is the
-/// owner anyhow, and everybody may read.
+/// owner anyhow, and everybody may read most of them; whether this one, the check of reading tells, after that of opening. A 32-bit program's calls have numbers, and so names, of others: open(2) is
+/// called fstat(2) then. Only what such a program cannot be taken for counts.
 pub(super) const SYSCTL: Definition = Definition {
     rule: Rule::Sysctl,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let as_owner = identity.called_from(&["net_ctl_permissions", "pid_table_root_permissions"]);
+        let as_owner =
+            site::is_only_asked_by(fact, &["net_ctl_permissions", "pid_table_root_permissions"]);
         // These give more than the owner's rights to their holders, so only reading is free.
-        let by_capability = identity.called_from(&["set_permissions", "ipc_permissions"]);
+        let by_capability = site::is_only_asked_by(fact, &["set_permissions", "ipc_permissions"]);
         if !as_owner && !by_capability {
             return None;
         }
-        let flags_argument = match identity.syscall.as_deref() {
-            Some("open") => Some(1),
-            Some("openat") => Some(2),
-            Some("write" | "writev" | "pwrite64") => None,
-            // Anything else only looks.
-            _ => return Some(Meaning::noise(SYSCTL_REASON)),
+        const READ_BY_OTHERS: u32 = 0o004;
+        let accesses = identity.called_from(&["proc_sys_call_handler"]);
+        let flags_argument = match identity.syscall.as_deref()? {
+            "open" => Some(1),
+            "openat" => Some(2),
+            "write" | "writev" | "pwrite64" => None,
+            "read" | "readv" | "pread64" => {
+                let samples = &fact.check.samples;
+                // A few are for their owner only.
+                let free = |sample: &Sample| {
+                    (as_owner && sample.ids.fsuid == 0)
+                        || sample
+                            .owner
+                            .is_none_or(|owner| owner.mode & READ_BY_OTHERS != 0)
+                };
+                return samples
+                    .iter()
+                    .all(free)
+                    .then(|| Meaning::noise(SYSCTL_REASON));
+            }
+            "stat" | "lstat" | "newfstatat" | "statx" | "access" | "faccessat" | "faccessat2"
+                if !accesses =>
+            {
+                return Some(Meaning::noise(SYSCTL_REASON));
+            }
+            _ => return None,
         };
         let harmless = |sample: &Sample| {
             let reads =
@@ -128,13 +230,14 @@ const SYSCTL_REASON: &str =
     "asked on access to a namespace's sysctls, which root and readers are allowed anyhow";
 
 /// Reading and searching takes DAC_READ_SEARCH or DAC_OVERRIDE, asked in this order (`generic_permission`,
-/// fs/namei.c). Where the first is refused and the second granted, either would have done.
+/// fs/namei.c). Where the first is refused and the second granted, either would have done. Others that ask for
+/// DAC_READ_SEARCH know no second: linkat(2) with an empty path (`path_init`), open_by_handle_at(2) (`may_decode_fh`).
 pub(super) const READ_BY_EITHER: Definition = Definition {
     rule: Rule::ReadByEither,
     apply: |fact| {
         let identity = &fact.check.identity;
         let either = AnyOf::either(Capability::DAC_READ_SEARCH, Capability::DAC_OVERRIDE);
-        if !identity.called_from(PATH_WALK) || identity.called_from(BY_HANDLE) {
+        if !asker(&identity.callers).is_some_and(|asker| ACCESS.contains(&function_name(asker))) {
             return None;
         }
         if identity.is(Capability::DAC_READ_SEARCH) {
@@ -144,8 +247,8 @@ pub(super) const READ_BY_EITHER: Definition = Definition {
             ));
         }
         if identity.is(Capability::DAC_OVERRIDE) {
-            let only_after_refusal = refused_reads(fact) >= fact.check.count;
-            return Some(if only_after_refusal {
+            let refused_reads = site::refusals(fact, Capability::DAC_READ_SEARCH);
+            return Some(if refused_reads >= fact.check.count {
                 Meaning::decisive(either, "reads or searches what the file's mode forbids")
             } else {
                 Meaning::decisive(
@@ -157,26 +260,6 @@ pub(super) const READ_BY_EITHER: Definition = Definition {
         None
     },
 };
-
-/// How often DAC_READ_SEARCH was refused to the same program in the same kind of call.
-fn refused_reads(fact: &Fact<'_>) -> u64 {
-    let identity = &fact.check.identity;
-    fact.subject
-        .checks
-        .iter()
-        .filter(|other| {
-            let other = &other.identity;
-            other.is(Capability::DAC_READ_SEARCH)
-                && other.outcome == Outcome::Denied
-                && other.requester == identity.requester
-                && other.syscall == identity.syscall
-                && other.operation == identity.operation
-                && other.credentials == identity.credentials
-                && other.callers == identity.callers
-        })
-        .map(|other| other.count)
-        .fold(0, u64::saturating_add)
-}
 
 /// O_NOATIME is asked for as a courtesy: programs that set it open again without (open(2)); and access(2)
 /// only tells.
@@ -190,7 +273,10 @@ pub(super) const PROBE: Definition = Definition {
                 "asked by access(2), which changes nothing: it depends on what the program makes of the answer",
             ));
         }
-        (identity.is(Capability::FOWNER) && identity.by_syscall(&["open", "openat", "openat2"])).then(|| {
+        (identity.is(Capability::FOWNER)
+            && identity.by_syscall(&["open", "openat", "openat2"])
+            && (identity.callers.is_empty() || site::is_only_asked_by(fact, &["may_open"])))
+        .then(|| {
             Meaning::possible(
                 identity.capability,
                 "asked for O_NOATIME on another user's file, which programs usually do without when refused",

@@ -10,6 +10,7 @@ pub(super) mod own_set;
 mod process;
 pub(super) mod refusal;
 mod scope;
+mod site;
 pub(super) mod target;
 pub(super) mod user_namespace;
 
@@ -35,23 +36,23 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     scope::SEARCH,
     refusal::AFTER_REFUSED_MOUNT,
     process::MEMORY_RESERVE,
-    process::PTRACE_STAT,
-    process::EPOLL_WAKEUP,
-    process::IO_URING_ACCOUNTING,
     process::THREAD_PROBE,
-    files::RESERVED_BLOCKS,
+    process::DEFAULT_QUEUE,
     files::SYSCTL,
-    files::TRUSTED_LIST,
     files::CHMOD_KEEPS_SETGID,
+    files::NO_BIT_TO_LOSE,
+    files::TOUCH_WRITABLE,
     identity::SETUID_TO_SELF,
     identity::CAPSET_INHERITABLE,
-    network::DIAGNOSTICS,
     network::DEVICE_MODULE,
+    site::HARMLESS,
+    site::HIDDEN,
     scope::REFUSED,
+    files::OWNER_OR_WRITER,
     files::READ_BY_EITHER,
     files::PROBE,
-    process::IO_PRIORITY,
-    process::FORK_LIMIT,
+    files::PLAIN_FANOTIFY,
+    process::PERF_OF_ONESELF,
     process::PTRACE_READ,
     process::SPLIT_FROM_SYS_ADMIN,
     identity::AUDIT_RECORD_OF_PAM,
@@ -59,6 +60,8 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     network::MARK_AND_TRANSPARENT,
     network::FORCED_BUFFER,
     network::CONGESTION,
+    site::BY_TABLE,
+    site::UNKNOWN,
 ];
 
 impl CheckIdentity {

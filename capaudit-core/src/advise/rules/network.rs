@@ -1,9 +1,9 @@
 //! Checks about the network.
 
-use super::Definition;
+use super::{Definition, site};
 use crate::{
     advise::{AnyOf, Meaning, Rule},
-    capability::Capability,
+    capability::{Capability, Release},
     ledger::Sample,
 };
 
@@ -21,37 +21,23 @@ const IPV6_TRANSPARENT: u64 = 75;
 const IPPROTO_TCP: u64 = 6;
 const TCP_CONGESTION: u64 = 13;
 
-/// Socket diagnostics ask whether to show marks and congestion details too (`inet_diag_dump_icsk` and kin,
-/// net/ipv4/inet_diag.c: `netlink_net_capable` into `net_admin`).
-pub(super) const DIAGNOSTICS: Definition = Definition {
-    rule: Rule::Diagnostics,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        let diagnostics = identity.callers.iter().any(|caller| {
-            [
-                "inet_diag_",
-                "udp_diag_",
-                "tcp_diag_",
-                "raw_diag_",
-                "unix_diag_",
-                "packet_diag_",
-            ]
-            .iter()
-            .any(|prefix| caller.starts_with(prefix))
-        });
-        (identity.is(Capability::NET_ADMIN) && diagnostics)
-            .then(|| Meaning::noise("only decides how much socket diagnostics tell"))
-    },
-};
-
-/// Naming an interface that does not exist makes the kernel load a module if the caller could have done so
-/// itself (`dev_load`, net/core/dev_ioctl.c).
+/// Asking about an interface that does not exist makes the kernel load a module if the caller could have done so itself
+/// (`dev_load`, which may be part of `dev_ioctl`, net/core/dev_ioctl.c). What changes an interface asks, too, and fails.
 pub(super) const DEVICE_MODULE: Definition = Definition {
     rule: Rule::DeviceModule,
     apply: |fact| {
-        let identity = &fact.check.identity;
-        ((identity.is(Capability::NET_ADMIN) || identity.is(Capability::SYS_MODULE))
-            && identity.called_from(&["dev_load"]))
+        /// SIOCGIFNAME, CONF, FLAGS, METRIC, MEM, MTU, HWADDR, SLAVE, INDEX, TXQLEN, MAP.
+        const ASKING: [u64; 11] = [
+            0x8910, 0x8912, 0x8913, 0x891d, 0x891f, 0x8921, 0x8927, 0x8929, 0x8933, 0x8942, 0x8970,
+        ];
+        let samples = &fact.check.samples;
+        (fact.check.identity.is(Capability::NET_ADMIN)
+            && fact.check.identity.by_syscall(&["ioctl"])
+            && site::is_asked_by(fact, &["dev_load"])
+            && !samples.is_empty()
+            && samples
+                .iter()
+                .all(|sample| ASKING.contains(&sample.arguments[1])))
         .then(|| {
             Meaning::noise(
                 "only decides whether the kernel tries to load a module for an unknown interface",
@@ -60,23 +46,26 @@ pub(super) const DEVICE_MODULE: Definition = Definition {
     },
 };
 
-/// Marks, transparent sockets and high priorities take NET_RAW or NET_ADMIN (`sk_setsockopt`,
-/// net/core/sock.c; `do_ip_setsockopt`, net/ipv4/ip_sockglue.c).
+/// Transparent sockets take NET_RAW or NET_ADMIN, asked in this order (`do_ip_setsockopt`, net/ipv4/ip_sockglue.c); marks
+/// and high priorities do since 5.17, and took NET_ADMIN alone before (`sk_setsockopt`, net/core/sock.c).
 pub(super) const MARK_AND_TRANSPARENT: Definition = Definition {
     rule: Rule::MarkAndTransparent,
     apply: |fact| {
         let identity = &fact.check.identity;
         let either = AnyOf::either(Capability::NET_RAW, Capability::NET_ADMIN);
-        let such = sets_option(
-            &fact.check.samples,
-            &[
-                (SOL_SOCKET, SO_MARK),
-                (SOL_SOCKET, SO_PRIORITY),
-                (IPPROTO_IP, IP_TRANSPARENT),
-                (IPPROTO_IPV6, IPV6_TRANSPARENT),
-            ],
-        );
-        (identity.by_syscall(&["setsockopt"]) && either.set().contains(identity.capability) && such)
+        let samples = &fact.check.samples;
+        let transparent = [
+            (IPPROTO_IP, IP_TRANSPARENT),
+            (IPPROTO_IPV6, IPV6_TRANSPARENT),
+        ];
+        let marks = [(SOL_SOCKET, SO_MARK), (SOL_SOCKET, SO_PRIORITY)];
+        let by_either = sets_option(samples, &transparent)
+            || sets_option(samples, &marks)
+                && (site::release(fact).is_none_or(|release| release >= Release(5, 17))
+                    || site::was_refused(fact, Capability::NET_RAW));
+        (identity.by_syscall(&["setsockopt"])
+            && either.set().contains(identity.capability)
+            && by_either)
             .then(|| {
                 Meaning::decisive(
                     either,

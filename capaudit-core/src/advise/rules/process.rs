@@ -1,9 +1,9 @@
 //! Checks about processes, memory and scheduling.
 
-use super::Definition;
+use super::{Definition, site};
 use crate::{
     advise::{AnyOf, Meaning, Rule},
-    capability::{CapSet, Capability},
+    capability::Capability,
     ledger::Outcome,
 };
 
@@ -27,79 +27,54 @@ pub(super) const MEMORY_RESERVE: Definition = Definition {
     },
 };
 
-/// Reading /proc/PID/stat and the like hides a few fields from strangers and succeeds (`do_task_stat`,
-/// fs/proc/array.c; `proc_pid_wchan`, `proc_pid_syscall`, fs/proc/base.c).
-pub(super) const PTRACE_STAT: Definition = Definition {
-    rule: Rule::PtraceStat,
+/// A queue's limits are looked at after SYS_RESOURCE was asked for (`mqueue_get_inode`, ipc/mqueue.c), and the default
+/// ones, which a queue without attributes gets, are within those of all users.
+pub(super) const DEFAULT_QUEUE: Definition = Definition {
+    rule: Rule::DefaultQueue,
+    apply: |fact| {
+        let samples = &fact.check.samples;
+        if !fact.check.identity.by_syscall(&["mq_open"])
+            || !site::is_only_asked_by(fact, &["mqueue_get_inode"])
+        {
+            return None;
+        }
+        if !samples.is_empty() && samples.iter().all(|sample| sample.arguments[3] == 0) {
+            return Some(Meaning::noise(
+                "asked for every new message queue; this one has default limits, which are free to everybody",
+            ));
+        }
+        (fact.check.identity.outcome == Outcome::Granted).then(|| {
+            Meaning::possible(
+                Capability::SYS_RESOURCE,
+                "asked for every new message queue, before its limits are looked at",
+            )
+        })
+    },
+};
+
+/// perf_event_open(2) of a thread asks first, and then whether the caller may trace it, as it always may itself
+/// (`perf_check_permission`, kernel/events/core.c). Other questions of the same call are asked by functions of their own.
+pub(super) const PERF_OF_ONESELF: Definition = Definition {
+    rule: Rule::PerfOfOneself,
     apply: |fact| {
         let identity = &fact.check.identity;
-        (identity.is(Capability::SYS_PTRACE)
-            && identity.called_from(&[
-                "do_task_stat",
-                "proc_pid_wchan",
-                "proc_pid_permission",
-                "proc_tgid_stat",
-                "proc_tid_stat",
-            ]))
+        let samples = &fact.check.samples;
+        let otherwise = [
+            "perf_allow_kernel",
+            "perf_allow_cpu",
+            "perf_allow_tracepoint",
+        ];
+        (identity.is(Capability::PERFMON)
+            && identity.by_syscall(&["perf_event_open"])
+            && site::is_asked_by(fact, &["perf_check_permission"])
+            && !identity.called_from(&otherwise)
+            && !samples.is_empty()
+            && samples.iter().all(|sample| sample.arguments[1] & 0xffff_ffff == 0))
         .then(|| {
-            Meaning::noise(
-                "only decides whether a few fields of another process's status are shown",
+            Meaning::possible(
+                AnyOf::either(Capability::PERFMON, Capability::SYS_ADMIN),
+                "asked before anything else about counters of the program's own, which takes none unless they count the kernel",
             )
-        })
-    },
-};
-
-/// EPOLLWAKEUP is dropped silently without BLOCK_SUSPEND (`ep_take_care_of_epollwakeup`,
-/// include/linux/eventpoll.h).
-pub(super) const EPOLL_WAKEUP: Definition = Definition {
-    rule: Rule::EpollWakeup,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        (identity.is(Capability::BLOCK_SUSPEND) && identity.by_syscall(&["epoll_ctl"]))
-            .then(|| Meaning::noise("without it the EPOLLWAKEUP flag is dropped silently"))
-    },
-};
-
-/// io_uring counts its memory against the user's limit unless the caller has IPC_LOCK (`io_uring_create`,
-/// io_uring/io_uring.c).
-pub(super) const IO_URING_ACCOUNTING: Definition = Definition {
-    rule: Rule::IoUringAccounting,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        (identity.is(Capability::IPC_LOCK) && identity.by_syscall(&["io_uring_setup"])).then(|| {
-            Meaning::noise(
-                "only decides whether io_uring's memory counts against the locked-memory limit",
-            )
-        })
-    },
-};
-
-/// Real-time I/O priority takes SYS_ADMIN or SYS_NICE, asked in this order (`ioprio_check_cap`,
-/// block/ioprio.c).
-pub(super) const IO_PRIORITY: Definition = Definition {
-    rule: Rule::IoPriority,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        let either = AnyOf::either(Capability::SYS_NICE, Capability::SYS_ADMIN);
-        (either.set().contains(identity.capability)
-            && (identity.by_syscall(&["ioprio_set"])
-                || identity.called_from(&["ioprio_check_cap", "__do_sys_ioprio_set"])))
-        .then(|| Meaning::decisive(either, "sets a real-time I/O priority"))
-    },
-};
-
-/// fork beyond the process limit takes SYS_RESOURCE or SYS_ADMIN (`copy_process`, kernel/fork.c), as do
-/// pipes beyond theirs (`pipe_is_unprivileged_user`, fs/pipe.c).
-pub(super) const FORK_LIMIT: Definition = Definition {
-    rule: Rule::ForkLimit,
-    apply: |fact| {
-        let identity = &fact.check.identity;
-        let either = AnyOf::either(Capability::SYS_RESOURCE, Capability::SYS_ADMIN);
-        let limited = identity.is(Capability::SYS_RESOURCE)
-            && (identity.by_syscall(&["fork", "vfork", "clone", "clone3", "pipe", "pipe2"])
-                || identity.called_from(&["pipe_is_unprivileged_user", "alloc_pipe_info"]));
-        limited.then(|| {
-            Meaning::decisive(either, "goes beyond the user's limit of processes or pipes")
         })
     },
 };
@@ -124,7 +99,10 @@ pub(super) const PTRACE_READ: Definition = Definition {
             "statx",
             "getdents64",
         ]);
-        (identity.is(Capability::SYS_PTRACE) && reads).then(|| {
+        // hidepid= refuses the whole directory.
+        let hidden = site::is_asked_by(fact, &["has_pid_permissions", "proc_pid_lookup"])
+            && !site::is_asked_by(fact, &["proc_pid_readdir"]);
+        (identity.is(Capability::SYS_PTRACE) && reads && !hidden).then(|| {
             Meaning::possible(
                 identity.capability,
                 "looks into another user's process in /proc, which monitors usually do without when refused",
@@ -133,37 +111,30 @@ pub(super) const PTRACE_READ: Definition = Definition {
     },
 };
 
-/// BPF, PERFMON, CHECKPOINT_RESTORE and SYSLOG were split from SYS_ADMIN, which still serves
-/// (`bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`, include/linux/capability.h).
+/// BPF, PERFMON and CHECKPOINT_RESTORE were split from SYS_ADMIN, which still serves where the kernel asks through a
+/// function that knows of both (`bpf_capable`, `perfmon_capable`, `checkpoint_restore_ns_capable`,
+/// include/linux/capability.h; `bpf_token_capable`, kernel/bpf/token.c). The table says where, for the narrower one. This
+/// is about SYS_ADMIN in the second place, asked by the same functions, after the narrower one was refused.
 pub(super) const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
     rule: Rule::SplitFromSysAdmin,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let split = CapSet::of(&[
+        if !identity.is(Capability::SYS_ADMIN) || identity.callers.is_empty() {
+            return None;
+        }
+        let narrower = [
             Capability::BPF,
             Capability::PERFMON,
             Capability::CHECKPOINT_RESTORE,
-        ]);
-        if split.contains(identity.capability) {
-            return Some(Meaning::decisive(
-                AnyOf::either(identity.capability, Capability::SYS_ADMIN),
-                "asked for what was part of SYS_ADMIN once",
-            ));
-        }
-        if !identity.is(Capability::SYS_ADMIN) {
-            return None;
-        }
-        // SYS_ADMIN asked in the second place, after the narrower one was refused.
-        let narrower = fact.subject.checks.iter().find(|other| {
-            split.contains(other.identity.capability)
-                && other.identity.outcome == Outcome::Denied
-                && other.identity.requester == identity.requester
-                && other.identity.syscall == identity.syscall
-                && other.identity.operation == identity.operation
-                && other.count >= fact.check.count
-        })?;
+            Capability::NET_ADMIN,
+        ]
+        .into_iter()
+        .filter(|narrower| {
+            *narrower != Capability::NET_ADMIN || identity.called_from(&["bpf_token_capable"])
+        })
+        .find(|narrower| site::refusals(fact, *narrower) >= fact.check.count)?;
         Some(Meaning::decisive(
-            AnyOf::either(narrower.identity.capability, Capability::SYS_ADMIN),
+            AnyOf::either(narrower, Capability::SYS_ADMIN),
             "asked for what was part of SYS_ADMIN once",
         ))
     },
