@@ -28,7 +28,11 @@ impl Setting {
             date: command::text_of(Command::new("date").args(["--utc", "+%F"]))?
                 .trim()
                 .to_owned(),
-            kernel: release.trim().to_owned(),
+            // Without what a distributor or builder added to it.
+            kernel: release
+                .chars()
+                .take_while(|character| character.is_ascii_digit() || *character == '.')
+                .collect(),
         })
     }
 }

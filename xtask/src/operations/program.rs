@@ -34,7 +34,10 @@ pub(super) struct Operation {
 impl Program {
     /// Builds it, static, so that it runs everywhere.
     pub(crate) fn build() -> Result<Self> {
-        musl::ensure()?;
+        // It reports on standard output, which may be for JSON.
+        if !musl::is_there()? {
+            musl::ensure()?;
+        }
         command::succeed(project::cargo().args([
             "build",
             "--quiet",

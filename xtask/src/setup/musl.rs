@@ -33,7 +33,8 @@ pub(crate) fn ensure() -> Result<()> {
     Ok(())
 }
 
-fn is_there() -> Result<bool> {
+/// Whether the toolchain in use has it.
+pub(crate) fn is_there() -> Result<bool> {
     let mut rustc = Command::new("rustc");
     rustc
         .current_dir(project::root())
