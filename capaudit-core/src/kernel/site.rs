@@ -31,9 +31,9 @@ pub struct Site {
 /// Whether the audit log gets to know of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// Always.
+    /// Every refusal is reported.
     Yes,
-    /// Never: the kernel only wants to know.
+    /// No refusal is reported: the kernel only wants to know.
     No,
     /// The function asks both ways.
     Both,
