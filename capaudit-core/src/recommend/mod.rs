@@ -9,9 +9,7 @@ pub mod sample;
 mod workload;
 
 pub use caveat::Caveat;
-pub use workload::{
-    Declined, Need, POSSIBLY, START_UNSEEN, Workload, name_of, qualified_name_of, quoted,
-};
+pub use workload::{Declined, Need, POSSIBLY, START_UNSEEN, Workload, name_of, qualified_name_of};
 
 use crate::{ledger::Kind, report::Report};
 

@@ -7,7 +7,7 @@ use crate::{
     capability::{CapSet, Capability},
     ledger::Kind,
     report::SubjectReport,
-    text::sanitize,
+    text::quoted,
 };
 
 /// How a member that one run cannot be sure of is marked.
@@ -243,13 +243,6 @@ impl Need {
             }
         }
     }
-}
-
-/// One word of a shell, in one safe line.
-pub fn quoted(text: &str) -> String {
-    let safe = sanitize(text);
-    // Only a NUL cannot be quoted, and what is sanitized has none.
-    shlex::try_quote(&safe).map_or_else(|_| "?".to_owned(), std::borrow::Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 
 use crate::{
     ledger::{Deputy, Kind, Remaining, SubjectRecord, Unseen},
-    recommend::quoted,
-    text::sanitize,
+    text::{quoted, sanitize},
 };
 
 /// Why the record of a subject is incomplete, each cause in one text; empty if it is complete.

@@ -26,6 +26,13 @@ pub fn sanitize(text: &str) -> String {
     safe
 }
 
+/// One word of a shell, in one safe line.
+pub fn quoted(text: &str) -> String {
+    let safe = sanitize(text);
+    // Only a NUL cannot be quoted, and what is sanitized has none.
+    shlex::try_quote(&safe).map_or_else(|_| "?".to_owned(), std::borrow::Cow::into_owned)
+}
+
 /// A value as JSON of several lines with a line break at its end, safe for a terminal: what serde_json does not escape by
 /// itself (U+007F to U+009F, what reorders or hides text) can only be in strings, and is escaped there.
 ///

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use capaudit_core::{
     capability::{CapSet, Capability},
-    recommend::{Need, Recommendation, Workload, quoted},
-    text::sanitize,
+    recommend::{Need, Recommendation, Workload},
+    text::{quoted, sanitize},
 };
 
 use super::comment::{self, Possible};
