@@ -11,7 +11,8 @@ use capaudit_common::{
     syscall::TABLE_LEN,
 };
 
-use crate::watch::PATH_LEN;
+/// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
+pub const PATH_LEN: usize = 64;
 
 /// Records for user space; sized by it.
 #[map]

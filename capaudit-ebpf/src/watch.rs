@@ -9,14 +9,12 @@ use capaudit_common::{
 
 use crate::{
     kernel::{self, Pointer, follow, mix, user},
-    maps::PATH,
+    maps::{PATH, PATH_LEN},
     object::names_of,
     setting::offset,
     target::{self, NOBODY, packed},
 };
 
-/// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
-pub const PATH_LEN: usize = 64;
 /// The directory of processes, as a path begins.
 const PROC: &[u8] = b"/proc/";
 /// Most digits of a pid.
