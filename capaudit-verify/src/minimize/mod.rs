@@ -18,6 +18,7 @@
 //!
 //! Nothing is removed on a run that another one contradicts.
 
+mod known;
 mod search;
 
 use capaudit_core::advise::Evidence;

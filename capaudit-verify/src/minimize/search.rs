@@ -7,24 +7,9 @@ use capaudit_core::advise::Evidence;
 use super::{
     Candidate, Fate, MANY, Minimum, Outcome, PATIENCE, Problem, Purpose, Step, TOGETHER, Trial,
     Trials,
+    known::{Known, Verdict},
 };
 use crate::{Grant, Grants};
-
-/// What is known of a set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Passes,
-    Fails {
-        /// The run that failed.
-        trial: usize,
-        /// There is no need to see it again.
-        firm: bool,
-    },
-    /// Some of its runs passed, others failed.
-    Disagrees,
-    /// The command could not be started.
-    Disturbed,
-}
 
 /// When a failure is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +35,7 @@ pub(super) struct Search<'a, T> {
     alternatives: Grants,
     fates: Vec<(Grant, Fate)>,
     missed: Grants,
-    known: Vec<(Grants, Verdict)>,
+    known: Known,
     /// Candidates without which the command failed.
     failures: usize,
     passed: bool,
@@ -69,7 +54,7 @@ impl<'a, T: Trials> Search<'a, T> {
             alternatives: problem.alternatives.clone(),
             fates: Vec::new(),
             missed: Grants::new(Vec::new()),
-            known: Vec::new(),
+            known: Known::default(),
             failures: 0,
             passed: false,
             flaky: false,
@@ -113,7 +98,7 @@ impl<'a, T: Trials> Search<'a, T> {
             return Ok(());
         }
         loop {
-            let known = self.known_of(&self.current) == Some(Verdict::Passes);
+            let known = self.known.of(&self.current) == Some(Verdict::Passes);
             if !known && (self.failures >= PATIENCE || self.todo.is_empty()) {
                 if !self.make_enough()? {
                     return Ok(());
@@ -319,7 +304,7 @@ impl<'a, T: Trials> Search<'a, T> {
             Verdict::Passes => return Ok(true),
             // It can pass, and there is nothing better to start from.
             Verdict::Disagrees => {
-                self.learn(&current, Verdict::Passes);
+                self.known.learn(&current, Verdict::Passes);
                 return Ok(true);
             }
             Verdict::Disturbed => return Ok(false),
@@ -414,7 +399,7 @@ impl<'a, T: Trials> Search<'a, T> {
         trust: Trust,
         purpose: Purpose,
     ) -> Result<Verdict, T::Error> {
-        let verdict = match self.known_of(set) {
+        let verdict = match self.known.of(set) {
             None => self.try_set(set, trust, purpose)?,
             // It failed in passing, which was enough then.
             Some(Verdict::Fails { firm: false, .. }) if trust != Trust::AtOnce => {
@@ -427,29 +412,8 @@ impl<'a, T: Trials> Search<'a, T> {
             }
             Some(verdict) => return Ok(verdict),
         };
-        self.learn(set, verdict);
+        self.known.learn(set, verdict);
         Ok(verdict)
-    }
-
-    fn learn(&mut self, set: &Grants, verdict: Verdict) {
-        self.known.retain(|(known, _verdict)| known != set);
-        self.known.push((set.clone(), verdict));
-    }
-
-    /// What follows from earlier runs.
-    fn known_of(&self, set: &Grants) -> Option<Verdict> {
-        let exactly = self.known.iter().find(|(known, _verdict)| known == set);
-        let passes = self
-            .known
-            .iter()
-            .find(|(known, verdict)| *verdict == Verdict::Passes && known.is_subset(set));
-        let fails = self.known.iter().find(|(known, verdict)| {
-            matches!(verdict, Verdict::Fails { .. }) && set.is_subset(known)
-        });
-        exactly
-            .or(passes)
-            .or(fails)
-            .map(|(_known, verdict)| *verdict)
     }
 
     fn disagreement(&mut self) -> Verdict {
@@ -502,7 +466,7 @@ impl<'a, T: Trials> Search<'a, T> {
 
     /// Runs to be expected after the next one.
     fn left(&self, purpose: &Purpose) -> usize {
-        let known = self.known_of(&self.current) == Some(Verdict::Passes);
+        let known = self.known.of(&self.current) == Some(Verdict::Passes);
         let removed = self
             .fates
             .iter()
