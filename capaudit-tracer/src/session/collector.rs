@@ -16,7 +16,7 @@ use capaudit_core::{
 
 use crate::{
     probe::{Event, ProbeError},
-    proc::{ContainerId, Existing, kallsyms::Symbols, until_nul},
+    proc::{ContainerId, Existing, kallsyms::Symbols},
     session::{
         account::{Accountant, Counted, Totals, add_overflow, is_execve},
         check_event::{PendingCheck, PendingChecks},
@@ -27,6 +27,7 @@ use crate::{
         join::{Joined, Sightings},
         missed::Missed,
         naming::{self, Naming},
+        placement,
     },
     subject::{
         Execution, Identity, Owner, Subject, SubjectId, Tracker,
@@ -160,8 +161,7 @@ impl Collector {
 
     fn exec(&mut self, exec: &Exec) {
         if self.tracker.wants_all() {
-            let program = self.program_of(exec);
-            let place = self.place_of_exec(exec, &program);
+            let (program, place) = placement::of_exec(&self.tracker, self.enrich.as_ref(), exec);
             self.tracker.exec_in(exec, place, program.into());
         } else {
             let (tracker, enrich) = (&mut self.tracker, &self.enrich);
@@ -196,53 +196,6 @@ impl Collector {
         {
             record.add_unseen(unseen);
         }
-    }
-
-    /// What was executed. Runtimes execute themselves through names that say nothing to anybody
-    /// else; what such a name stands for is a file, or one that was never linked: then it is what
-    /// was executed before.
-    fn program_of(&self, exec: &Exec) -> String {
-        let path = describe::text(&exec.path);
-        if !(path.starts_with("/proc/") || path.starts_with("/dev/fd/")) {
-            return path;
-        }
-        self.enrich
-            .executable(exec.header.tgid)
-            .or_else(|| Some(self.tracker.execution(exec.previous)?.exe.to_string()))
-            .filter(|program| !program.is_empty())
-            .unwrap_or(path)
-    }
-
-    /// Where the process belongs that runs another executable: by its record, and only where that
-    /// does not tell, by what can still be seen of it.
-    fn place_of_exec(&self, exec: &Exec, program: &str) -> Identity {
-        let names = exec.cgroups.each_ref().map(|name| until_nul(name));
-        let is_setting_up = self.tracker.is_setting_up(exec);
-        if let Some(container) = ContainerId::from_cgroups(&names)
-            && !is_setting_up
-        {
-            return Identity::Container(container);
-        }
-        // Of what is executed in capaudit's own mount namespace, the record has no cgroup: it is no container's program. By
-        // the time at which this looks, a runtime's may have been put into its container's cgroup.
-        let may_be_container = !is_setting_up && names.iter().any(|name| !name.is_empty());
-        self.enrich
-            .place(exec.header.tgid, program)
-            .filter(|place| may_be_container || !matches!(place, Identity::Container(_)))
-            .unwrap_or_else(|| {
-                let before = self
-                    .tracker
-                    .execution(exec.previous)
-                    .map(|execution| execution.owner);
-                match before {
-                    Some(Owner::Subject(id))
-                        if !matches!(self.tracker.get(id).identity, Identity::Program(_)) =>
-                    {
-                        self.tracker.get(id).identity.clone()
-                    }
-                    _ => Identity::Program(program.into()),
-                }
-            })
     }
 
     fn check(&mut self, check: &Check) {

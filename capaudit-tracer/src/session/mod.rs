@@ -19,6 +19,7 @@ mod join;
 mod missed;
 mod naming;
 pub mod observation;
+mod placement;
 pub mod signals;
 #[cfg(test)]
 mod tests;
