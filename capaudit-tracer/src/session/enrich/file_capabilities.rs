@@ -14,7 +14,7 @@ use capaudit_core::{
     capability::{CapSet, FileCapabilities},
     ledger::{ExecRecord, FileOwner},
 };
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, fstatfs, getxattr, open, openat2};
+use rustix::fs::{FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, getxattr, open, openat2};
 
 use crate::session::describe::text;
 
@@ -194,12 +194,9 @@ fn device(kernel: u32) -> u64 {
 /// (`ovl_map_dev_ino`, fs/overlayfs/inode.c), those of subvolumes (`btrfs_getattr`, fs/btrfs/inode.c).
 fn is_of_many_devices(file: &OwnedFd) -> bool {
     // include/uapi/linux/magic.h
-    const OVERLAYFS: i64 = 0x794c_7630;
-    const BTRFS: i64 = 0x9123_683e;
-    fstatfs(file).is_ok_and(|found| {
-        let kind = i64::from(found.f_type);
-        kind == OVERLAYFS || kind == BTRFS
-    })
+    const OVERLAYFS: FsWord = 0x794c_7630;
+    const BTRFS: FsWord = 0x9123_683e;
+    fstatfs(file).is_ok_and(|found| matches!(found.f_type, OVERLAYFS | BTRFS))
 }
 
 #[cfg(test)]

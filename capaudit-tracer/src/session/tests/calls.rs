@@ -70,7 +70,7 @@ fn what_was_acted_upon_is_told_by_path_name_or_address() {
     let cases: [(u8, &[u8], Option<Object>); 5] = [
         (object::NONE, b"", None),
         (object::PATH, b"/proc/7/environ\0", path("/proc/7/environ")),
-        (object::NAMES, b"environ\07\0/\0", path("/proc/7/environ")),
+        (object::NAMES, b"environ\x007\0/\0", path("/proc/7/environ")),
         (
             object::ADDRESS,
             &[2, 0, 0, 80, 127, 0, 0, 1],
