@@ -1,8 +1,8 @@
 //! `capaudit watch`
 
 #[cfg(feature = "live-view")]
-use std::io::IsTerminal as _;
-use std::{ffi::OsString, io, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::io::{self, IsTerminal as _};
+use std::{ffi::OsString, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use capaudit_core::capability::CapSet;
 #[cfg(feature = "live-view")]
