@@ -2,7 +2,7 @@
 //!
 //! This crate knows neither how the daemon observes nor how anybody shows it; both are built upon this.
 //!
-//! Begin to read with [`line`], then [`client`].
+//! Begin to read with [`mod@line`], then [`client`].
 
 pub mod client;
 pub mod judged;
