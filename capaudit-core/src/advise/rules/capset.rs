@@ -70,6 +70,20 @@ impl Sets {
             () => Kept::List(new),
         }
     }
+
+    /// Members of the inheritable set that were in it before, and with fewer might not be: whoever holds them as ambient
+    /// ones has them there, too.
+    fn inherited_still(&self, looked: bool) -> Kept {
+        let still = self.inheritable & self.held_inheritable;
+        match () {
+            () if still.is_empty() => Kept::Nothing,
+            () if !looked => Kept::List(still),
+            // As well what a program does that only changes another set.
+            () if self.held_inheritable.is_subset(self.inheritable) => Kept::Nothing,
+            () if is_majority(still, self.held_inheritable) => Kept::Remainder(still),
+            () => Kept::List(still),
+        }
+    }
 }
 
 /// Whether most of `held` is in `part`: then it looks like what is left of it rather than like a list.
@@ -88,6 +102,9 @@ pub(crate) fn needs(
     let (mut kept, mut inherited) = (CapSet::EMPTY, CapSet::EMPTY);
     for sets in sampled(check) {
         if let Kept::List(list) = sets.kept(looked) {
+            kept |= list;
+        }
+        if let Kept::List(list) = sets.inherited_still(looked) {
             kept |= list;
         }
         if let Kept::List(list) = sets.inherited(looked) {
@@ -120,9 +137,9 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
         let program = own_set::program(requester);
         let looked = may_have_looked(check, subject, session);
         for sets in sampled(check) {
-            let mut note = |kept: Kept, what: &str| {
+            let mut note = |kept: Kept, held: CapSet, what: &str| {
                 if let Kept::Remainder(set) = kept {
-                    let dropped: Vec<&str> = (sets.held - set).names().collect();
+                    let dropped: Vec<&str> = (held - set).names().collect();
                     let dropped = dropped.join(" ");
                     let note = format!(
                         "{program} {what} with capset(2) what it held without {dropped}: if that is a list of its own, and not what is left, it fails where one of the others is missing; `capaudit verify` tells"
@@ -132,8 +149,10 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
                     }
                 }
             };
-            note(sets.kept(looked), "kept");
-            note(sets.inherited(looked), "made inheritable");
+            note(sets.kept(looked), sets.held, "kept");
+            note(sets.inherited(looked), sets.held, "made inheritable");
+            let still = sets.inherited_still(looked);
+            note(still, sets.held_inheritable, "kept inheritable");
         }
     }
     notes
@@ -327,5 +346,20 @@ mod tests {
             ..inheriting(LIST)
         };
         assert_eq!(found(again, true), (NONE, NONE, 0));
+    }
+
+    #[test]
+    fn what_is_inheritable_already_may_not_be_with_less() {
+        let all = CapSet::known();
+        // With everything as ambient capabilities.
+        let keeping = |inheritable| Sets {
+            held_inheritable: all,
+            inheritable,
+            ..sets(all, all)
+        };
+        assert_eq!(found(keeping(LIST), true), (LIST, NONE, 0));
+        assert_eq!(found(keeping(all - LIST), true), (NONE, NONE, 1), "noted");
+        assert_eq!(found(keeping(all), true), (NONE, NONE, 0));
+        assert_eq!(found(keeping(NONE), true), (NONE, NONE, 0));
     }
 }
