@@ -94,7 +94,7 @@ pub fn find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: i64) ->
             return is_ping.then_some(NOTHING);
         }
         watch::PID => target::of_number(task, argument(0) as u32),
-        watch::MONITORED if argument(3) & OF_CGROUP == 0 && (argument(1) as i32) > 0 => {
+        watch::MONITORED if argument(4) & OF_CGROUP == 0 && (argument(1) as i32) > 0 => {
             target::of_number(task, argument(1) as u32)
         }
         watch::TWO_PIDS => target::both(
@@ -192,10 +192,11 @@ fn opened(
 }
 
 /// Whether a file below /proc/PID is opened, read or listed only by those who may trace the process: fs/proc/base.c,
-/// task_mmu.c and fd.c ask `ptrace_may_access` or `mm_access`; timerslack_ns asks `security_task_setscheduler`.
+/// task_mmu.c and fd.c ask `ptrace_may_access` or `mm_access` (`proc_timers_open` in 6.18.44, not in 6.1.192, 6.12.117 and 7.2.11);
+/// timerslack_ns asks `security_task_setscheduler`.
 #[inline(always)]
 fn is_guarded(name: u64, dentry: Pointer) -> bool {
-    const GUARDED: [u64; 15] = [
+    const GUARDED: [u64; 16] = [
         packed(b"environ"),
         packed(b"mem"),
         packed(b"maps"),
@@ -209,6 +210,7 @@ fn is_guarded(name: u64, dentry: Pointer) -> bool {
         packed(b"syscall"),
         packed(b"wchan"),
         packed(b"personality"),
+        packed(b"timers"),
         packed(b"timerslack_ns"),
         packed(b"map_files"),
     ];

@@ -8,7 +8,7 @@ use super::own_set;
 use crate::{
     advise::{AnyOf, Judgement, Meaning, Rule, object::object_text},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, SubjectRecord, Target},
+    ledger::{CallRecord, Place, SubjectRecord, Target},
 };
 
 /// Calls that change how another process is scheduled: `security_task_setnice`, `security_task_setscheduler` and
@@ -41,7 +41,7 @@ pub(crate) fn reaches(subject: &SubjectRecord) -> impl Iterator<Item = Reach<'_>
         .filter(|call| !call.failed && !call.requester.setup)
         .filter_map(|call| {
             let target = call.target.filter(|target| !target.same_subject)?;
-            let takes = takes(call, target)?;
+            let takes = takes(subject, call, target)?;
             Some(Reach {
                 call,
                 target,
@@ -51,7 +51,7 @@ pub(crate) fn reaches(subject: &SubjectRecord) -> impl Iterator<Item = Reach<'_>
 }
 
 /// What it takes to act upon a target that holds more; `None` if the kernel has asked already, or only shows less.
-fn takes(call: &CallRecord, target: Target) -> Option<AnyOf> {
+fn takes(subject: &SubjectRecord, call: &CallRecord, target: Target) -> Option<AnyOf> {
     let object = call.object.as_ref().map(object_text).unwrap_or_default();
     let file = object.rsplit('/').next().unwrap_or_default();
     if SCHEDULING.contains(&call.syscall.as_str()) || file == "timerslack_ns" {
@@ -61,7 +61,7 @@ fn takes(call: &CallRecord, target: Target) -> Option<AnyOf> {
     if !target.same_user_namespace || ONLY_SHOW_LESS.contains(&file) {
         return None;
     }
-    if call.syscall == "perf_event_open" {
+    if call.syscall == "perf_event_open" && !is_beyond_perfmon(subject, call) {
         // `perf_check_permission`, kernel/events/core.c.
         return AnyOf::new(CapSet::of(&[
             Capability::SYS_PTRACE,
@@ -70,6 +70,18 @@ fn takes(call: &CallRecord, target: Target) -> Option<AnyOf> {
         ]));
     }
     Some(Capability::SYS_PTRACE.into())
+}
+
+/// Whether PERFMON was asked for where nothing that is granted to the subject counts: `perfmon_capable`
+/// (include/linux/capability.h) asks in the first user namespace, `ptrace_may_access` in that of the other process.
+fn is_beyond_perfmon(subject: &SubjectRecord, call: &CallRecord) -> bool {
+    subject.checks.iter().any(|check| {
+        let identity = &check.identity;
+        identity.is(Capability::PERFMON)
+            && identity.by_syscall(&[&call.syscall])
+            && identity.place == Place::Outer
+            && identity.requester == call.requester
+    })
 }
 
 impl Reach<'_> {
@@ -134,7 +146,7 @@ mod tests {
     use super::*;
     use crate::{
         advise::Evidence,
-        ledger::{Container, Object, Requester},
+        ledger::{CheckIdentity, CheckRecord, Container, Credentials, Object, Outcome, Requester},
     };
 
     fn call(syscall: &str, permitted: CapSet, path: &str) -> CallRecord {
@@ -198,6 +210,36 @@ mod tests {
             [NICE]
         );
         assert_eq!(found(vec![open("/proc/1/wchan")], CapSet::EMPTY), []);
+    }
+
+    #[test]
+    fn counters_of_another_process_take_what_counts_in_the_namespace() {
+        let of = |place| {
+            let call = call("perf_event_open", KILL, "");
+            let mut subject = SubjectRecord::new(Container::default());
+            subject.checks = vec![CheckRecord::new(CheckIdentity {
+                capability: Capability::PERFMON,
+                outcome: Outcome::Denied,
+                requester: call.requester.clone(),
+                place,
+                inner_credentials: false,
+                credentials: Credentials::Own,
+                options: None,
+                syscall: Some("perf_event_open".to_owned()),
+                operation: 0,
+                callers: Vec::new(),
+            })];
+            subject.calls = vec![call];
+            let reach = reaches(&subject).next()?;
+            Some(reach.need(CapSet::EMPTY)?.satisfied_by()?.set())
+        };
+        assert_eq!(of(Place::Outer), Some(PTRACE));
+        let any = [
+            Capability::SYS_PTRACE,
+            Capability::PERFMON,
+            Capability::SYS_ADMIN,
+        ];
+        assert_eq!(of(Place::Own), Some(CapSet::of(&any)));
     }
 
     #[test]
