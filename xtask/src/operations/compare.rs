@@ -2,6 +2,7 @@
 //!
 //! - Missing: no set with which the act sees what it sees with everything is within the recommendation. What is only
 //!   needed against degradation counts: the recommendation has to hold it, be it as possible.
+//! - Noted: what is only needed against degradation is not recommended, and a note says so and names it.
 //! - Extra decisive: a member that is called decisive, and the act succeeds without it. What is only needed against
 //!   degradation is possible: to call it decisive is to say that the program fails.
 //! - Extra possible: a member that is called possible and makes no difference at all.
@@ -27,6 +28,8 @@ pub(super) struct Recommendation {
 pub(super) struct Verdict {
     /// Without these the act fails, or sees something else.
     pub missing: CapSet,
+    /// Without these the act sees something else, and a note says that they are not recommended.
+    pub noted: CapSet,
     /// Called decisive, and makes no difference.
     pub extra_decisive: CapSet,
     /// Called decisive, and only degrades: part of what counts as extra decisive.
@@ -50,17 +53,23 @@ impl Verdict {
     }
 
     /// How far it is from exact: what is missing weighs most.
-    fn distance(&self) -> [usize; 3] {
+    fn distance(&self) -> [usize; 4] {
         [
             self.missing.len(),
             (self.extra_decisive | self.only_degrades).len(),
+            self.noted.len(),
             self.extra_possible.len(),
         ]
     }
 }
 
-/// Compares.
-pub(super) fn judge(recommended: Recommendation, needs: &Needs, lacking: CapSet) -> Verdict {
+/// Compares. `noted` is what notes say is not recommended.
+pub(super) fn judge(
+    recommended: Recommendation,
+    noted: CapSet,
+    needs: &Needs,
+    lacking: CapSet,
+) -> Verdict {
     let decisive = recommended.decisive - lacking;
     let possible = recommended.possible - lacking;
     let whole = recommended.decisive | recommended.possible;
@@ -72,11 +81,15 @@ pub(super) fn judge(recommended: Recommendation, needs: &Needs, lacking: CapSet)
         let enough = enough.into_iter().chain(alone);
         enough.map(|set| (*minimal, set))
     });
-    let verdicts = pairs.map(|(minimal, succeeds)| Verdict {
-        missing: minimal - whole,
-        extra_decisive: decisive - minimal,
-        only_degrades: decisive.intersection(minimal) - succeeds,
-        extra_possible: possible - minimal,
+    let verdicts = pairs.map(|(minimal, succeeds)| {
+        let noted = (minimal - succeeds - whole).intersection(noted);
+        Verdict {
+            missing: minimal - whole - noted,
+            noted,
+            extra_decisive: decisive - minimal,
+            only_degrades: decisive.intersection(minimal) - succeeds,
+            extra_possible: possible - minimal,
+        }
     });
     verdicts.min_by_key(Verdict::distance).unwrap_or_default()
 }
@@ -106,9 +119,10 @@ mod tests {
         };
         let [missing, extra_decisive, only_degrades, extra_possible] = expected.map(set);
         assert_eq!(
-            judge(recommended, &needs, set("SYS_RESOURCE")),
+            judge(recommended, CapSet::EMPTY, &needs, set("SYS_RESOURCE")),
             Verdict {
                 missing,
+                noted: CapSet::EMPTY,
                 extra_decisive,
                 only_degrades,
                 extra_possible
@@ -152,6 +166,26 @@ mod tests {
             [&["CHOWN FSETID"], &["CHOWN"]],
             ["", "", "FSETID", ""],
         );
+    }
+
+    #[test]
+    fn what_only_degrades_may_be_noted_instead() {
+        let of = |minimal_to_succeed: &[&str]| {
+            let needs = Needs {
+                minimal: sets(&["CHOWN FSETID"]),
+                minimal_to_succeed: sets(minimal_to_succeed),
+            };
+            let verdict = judge(
+                Recommendation::default(),
+                set("FSETID KILL"),
+                &needs,
+                CapSet::EMPTY,
+            );
+            (verdict.missing, verdict.noted)
+        };
+        assert_eq!(of(&["CHOWN"]), (set("CHOWN"), set("FSETID")));
+        // Without it the act fails.
+        assert_eq!(of(&["CHOWN FSETID"]), (set("CHOWN FSETID"), CapSet::EMPTY));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Result;
 use capaudit_core::{
-    advise::{Evidence, Finding},
+    advise::{Evidence, Finding, Verdict as Advised},
     capability::CapSet,
     report::SubjectReport,
 };
@@ -177,9 +177,10 @@ fn compare(
         decisive: recommended - possible,
         possible: recommended.intersection(possible),
     };
-    let mut verdict = compare::judge(recommendation, &needs, lacking);
     let notes = subject.map_or_else(Vec::new, |subject| subject.notes.clone());
-    let of_interest = recommended | verdict.missing;
+    let mut verdict = compare::judge(recommendation, not_recommended(&notes), &needs, lacking);
+    let of_interest = recommended | verdict.missing | verdict.noted;
+    verdict.missing = verdict.missing - met_by(findings, recommended.intersection(lacking));
     // One run cannot tell what a program makes of a look at itself. It must not pass over it in silence.
     let noted = operation.looks_at_sets && !notes.is_empty() && verdict.is_missing();
     if noted {
@@ -198,6 +199,28 @@ fn compare(
         noted,
         notes,
     }
+}
+
+/// What notes say is not recommended although a program is shown less without it (`hidden`, advise/subject.rs).
+fn not_recommended(notes: &[String]) -> CapSet {
+    notes
+        .iter()
+        .filter_map(|note| note.split_once(" is not recommended for what "))
+        .filter_map(|(name, _)| name.parse::<CapSet>().ok())
+        .fold(CapSet::EMPTY, |all, named| all | named)
+}
+
+/// What is not recommended because one of `untried`, which is, does as well: whether that is so could not be tried.
+fn met_by(findings: &[Finding], untried: CapSet) -> CapSet {
+    findings
+        .iter()
+        .filter(|finding| finding.verdict == Advised::Alternative)
+        .filter(|finding| {
+            let mut others = finding.alternatives.iter();
+            others.any(|other| !other.is_empty() && other.is_subset(untried))
+        })
+        .map(|finding| finding.capability)
+        .collect()
 }
 
 fn said(finding: &Finding) -> Said {
@@ -327,6 +350,35 @@ pub(super) mod tests {
         assert!(is_missing(false, &["a note"]));
         assert!(is_missing(true, &[]));
         assert!(!is_missing(true, &["a note"]));
+    }
+
+    #[test]
+    fn of_what_another_covers_that_could_not_be_tried_nothing_is_missing() {
+        let finding = |verdict| {
+            let finding = json!({ "name": "SYS_ADMIN", "verdict": verdict, "evidence": "decisive", "reason": "…",
+                "alternatives": [["SYS_RESOURCE"]], "checks": { "total": 1, "granted": 1, "denied": 0 },
+                "seen_in": [], "need_less": "" });
+            serde_json::from_value::<Finding>(finding).unwrap()
+        };
+        let of = |verdict, untried: &str| met_by(&[finding(verdict)], untried.parse().unwrap());
+        assert_eq!(
+            of("alternative", "SYS_RESOURCE"),
+            "SYS_ADMIN".parse().unwrap()
+        );
+        assert!(of("alternative", "KILL").is_empty());
+        assert!(of("needed", "SYS_RESOURCE").is_empty());
+    }
+
+    #[test]
+    fn a_note_names_what_is_not_recommended() {
+        let notes = [
+            "KILL is not recommended for what /bin/x asked it for: less is shown",
+            "no seccomp filter was in force: with Docker's default profile it would take SYS_ADMIN to call bpf",
+        ];
+        assert_eq!(
+            not_recommended(&notes.map(str::to_owned)),
+            "KILL".parse().unwrap()
+        );
     }
 
     #[test]
