@@ -180,7 +180,7 @@ fn compare(
     let notes = subject.map_or_else(Vec::new, |subject| subject.notes.clone());
     let mut verdict = compare::judge(recommendation, not_recommended(&notes), &needs, lacking);
     let of_interest = recommended | verdict.missing | verdict.noted;
-    verdict.missing = verdict.missing - met_by(findings, recommended.intersection(lacking));
+    verdict.missing -= met_by(findings, recommended.intersection(lacking));
     // One run cannot tell what a program makes of a look at itself. It must not pass over it in silence.
     let noted = operation.looks_at_sets && !notes.is_empty() && verdict.is_missing();
     if noted {
