@@ -120,7 +120,10 @@ fn process_exit(ctx: BtfTracePointContext) -> u32 {
 }
 
 /// `sys_exit(regs, ret)`
+// Inlined, because it is large: as a function of its own its symbol has the crate's hash in it, which depends on where the
+// sources lie, and the object would differ from checkout to checkout.
 #[btf_tracepoint(function = "sys_exit")]
+#[inline(always)]
 fn call_exit(ctx: BtfTracePointContext) -> u32 {
     call::exit(ctx.arg(0), ctx.arg(1));
     0
