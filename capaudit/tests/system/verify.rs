@@ -77,7 +77,10 @@ fn removed(verification: &serde_json::Value) -> Vec<&str> {
 fn few_runs(verification: &serde_json::Value) -> Verdicts {
     let candidates = proven(verification)?.len() + removed(verification).len();
     let runs = verification["runs"].as_u64().unwrap_or(u64::MAX);
-    ensure(runs <= candidates as u64 + 2, verification)
+    // One more for a member that was thought sure and is not, where something weaker was left out before: whether that could
+    // stand in for it is tried first.
+    let tried_twice = u64::from(!removed(verification).is_empty());
+    ensure(runs <= candidates as u64 + 2 + tried_twice, verification)
 }
 
 /// chown of a file to another owner, whose failure is ignored, and a change of user, whose failure is not.
