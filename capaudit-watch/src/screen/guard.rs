@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn the_terminal_is_given_back_on_return_and_on_panic() {
         const TEST: &str =
-            "watch::screen::guard::tests::the_terminal_is_given_back_on_return_and_on_panic";
+            "screen::guard::tests::the_terminal_is_given_back_on_return_and_on_panic";
         if let Ok(ending) = std::env::var(ENDING) {
             // Here the test is on its own terminal.
             let screen = Screen::enter().unwrap();

@@ -161,7 +161,9 @@ fn links() -> Verdicts {
         let found = upon_others(&audited, syscalls);
         ensure(!found.is_empty(), (&command, calls(&audited)))?;
     }
-    let audited = audit_script(&format!("stat -c %i /proc/{pid}/exe; readlink /proc/self/exe"))?;
+    let audited = audit_script(&format!(
+        "stat -c %i /proc/{pid}/exe; readlink /proc/self/exe"
+    ))?;
     let all = ["readlink", "readlinkat", "stat", "newfstatat", "statx"];
     ensure(upon_others(&audited, &all).is_empty(), calls(&audited))
 }

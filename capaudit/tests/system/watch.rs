@@ -220,7 +220,8 @@ impl Load {
     fn heavy() -> Result<Self, Failed> {
         let mut busy = Self(Vec::new());
         for _ in 0..2 * std::thread::available_parallelism()?.get() {
-            let script = "while :; do /bin/true; done";
+            // Busy, but with nothing to record: a storm of processes would cost records, and then there is nothing to look at.
+            let script = "while :; do :; done";
             busy.0
                 .push(Command::new("sh").args(["-c", script]).spawn()?);
         }
@@ -263,7 +264,13 @@ fn under_load() -> Verdicts {
             .subjects
             .iter()
             .find(|subject| subject.name == container.0)
-            .ok_or_else(|| format!("no {}", container.0))?;
+            .ok_or_else(|| {
+                let names: Vec<&str> = ledger.subjects.iter().map(|it| it.name.as_str()).collect();
+                format!(
+                    "no {} among {names:?}; {:?} {:?}",
+                    container.0, ledger.session.losses, ledger.session.unattributed
+                )
+            })?;
         let asked: BTreeSet<&str> = subject
             .checks
             .iter()
