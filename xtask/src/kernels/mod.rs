@@ -62,7 +62,7 @@ pub(crate) struct Args {
     bare: bool,
 
     /// Seconds after which a virtual machine is stopped
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
 
     /// Compare one of so many operations with the truth (`cargo xtask operations`) instead
