@@ -104,28 +104,16 @@ fn is_for_ping([family, kind, protocol, ..]: [u64; 6]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Container, Requester};
+    use crate::ledger::Container;
 
     fn call(syscall: &str, arguments: [u64; 6], port: Option<u16>) -> CallRecord {
         CallRecord {
-            syscall: syscall.to_owned(),
-            requester: Requester {
-                exe: "/bin/x".to_owned(),
-                comm: "x".to_owned(),
-                setup: false,
-            },
-            operation: 0,
             arguments,
-            failed: false,
-            result: 0,
-            count: 1,
-            target: None,
             object: port.map(|port| Object::Internet {
                 address: "0.0.0.0".to_owned(),
                 port,
             }),
-            seccomp: None,
-            unasked: false,
+            ..CallRecord::sample(syscall)
         }
     }
 

@@ -262,6 +262,30 @@ pub struct CallRecord {
     pub unasked: bool,
 }
 
+#[cfg(test)]
+impl CallRecord {
+    /// One call of `/bin/x` that returned 0: what tests are not about is as this has it.
+    pub(crate) fn sample(syscall: &str) -> Self {
+        Self {
+            syscall: syscall.to_owned(),
+            requester: Requester {
+                exe: "/bin/x".to_owned(),
+                comm: "x".to_owned(),
+                setup: false,
+            },
+            operation: 0,
+            arguments: [0; 6],
+            failed: false,
+            result: 0,
+            count: 1,
+            target: None,
+            object: None,
+            seccomp: None,
+            unasked: false,
+        }
+    }
+}
+
 /// Another process that a call acts upon.
 ///
 /// The kernel compares sets before it asks for a capability (`cap_ptrace_access_check`, `cap_ptrace_traceme`,

@@ -253,18 +253,10 @@ mod tests {
             result: Some(0),
         });
         let capget = CallRecord {
-            syscall: "capget".to_owned(),
             requester,
-            operation: 0,
             // Without a second argument it only tells the version.
             arguments: [1, u64::from(looks), 0, 0, 0, 0],
-            failed: false,
-            result: 0,
-            count: 1,
-            target: None,
-            object: None,
-            seccomp: None,
-            unasked: false,
+            ..CallRecord::sample("capget")
         };
         SubjectRecord {
             checks: vec![check],

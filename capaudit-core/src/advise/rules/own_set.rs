@@ -150,21 +150,10 @@ mod tests {
     fn call(arguments: [u64; 3], result: i64) -> CallRecord {
         let [option, first, second] = arguments;
         CallRecord {
-            syscall: "prctl".to_owned(),
-            requester: Requester {
-                exe: "/bin/x".to_owned(),
-                comm: "x".to_owned(),
-                setup: false,
-            },
-            operation: 0,
             arguments: [option, first, second, 0, 0, 0],
             failed: result < 0,
             result,
-            count: 1,
-            target: None,
-            object: None,
-            seccomp: None,
-            unasked: false,
+            ..CallRecord::sample("prctl")
         }
     }
 

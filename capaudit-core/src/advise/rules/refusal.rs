@@ -141,17 +141,10 @@ mod tests {
 
     fn call(syscall: &str, result: i64) -> CallRecord {
         CallRecord {
-            syscall: syscall.to_owned(),
-            requester: requester(),
             operation: 7,
-            arguments: [0; 6],
             failed: result < 0,
             result,
-            count: 1,
-            target: None,
-            object: None,
-            seccomp: None,
-            unasked: false,
+            ..CallRecord::sample(syscall)
         }
     }
 

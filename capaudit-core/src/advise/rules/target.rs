@@ -146,30 +146,18 @@ mod tests {
     use super::*;
     use crate::{
         advise::Evidence,
-        ledger::{CheckIdentity, CheckRecord, Container, Credentials, Object, Outcome, Requester},
+        ledger::{CheckIdentity, CheckRecord, Container, Credentials, Object, Outcome},
     };
 
     fn call(syscall: &str, permitted: CapSet, path: &str) -> CallRecord {
         CallRecord {
-            syscall: syscall.to_owned(),
-            requester: Requester {
-                exe: "/bin/x".to_owned(),
-                comm: "x".to_owned(),
-                setup: false,
-            },
-            operation: 0,
-            arguments: [0; 6],
-            failed: false,
-            result: 0,
-            count: 1,
             target: Some(Target {
                 permitted,
                 same_user_namespace: true,
                 same_subject: false,
             }),
             object: (!path.is_empty()).then(|| Object::Path(path.to_owned())),
-            seccomp: None,
-            unasked: false,
+            ..CallRecord::sample(syscall)
         }
     }
 

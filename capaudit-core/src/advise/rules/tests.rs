@@ -1008,17 +1008,9 @@ fn a_buffer_that_was_asked_for_without_force_before_is_good_enough() {
     let verdict = |check: CheckRecord, option: u64| {
         let mut subject = subject(vec![check]);
         subject.calls.push(crate::ledger::CallRecord {
-            syscall: "setsockopt".to_owned(),
             requester: subject.checks[0].identity.requester.clone(),
-            operation: 0,
             arguments: [3, 1, option, 0, 0, 0],
-            failed: false,
-            result: 0,
-            count: 1,
-            target: None,
-            object: None,
-            seccomp: None,
-            unasked: false,
+            ..crate::ledger::CallRecord::sample("setsockopt")
         });
         let session = session(0);
         judge(&Fact {

@@ -1,25 +1,12 @@
 //! What calls show that profiles have conditions on, and what they do not.
 
 use super::*;
-use crate::ledger::{Container, Requester};
+use crate::ledger::Container;
 
 pub(super) fn call(syscall: &str, arguments: [u64; 6]) -> CallRecord {
     CallRecord {
-        syscall: syscall.to_owned(),
-        requester: Requester {
-            exe: "/bin/x".to_owned(),
-            comm: "x".to_owned(),
-            setup: false,
-        },
-        operation: 0,
         arguments,
-        failed: false,
-        result: 0,
-        count: 1,
-        target: None,
-        object: None,
-        seccomp: None,
-        unasked: false,
+        ..CallRecord::sample(syscall)
     }
 }
 

@@ -89,25 +89,13 @@ fn replicas_of_a_service_become_one_and_others_stay_apart() {
 
 fn call(permitted: Option<CapSet>, seccomp: Option<bool>) -> CallRecord {
     CallRecord {
-        syscall: "setpriority".to_owned(),
-        requester: Requester {
-            exe: "/bin/x".to_owned(),
-            comm: "x".to_owned(),
-            setup: false,
-        },
-        operation: 0,
-        arguments: [0; 6],
-        failed: false,
-        result: 0,
-        count: 1,
         target: permitted.map(|permitted| Target {
             permitted,
             same_user_namespace: true,
             same_subject: false,
         }),
-        object: None,
         seccomp,
-        unasked: false,
+        ..CallRecord::sample("setpriority")
     }
 }
 
