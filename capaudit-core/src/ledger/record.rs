@@ -115,6 +115,12 @@ pub struct CheckRecord {
 impl CheckRecord {
     /// The greatest number of samples that is kept of one check.
     pub const MAX_SAMPLES: usize = 8;
+
+    /// Whether every system call that made the check failed. The outcome of each has to be known: those that are not may be
+    /// successes.
+    pub(crate) fn failed_each_time(&self) -> bool {
+        self.succeeded == 0 && self.failed > 0 && self.failed >= self.count
+    }
 }
 
 /// A single check.

@@ -37,8 +37,10 @@ fn failed_all_the_same(fact: &Fact<'_>) -> Option<String> {
     const EPERM: u32 = 1;
     const EACCES: u32 = 13;
     let check = fact.check;
-    let known = check.succeeded == 0 && check.failed > 0 && check.failed >= check.count;
-    if check.identity.outcome != Outcome::Granted || !known || is_under_way(check) {
+    if check.identity.outcome != Outcome::Granted
+        || !check.failed_each_time()
+        || is_under_way(check)
+    {
         return None;
     }
     Some(match check.errno {

@@ -24,10 +24,9 @@ pub(super) const AFTER_REFUSED_MOUNT: Definition = Definition {
     rule: Rule::AfterRefusedMount,
     apply: |fact| {
         let check = fact.check;
-        let in_vain = check.succeeded == 0 && check.failed > 0 && check.failed >= check.count;
         let refused = |call: &CallRecord| MOUNTS.contains(&call.syscall.as_str());
         (check.identity.by_syscall(&["umount", "umount2"])
-            && in_vain
+            && check.failed_each_time()
             && refusals(fact.subject).any(refused))
         .then(|| {
             Meaning::noise(

@@ -53,12 +53,13 @@ pub(super) const SEARCH: Definition = Definition {
         // Whatever is executed has a path from then on.
         let before_the_program =
             fact.subject.kind() == Kind::Command && identity.requester.exe.is_empty();
-        let elsewhere = check.succeeded == 0 && check.failed > 0 && check.failed >= check.count;
-        (before_the_program && elsewhere && identity.by_syscall(&["execve"])).then(|| {
-            Meaning::noise(
-                "asked while capaudit looked for the command along PATH, where it was not",
-            )
-        })
+        (before_the_program && check.failed_each_time() && identity.by_syscall(&["execve"])).then(
+            || {
+                Meaning::noise(
+                    "asked while capaudit looked for the command along PATH, where it was not",
+                )
+            },
+        )
     },
 };
 
