@@ -88,8 +88,9 @@ impl Audit {
     /// The audit through a hook, for the virtual machine.
     fn step(&self, hook: &str) -> Step {
         let (report, command) = (self.report_name(hook), self.command);
+        // busybox's timeout leaves a process behind that looks once a second whether its command still runs.
         let run = format!(
-            "capaudit run --hook {hook} --strict --format json --output /out/{report} -- sh -c '{command}'"
+            "capaudit run --hook {hook} --strict --wait-children --format json --output /out/{report} -- sh -c '{command}'"
         );
         // A hook that was refused to the first audit need not be asked for again.
         let first = AUDITS[0].report_name(hook);
