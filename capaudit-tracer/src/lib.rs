@@ -8,6 +8,7 @@
 
 pub mod inspect;
 pub mod launch;
+pub mod opaque;
 pub mod privilege;
 pub mod probe;
 pub mod proc;

@@ -11,7 +11,7 @@ use super::{
     load::{ObjectConfig, attach_processes, load},
     process::Processes,
 };
-use crate::{privilege, proc::Existing};
+use crate::{opaque::Opaque, privilege, proc::Existing};
 
 /// What is not refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ fn check_active() -> Result<(), ProbeError> {
 /// The programs that refuse. Dropping it ends that.
 pub struct Enforcer {
     processes: Processes,
-    _programs: Ebpf,
+    _programs: Opaque<Ebpf>,
 }
 
 impl Enforcer {
@@ -86,7 +86,7 @@ impl Enforcer {
         capable.attach().map_err(refused)?;
         Ok(Self {
             processes,
-            _programs: bpf,
+            _programs: Opaque::new(bpf),
         })
     }
 

@@ -27,7 +27,7 @@ use super::{
     process::Processes,
     record::RecordReader,
 };
-use crate::privilege;
+use crate::{opaque::Opaque, privilege};
 
 /// The BPF programs at work. Dropping it detaches everything.
 pub struct Tracer {
@@ -44,7 +44,7 @@ pub struct Tracer {
     /// Runs that the kernel had left out when recording stopped.
     missed_runs: u64,
     /// Owns the programs and their links.
-    programs: Option<Ebpf>,
+    programs: Option<Opaque<Ebpf>>,
 }
 
 impl Tracer {
@@ -75,7 +75,7 @@ impl Tracer {
             max_checks: config.max_checks,
             max_processes: config.max_processes,
             missed_runs: 0,
-            programs: Some(bpf),
+            programs: Some(Opaque::new(bpf)),
         })
     }
 
@@ -107,7 +107,7 @@ impl Tracer {
 
     /// Stops recording. What is recorded already can still be taken.
     pub fn stop(&mut self) {
-        self.missed_runs = self.programs.as_ref().map_or(0, missed_runs);
+        self.missed_runs = self.programs.as_deref().map_or(0, missed_runs);
         self.programs = None;
         // A program that runs while its link is closed runs to its end (RCU); it takes microseconds.
         std::thread::sleep(std::time::Duration::from_millis(1));

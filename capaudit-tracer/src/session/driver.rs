@@ -5,6 +5,7 @@
 
 use std::{
     ffi::OsString,
+    pin::{Pin, pin},
     process::ExitStatus,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     launch::{Arrived, Launched, Signals, Streams, shell_status},
+    opaque::{Boxed, Opaque},
     privilege,
     probe::TracerConfig,
     session::{
@@ -116,7 +118,7 @@ pub enum Ending {
 
 /// An observation under way.
 pub struct Driver {
-    observation: Observation,
+    observation: Opaque<Observation>,
     signals: SignalStream,
     on_signal: OnSignal,
     command: Option<Command>,
@@ -149,7 +151,11 @@ impl Driver {
     /// # Errors
     ///
     /// Tracing is not possible, a target is not there, or the command cannot be executed.
-    pub async fn start(plan: Plan, signals: Signals) -> Result<Self, AuditError> {
+    pub fn start(plan: Plan, signals: Signals) -> Boxed<'static, Result<Self, AuditError>> {
+        Box::pin(Self::begin(plan, signals))
+    }
+
+    async fn begin(plan: Plan, signals: Signals) -> Result<Self, AuditError> {
         let mut observation = Observation::start(&plan.settings).await?;
         if plan.keep_check_events {
             observation
@@ -209,7 +215,7 @@ impl Driver {
         };
         observation.give_up_all_but(of_command.union(plan.reserve))?;
         Ok(Self {
-            observation,
+            observation: Opaque::new(observation),
             signals,
             on_signal: plan.on_signal,
             command,
@@ -249,6 +255,31 @@ impl Driver {
     ///
     /// Something that observing needs of the system failed.
     pub async fn next<T>(&mut self, other: impl Future<Output = T>) -> Result<Step<T>, AuditError> {
+        let mut value = None;
+        let step = {
+            let other = pin!(async { value = Some(other.await) });
+            self.step(other).await?
+        };
+        Ok(match step {
+            Step::Other(()) => value.map_or(Step::Advanced, Step::Other),
+            Step::Advanced => Step::Advanced,
+            Step::Signal(signal) => Step::Signal(signal),
+            Step::Ended(ending) => Step::Ended(ending),
+        })
+    }
+
+    /// The same for whatever the consumer waits for, so that it is compiled once.
+    fn step<'a>(
+        &'a mut self,
+        other: Pin<&'a mut dyn Future<Output = ()>>,
+    ) -> Boxed<'a, Result<Step<()>, AuditError>> {
+        Box::pin(self.happened(other))
+    }
+
+    async fn happened(
+        &mut self,
+        other: Pin<&mut dyn Future<Output = ()>>,
+    ) -> Result<Step<()>, AuditError> {
         if let (false, Some(ending)) = (self.is_said, self.ending()) {
             self.is_said = true;
             return Ok(Step::Ended(ending));
@@ -259,7 +290,7 @@ impl Driver {
                 let arrived = arrived?;
                 self.signal(arrived).await
             }
-            value = other => Ok(Step::Other(value)),
+            () = other => Ok(Step::Other(())),
             () = self.timer.over() => Ok(Step::Ended(Ending::Time)),
             advanced = self.observation.advance() => {
                 advanced?;
@@ -284,7 +315,7 @@ impl Driver {
         }
     }
 
-    async fn signal<T>(&mut self, arrived: Arrived) -> Result<Step<T>, AuditError> {
+    async fn signal(&mut self, arrived: Arrived) -> Result<Step<()>, AuditError> {
         let step = match (arrived, &self.command) {
             (Arrived::Child, _) => Step::Advanced,
             (Arrived::Sent(signal) | Arrived::FromTerminal(signal), _)
@@ -355,9 +386,9 @@ impl Driver {
     /// # Errors
     ///
     /// The kernel's maps cannot be read.
-    pub async fn snapshot(&mut self) -> Result<Ledger, ObservationError> {
+    pub fn snapshot(&mut self) -> Boxed<'_, Result<Ledger, ObservationError>> {
         let origin = self.origin();
-        self.observation.snapshot(origin).await
+        Box::pin(self.observation.snapshot(origin))
     }
 
     /// Has a command that nobody watches any more end; waits for that, but not for long.
@@ -365,7 +396,11 @@ impl Driver {
     /// # Errors
     ///
     /// It cannot be waited for.
-    pub async fn end_command(&mut self) -> Result<(), ObservationError> {
+    pub fn end_command(&mut self) -> Boxed<'_, Result<(), ObservationError>> {
+        Box::pin(self.terminate_command())
+    }
+
+    async fn terminate_command(&mut self) -> Result<(), ObservationError> {
         let Some(Command {
             launched,
             status: None,
@@ -394,7 +429,11 @@ impl Driver {
     /// # Errors
     ///
     /// The kernel's maps cannot be read.
-    pub async fn finish(mut self) -> Result<Ledger, ObservationError> {
+    pub fn finish(self) -> Boxed<'static, Result<Ledger, ObservationError>> {
+        Box::pin(self.into_ledger())
+    }
+
+    async fn into_ledger(mut self) -> Result<Ledger, ObservationError> {
         let origin = self.origin();
         // What is about to end when the command does, such as the other end of its pipe, is no more worth a word than what ended
         // just before.

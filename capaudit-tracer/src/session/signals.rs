@@ -9,6 +9,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     launch::{Arrived, Signals},
+    opaque::Boxed,
     session::error::ObservationError,
 };
 
@@ -28,7 +29,8 @@ pub fn with_signals<F: Future>(
         .enable_all()
         .build()
         .map_err(ObservationError::system("cannot wait for events"))?;
-    Ok(runtime.block_on(work(signals)))
+    let work: Boxed<'_, F::Output> = Box::pin(work(signals));
+    Ok(runtime.block_on(work))
 }
 
 /// Signals, one after the other.

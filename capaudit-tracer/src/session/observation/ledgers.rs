@@ -6,6 +6,7 @@ use capaudit_core::ledger::{Ledger, Losses, SCHEMA, Session, unite};
 
 use super::Observation;
 use crate::{
+    opaque::Boxed,
     session::{
         account::Counted, clock::milliseconds_since, error::ObservationError, facts::Facts, naming,
     },
@@ -33,7 +34,7 @@ impl Observation {
     ///
     /// The kernel's maps cannot be read.
     pub(in crate::session) async fn finish(
-        mut self,
+        &mut self,
         origin: Origin,
     ) -> Result<Ledger, ObservationError> {
         self.stop();
@@ -66,7 +67,11 @@ impl Observation {
     /// # Errors
     ///
     /// The kernel's maps cannot be read.
-    pub async fn retire(&mut self) -> Result<Option<Ledger>, ObservationError> {
+    pub fn retire(&mut self) -> Boxed<'_, Result<Option<Ledger>, ObservationError>> {
+        Box::pin(self.take_ended())
+    }
+
+    async fn take_ended(&mut self) -> Result<Option<Ledger>, ObservationError> {
         let facts = self.collector.retire(&mut self.tracer)?;
         let subjects = facts.subjects();
         if subjects.is_empty() {
