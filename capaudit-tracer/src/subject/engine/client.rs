@@ -189,34 +189,42 @@ impl Client {
         match &self.address {
             Address::Unix(path) => {
                 let stream = UnixStream::connect(path).await;
+                let stream = stream.map_err(RequestError::Connect)?;
                 // HTTP/1.1 requires a host, and a Unix socket has none.
-                exchange(stream, target, "localhost").await
+                exchange(Box::new(stream), target, "localhost").await
             }
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
+                let stream = stream.map_err(RequestError::Connect)?;
                 let authority = if host.contains(':') {
                     format!("[{host}]:{port}")
                 } else {
                     format!("{host}:{port}")
                 };
-                exchange(stream, target, &authority).await
+                exchange(Box::new(stream), target, &authority).await
             }
         }
     }
 }
 
+/// What an engine is reached through. One type for both kinds of [`Address`]: hyper is compiled for each type of stream.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl Stream for UnixStream {}
+
+impl Stream for TcpStream {}
+
 /// Sends a request over a new connection. The connection closes when the response has been read or is dropped.
-async fn exchange<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: io::Result<S>,
+async fn exchange(
+    stream: Box<dyn Stream>,
     target: &str,
     host: &str,
 ) -> Result<Response<Incoming>, RequestError> {
-    let stream = TokioIo::new(stream.map_err(RequestError::Connect)?);
     let request = Request::get(target)
         .header(HOST, host)
         .body(Empty::<Bytes>::new())
         .map_err(|_invalid| RequestError::Request)?;
-    let (mut sender, connection) = http1::handshake(stream).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // An error of the connection is also one of the response's body.
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
