@@ -6,7 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capaudit_core::{capability::CapSet, ledger::Ledger, text::json};
+use capaudit_core::{
+    capability::CapSet,
+    ledger::{self, Ledger},
+    text::json,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -28,6 +32,7 @@ pub(super) struct Key {
 /// The audit that was made first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Audited {
+    #[serde(with = "ledger::embedded")]
     pub ledger: Ledger,
     /// Id of the container that the command started; of compose, name of the project.
     pub started: Option<String>,

@@ -11,7 +11,7 @@ mod record;
 mod subject;
 mod unseen;
 
-pub use bytes::{LoadError, from_bytes, to_bytes};
+pub use bytes::{LoadError, embedded, from_bytes, to_bytes};
 pub use hook::Hook;
 pub use losses::Losses;
 pub use merge::{merge, unite, unite_by_image};
