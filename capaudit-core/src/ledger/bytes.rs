@@ -8,6 +8,7 @@ use std::{
 use thiserror::Error;
 
 use super::{Ledger, SCHEMA};
+use crate::text::json;
 
 /// Why a saved session cannot be used.
 #[derive(Debug, Error)]
@@ -71,7 +72,7 @@ pub mod embedded {
     use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de, ser};
     use serde_json::value::RawValue;
 
-    use super::{Ledger, from_json, to_json};
+    use super::{Ledger, from_json, json};
 
     /// Indentation of a member of a member, as `serde_json` prints.
     const INDENTED: &str = "\n    ";
@@ -99,16 +100,13 @@ pub mod embedded {
 
     fn embed(ledger: &Ledger) -> serde_json::Result<Box<RawValue>> {
         // No string has a line break in it that is not escaped.
-        RawValue::from_string(to_json(ledger)?.trim_end().replace('\n', INDENTED))
+        RawValue::from_string(json(ledger)?.trim_end().replace('\n', INDENTED))
     }
 }
 
+/// Not generic, so that it is compiled here whoever calls it.
 fn from_json(text: &[u8]) -> serde_json::Result<Ledger> {
     serde_json::from_slice(text)
-}
-
-fn to_json(ledger: &Ledger) -> serde_json::Result<String> {
-    crate::text::json(ledger)
 }
 
 /// A session as it is saved.
@@ -117,7 +115,7 @@ fn to_json(ledger: &Ledger) -> serde_json::Result<String> {
 ///
 /// None that is known; serialisation might have one.
 pub fn to_bytes(ledger: &Ledger) -> io::Result<Vec<u8>> {
-    Ok(to_json(ledger)?.into_bytes())
+    Ok(json(ledger)?.into_bytes())
 }
 
 #[cfg(test)]
@@ -153,8 +151,8 @@ mod tests {
                 ledger: ledger.clone(),
             },
         )]);
-        let text = crate::text::json(&embedded)?;
-        assert_eq!(text, crate::text::json(&plain)?);
+        let text = json(&embedded)?;
+        assert_eq!(text, json(&plain)?);
         let read: BTreeMap<String, Embedded> = serde_json::from_str(&text)?;
         assert_eq!(read.get("audit").map(|audit| &audit.ledger), Some(&ledger));
         Ok(())
