@@ -9,7 +9,6 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     launch::{Arrived, Signals},
-    opaque::Boxed,
     session::error::ObservationError,
 };
 
@@ -29,8 +28,7 @@ pub fn with_signals<F: Future>(
         .enable_all()
         .build()
         .map_err(ObservationError::system("cannot wait for events"))?;
-    let work: Boxed<'_, F::Output> = Box::pin(work(signals));
-    Ok(runtime.block_on(work))
+    Ok(runtime.block_on(work(signals)))
 }
 
 /// Signals, one after the other.
