@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use capaudit_core::{
     capability::{CapSet, Capability},
-    report::{Report, Settlement},
+    ledger::{Ledger, Settled, Settlement},
+    report::Report,
 };
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,10 @@ pub struct Verified {
     pub report: Option<Report>,
     /// The runs.
     pub verification: Verification,
+    /// The facts that the report is made of, with what the runs say of them; nothing if no audit was made. Not in the contract:
+    /// it is what is saved for exports.
+    #[serde(skip)]
+    pub ledger: Option<Ledger>,
 }
 
 /// What the runs of a verification say.
@@ -116,23 +121,24 @@ pub fn services(set: &Grants, subjects: &[String]) -> BTreeMap<String, CapSet> {
         .collect()
 }
 
-/// Writes into a report what became of the candidates.
-pub fn settle(report: &mut Report, targets: &[Target], minimum: &Minimum) {
+/// Writes into a ledger what became of the candidates.
+pub(super) fn settle(ledger: &mut Ledger, targets: &[Target], minimum: &Minimum) {
     for (place, target) in targets.iter().enumerate() {
-        let settled: Vec<(Capability, Settlement)> = minimum
-            .fates
-            .iter()
-            .filter(|(grant, _)| grant.subject == place)
-            .map(|(grant, fate)| {
-                (
-                    grant.capability,
-                    settlement(*fate, minimum.missed.contains(*grant)),
-                )
-            })
-            .collect();
+        let settled = Settled {
+            cap_add: minimum.set.of(place),
+            capabilities: minimum
+                .fates
+                .iter()
+                .filter(|(grant, _)| grant.subject == place)
+                .map(|(grant, fate)| {
+                    let missed = minimum.missed.contains(*grant);
+                    (grant.capability, settlement(*fate, missed))
+                })
+                .collect(),
+        };
         for subject in &target.subjects {
-            if let Some(subject) = report.subjects.get_mut(*subject) {
-                subject.settle(minimum.set.of(place), settled.iter().copied());
+            if let Some(subject) = ledger.subjects.get_mut(*subject) {
+                subject.settled = Some(settled.clone());
             }
         }
     }

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Rule, Verdict, absent};
-use crate::capability::{CapSet, Capability};
+use crate::{
+    capability::{CapSet, Capability},
+    ledger::Phases,
+};
 
 /// What there is to say of one capability.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,10 @@ pub struct Finding {
     /// seccomp profile allows only with it. The contract does not have it.
     #[serde(skip)]
     pub unchecked: bool,
+    /// In which phases of a container's life it was asked for, or needed without being asked for; left out where no life was
+    /// audited.
+    #[serde(default, skip_serializing_if = "Phases::is_empty")]
+    pub phases: Phases,
     /// Where, the first of them.
     pub seen_in: Vec<Use>,
     /// How to get rid of the need; empty where no way is known.

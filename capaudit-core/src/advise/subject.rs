@@ -13,7 +13,7 @@ use crate::{
     },
     capability::{CapSet, Capability},
     kernel,
-    ledger::{CheckRecord, Ledger, Outcome, Session, SubjectRecord},
+    ledger::{CheckRecord, Ledger, Outcome, Phase, Phases, Session, SubjectRecord},
 };
 
 /// What a subject needs, and why.
@@ -61,9 +61,7 @@ impl Judged<'_> {
 
 /// Judges all facts about a subject.
 pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
-    let mut judged = judge_all(ledger, subject);
-    let outside = target::added(subject, needs(&judged), cover::least_power);
-    judged.extend(outside.into_iter().map(Judged::unasked));
+    let judged = judge_all(ledger, subject);
     let recommended = cover::least_power(&needs(&judged));
 
     let mut by_capability: BTreeMap<Capability, Vec<&Judged<'_>>> = BTreeMap::new();
@@ -77,10 +75,17 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
             }
         }
     }
-    let findings = by_capability
+    let mut findings: Vec<Finding> = by_capability
         .into_iter()
         .filter_map(|(capability, facts)| finding(capability, &facts, recommended, subject))
         .collect();
+    for (phase, asked) in asked_in_phases(ledger, subject) {
+        for finding in &mut findings {
+            if asked.contains(finding.capability) {
+                finding.phases = finding.phases.union(phase.into());
+            }
+        }
+    }
     let elsewhere = elsewhere::of(subject, recommended);
     Advice {
         recommended,
@@ -92,6 +97,21 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         elsewhere,
         no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),
     }
+}
+
+/// What was asked for, or needed without being asked for, in each phase of a life.
+fn asked_in_phases(ledger: &Ledger, subject: &SubjectRecord) -> Vec<(Phase, CapSet)> {
+    let asked_in = |phase| {
+        let limited = subject.limited_to(phase);
+        let judged = judge_all(ledger, &limited);
+        let asked = judged.iter().map(|fact| {
+            let asked = fact.check.map(|check| check.identity.capability.into());
+            let needed = fact.satisfied_by().map(AnyOf::set);
+            asked.unwrap_or(CapSet::EMPTY) | needed.unwrap_or_default()
+        });
+        (phase, asked.fold(CapSet::EMPTY, CapSet::union))
+    };
+    subject.phases().iter().map(asked_in).collect()
 }
 
 fn needs(judged: &[Judged<'_>]) -> Vec<CapSet> {
@@ -183,6 +203,8 @@ fn judge_all<'a>(ledger: &'a Ledger, subject: &'a SubjectRecord) -> Vec<Judged<'
         .chain(judge_calls(subject))
         .chain(refusal::needs(subject, &ledger.session));
     judged.extend(unasked.map(Judged::unasked));
+    let outside = target::added(subject, needs(&judged), cover::least_power);
+    judged.extend(outside.into_iter().map(Judged::unasked));
     judged
 }
 
@@ -218,6 +240,7 @@ fn finding(
         unchecked: facts
             .iter()
             .any(|fact| fact.check.is_none() && fact.satisfied_by().is_some()),
+        phases: Phases::default(),
         seen_in: seen_in(capability, facts, deciding),
         need_less: (verdict == Verdict::Needed)
             .then(|| need_less::advice(capability, &checks, subject))

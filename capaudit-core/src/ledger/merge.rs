@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::{
-    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, Sample, Session,
+    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, Phases, Sample, Session,
     Subject, SubjectRecord, Unseen,
 };
 
@@ -124,6 +124,9 @@ impl SubjectRecord {
     /// Adds the facts of another subject that is the same to people.
     pub fn add(&mut self, other: Self) {
         self.granted = self.granted.union(other.granted);
+        if self.settled != other.settled {
+            self.settled = None;
+        }
         self.seen_from_start |= other.seen_from_start;
         if let Some(container) = self.container_mut()
             && container.engine_version.as_deref() != other.engine_version()
@@ -176,7 +179,10 @@ impl SubjectRecord {
                 && known.unseen == exec.unseen
                 && known.ignored == exec.ignored
         }) {
-            Some(known) => known.count = known.count.saturating_add(exec.count),
+            Some(known) => {
+                known.count = known.count.saturating_add(exec.count);
+                known.phases = known.phases.union(exec.phases);
+            }
             None => self.execs.push(exec),
         }
     }
@@ -195,6 +201,7 @@ impl SubjectRecord {
             Some(known) => {
                 known.count = known.count.saturating_add(call.count);
                 known.seccomp = under_either(known.seccomp, call.seccomp);
+                known.phases = known.phases.union(call.phases);
             }
             None => self.calls.push(call),
         }
@@ -221,6 +228,7 @@ impl CheckRecord {
         if other.errno != 0 {
             self.errno = other.errno;
         }
+        self.phases = self.phases.union(other.phases);
         for sample in other.samples {
             self.add_sample(sample);
         }
@@ -256,6 +264,7 @@ impl CheckRecord {
             failed: 0,
             errno: 0,
             samples: Vec::new(),
+            phases: Phases::default(),
         }
     }
 }

@@ -7,7 +7,9 @@ mod bytes;
 mod hook;
 mod losses;
 mod merge;
+mod phase;
 mod record;
+mod settled;
 mod subject;
 mod unseen;
 
@@ -15,10 +17,12 @@ pub use bytes::{LoadError, embedded, from_bytes, to_bytes};
 pub use hook::Hook;
 pub use losses::Losses;
 pub use merge::{merge, unite, unite_by_image};
+pub use phase::{Phase, Phases};
 pub use record::{
     CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object, Options,
     Outcome, Place, Requester, Sample, Target, UserIds,
 };
+pub use settled::{Settled, Settlement};
 pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 pub use unseen::{Deputy, Remaining, Unseen};
 
@@ -68,6 +72,15 @@ impl Ledger {
     /// Whether nothing is missing from the record: nothing was lost, and every subject was observed whole.
     pub fn is_complete(&self) -> bool {
         self.session.is_complete() && self.subjects.iter().all(SubjectRecord::is_complete)
+    }
+
+    /// The same, as seen in a phase of a life.
+    #[must_use]
+    pub fn seen_in(mut self, phase: Phase) -> Self {
+        for subject in &mut self.subjects {
+            subject.set_phase(phase);
+        }
+        self
     }
 }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Phases;
 use crate::capability::{CapSet, Capability, FileCapabilities};
 
 /// The requester of a check or call: executable, command name, and phase (set-up or not).
@@ -110,6 +111,9 @@ pub struct CheckRecord {
     pub errno: u32,
     /// Single checks, distinct ones, at most [`CheckRecord::MAX_SAMPLES`].
     pub samples: Vec<Sample>,
+    /// In which phases of a life it was seen; empty where no life was audited.
+    #[serde(default, skip_serializing_if = "Phases::is_empty")]
+    pub phases: Phases,
 }
 
 impl CheckRecord {
@@ -233,6 +237,9 @@ pub struct ExecRecord {
     pub ignored: bool,
     /// How many times the file was executed.
     pub count: u64,
+    /// In which phases of a life it was seen; empty where no life was audited.
+    #[serde(default, skip_serializing_if = "Phases::is_empty")]
+    pub phases: Phases,
 }
 
 /// A system call that matters without any check.
@@ -266,6 +273,9 @@ pub struct CallRecord {
     /// security module, which are asked before the capability is, or a seccomp filter.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unasked: bool,
+    /// In which phases of a life it was seen; empty where no life was audited.
+    #[serde(default, skip_serializing_if = "Phases::is_empty")]
+    pub phases: Phases,
 }
 
 #[cfg(test)]
@@ -288,6 +298,7 @@ impl CallRecord {
             object: None,
             seccomp: None,
             unasked: false,
+            phases: Phases::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ mod saved;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::saved::SavedSubject;
-use super::{CallRecord, CheckRecord, ExecRecord, Unseen};
+use super::{CallRecord, CheckRecord, ExecRecord, Phase, Phases, Settled, Unseen};
 use crate::capability::CapSet;
 
 /// What kind of thing was audited.
@@ -112,6 +112,8 @@ pub struct SubjectRecord {
     pub execs: Vec<ExecRecord>,
     /// System calls that matter without any check.
     pub calls: Vec<CallRecord>,
+    /// What runs with a set enforced showed; `None` if there were none.
+    pub settled: Option<Settled>,
 }
 
 // By hand: `serde(into)` would copy every fact.
@@ -135,12 +137,42 @@ impl SubjectRecord {
             checks: Vec::new(),
             execs: Vec::new(),
             calls: Vec::new(),
+            settled: None,
         }
     }
 
     /// Whether it was observed from its start to its end, with all that it had others do.
     pub fn is_complete(&self) -> bool {
         self.seen_from_start && self.unseen.is_empty()
+    }
+
+    /// The phases of a life that facts about it were seen in; empty where no life was audited.
+    pub fn phases(&self) -> Phases {
+        let checks = self.checks.iter().map(|check| check.phases);
+        let execs = self.execs.iter().map(|exec| exec.phases);
+        let calls = self.calls.iter().map(|call| call.phases);
+        checks
+            .chain(execs)
+            .chain(calls)
+            .fold(Phases::default(), Phases::union)
+    }
+
+    /// The same with those facts alone that were seen in a phase.
+    #[must_use]
+    pub fn limited_to(&self, phase: Phase) -> Self {
+        let mut limited = self.clone();
+        limited.checks.retain(|it| it.phases.contains(phase));
+        limited.execs.retain(|it| it.phases.contains(phase));
+        limited.calls.retain(|it| it.phases.contains(phase));
+        limited
+    }
+
+    /// Says of all facts that they were seen in this phase.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        let phases = Phases::from(phase);
+        self.checks.iter_mut().for_each(|it| it.phases = phases);
+        self.execs.iter_mut().for_each(|it| it.phases = phases);
+        self.calls.iter_mut().for_each(|it| it.phases = phases);
     }
 
     /// What it is, without what only such a thing has.

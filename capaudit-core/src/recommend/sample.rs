@@ -64,6 +64,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
                 alternatives: Vec::new(),
                 checks: Checks::new(1, 0),
                 unchecked: false,
+                phases: crate::ledger::Phases::default(),
                 seen_in: Vec::new(),
                 need_less: None,
             })

@@ -6,7 +6,6 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use settle::Settlement;
 pub use text::{hint, text};
 
 use crate::{
@@ -213,7 +212,7 @@ impl SubjectReport {
         let advice = advise::advise(ledger, subject);
         let known = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let pod = subject.pod();
-        Self {
+        let mut report = Self {
             kind: subject.kind(),
             name: subject.name.clone(),
             id: subject.id().and_then(known),
@@ -232,7 +231,11 @@ impl SubjectReport {
             elsewhere: advice.elsewhere,
             notes: advice.notes,
             capabilities: advice.findings,
+        };
+        if let Some(settled) = &subject.settled {
+            report.settle(settled.cap_add, settled.capabilities.iter().copied());
         }
+        report
     }
 }
 

@@ -4,27 +4,13 @@ use super::SubjectReport;
 use crate::{
     advise::{Checks, Evidence, Finding, Rule, Verdict},
     capability::{CapSet, Capability},
+    ledger::{Phases, Settlement},
 };
-
-/// What runs showed of a capability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Settlement {
-    /// The command failed without it.
-    Proven,
-    /// The command failed without it, and the audit had not recommended it.
-    Missed,
-    /// The command succeeded without it.
-    Removed,
-    /// Runs without it disagreed.
-    Unsettled,
-    /// No run could tell: what the audit said stands.
-    Kept,
-}
 
 impl SubjectReport {
     /// Makes `set` the recommendation, and says of each capability what runs showed. One that no check told of gets a
     /// finding, in the kernel's order.
-    pub fn settle(
+    pub(super) fn settle(
         &mut self,
         set: CapSet,
         settled: impl IntoIterator<Item = (Capability, Settlement)>,
@@ -54,6 +40,7 @@ fn untold(capability: Capability) -> Finding {
         alternatives: Vec::new(),
         checks: Checks::default(),
         unchecked: false,
+        phases: Phases::default(),
         seen_in: Vec::new(),
         need_less: None,
     }

@@ -229,12 +229,16 @@ fn needed(out: &mut String, capability: &Finding, style: Style) {
 
 fn counts(capability: &Finding) -> String {
     let checks = capability.checks;
-    match (checks.granted, checks.denied) {
+    let counts = match (checks.granted, checks.denied) {
         (0, 0) => "never asked".to_owned(),
         (granted, 0) => format!("asked {granted}×"),
         (0, denied) => format!("refused {denied}×"),
         (granted, denied) => format!("granted {granted}×, refused {denied}×"),
+    };
+    if capability.phases.is_empty() {
+        return counts;
     }
+    format!("{counts}; in the phases {}", capability.phases)
 }
 
 fn words(set: CapSet) -> String {

@@ -9,7 +9,8 @@ use capaudit_common::key::{
 use capaudit_core::{
     capability::Capability,
     ledger::{
-        CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Place, Requester,
+        CallRecord, CheckIdentity, CheckRecord, Credentials, Options, Outcome, Phases, Place,
+        Requester,
     },
 };
 
@@ -329,6 +330,7 @@ impl Accountant<'_> {
             object: first.and_then(describe::object_of_call),
             seccomp: has(call_flag::FILTER_KNOWN).then(|| has(call_flag::FILTERED)),
             unasked: has(call_flag::UNASKED),
+            phases: Phases::default(),
         };
         facts
             .subject(subject, self.tracker.get(subject))

@@ -4,8 +4,8 @@ use capaudit_core::{
     capability::{CapSet, Capability, FileCapabilities},
     ledger::{
         CallRecord, CheckIdentity, CheckRecord, Container, Credentials, Engine, ExecRecord,
-        FileOwner, Hook, Ledger, Losses, Object, Options, Outcome, Place, Pod, Requester, SCHEMA,
-        Sample, Session, Subject, SubjectRecord, Target, UserIds,
+        FileOwner, Hook, Ledger, Losses, Object, Options, Outcome, Phase, Phases, Place, Pod,
+        Requester, SCHEMA, Sample, Session, Subject, SubjectRecord, Target, UserIds,
     },
 };
 use proptest::{collection::vec, prelude::*};
@@ -276,7 +276,13 @@ impl Maker {
             failed: self.count(),
             errno: self.pick(&[0, 1, 13, u32::MAX]),
             samples: (0..self.roll() % 2).map(|_| self.sample()).collect(),
+            phases: self.phases(),
         }
+    }
+
+    fn phases(&mut self) -> Phases {
+        let phases = Phase::ALL.into_iter();
+        phases.filter(|_phase| self.one_in(4)).collect()
     }
 
     fn sample(&mut self) -> Sample {
@@ -330,6 +336,7 @@ impl Maker {
             unseen: self.one_in(4),
             ignored: self.one_in(4),
             count: self.count(),
+            phases: self.phases(),
         }
     }
 
@@ -360,6 +367,7 @@ impl Maker {
             object: self.perhaps(Self::object),
             seccomp: self.perhaps(|it| it.one_in(2)),
             unasked: self.one_in(4),
+            phases: self.phases(),
         }
     }
 }

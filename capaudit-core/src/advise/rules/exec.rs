@@ -49,6 +49,7 @@ mod tests {
             unseen: false,
             ignored: false,
             count: 1,
+            phases: crate::ledger::Phases::default(),
         };
         assert_eq!(needs(&exec).len(), 1);
         exec.ignored = true;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 use crate::{
     capability::CapSet,
-    ledger::{CallRecord, CheckRecord, ExecRecord, Unseen},
+    ledger::{CallRecord, CheckRecord, ExecRecord, Settled, Unseen},
 };
 
 /// The keys in their order. The facts are borrowed when they are saved, and owned when they are read.
@@ -37,6 +37,8 @@ pub(super) struct SavedSubject<'a> {
     checks: Cow<'a, [CheckRecord]>,
     execs: Cow<'a, [ExecRecord]>,
     calls: Cow<'a, [CallRecord]>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    settled: Option<Cow<'a, Settled>>,
 }
 
 /// What is true of records written before it was a question.
@@ -68,6 +70,7 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
             checks: Cow::from(&record.checks),
             execs: Cow::from(&record.execs),
             calls: Cow::from(&record.calls),
+            settled: record.settled.as_ref().map(Cow::Borrowed),
         }
     }
 }
@@ -103,6 +106,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             checks: saved.checks.into_owned(),
             execs: saved.execs.into_owned(),
             calls: saved.calls.into_owned(),
+            settled: saved.settled.map(Cow::into_owned),
         }
     }
 }

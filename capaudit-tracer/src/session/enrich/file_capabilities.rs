@@ -12,7 +12,7 @@ use std::{
 use capaudit_common::event::Exec;
 use capaudit_core::{
     capability::{CapSet, FileCapabilities},
-    ledger::{ExecRecord, FileOwner},
+    ledger::{ExecRecord, FileOwner, Phases},
 };
 use rustix::fs::{FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, getxattr, open, openat2};
 
@@ -73,6 +73,7 @@ impl Reader {
             unseen,
             ignored: exec.ignored != 0,
             count: 1,
+            phases: Phases::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use capaudit_core::{
     capability::Capability,
-    ledger::{ExecRecord, FileOwner},
+    ledger::{ExecRecord, FileOwner, Phases},
 };
 use syscalls::Sysno;
 
@@ -90,6 +90,7 @@ fn executed_files_of_subjects_are_looked_at_and_no_others() {
         unseen: true,
         ignored: false,
         count: 1,
+        phases: Phases::default(),
     };
     let pid = pid_of(3);
     replay.machine.found().executed.insert(pid, record.clone());

@@ -8,6 +8,7 @@
 //! after it. What the user's own project holds is not touched, and no run finds what another one left.
 
 mod edit;
+mod isolate;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ use super::{
 };
 
 pub use edit::{Resolved, with_capabilities};
+pub use isolate::{Copy, Isolated, isolated};
 
 /// A command line of compose, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
