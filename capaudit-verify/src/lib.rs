@@ -171,7 +171,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
             let (subjects, candidates) = given(runner.enforcement, sets)?;
             runner.subjects = subjects;
             Start {
-                report: None,
+                ledger: None,
                 targets: Vec::new(),
                 candidates,
                 granted: None,
@@ -182,7 +182,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
             }
         }
     };
-    if start.report.is_some() {
+    if start.ledger.is_some() {
         runner.subjects = start
             .targets
             .iter()
@@ -235,6 +235,7 @@ fn failed_at_once(
     Verified {
         report: Some(Report::of(&audited.ledger)),
         verification,
+        ledger: Some(audited.ledger),
     }
 }
 
@@ -263,7 +264,7 @@ fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
 }
 
 fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Verified {
-    let mut report = start.report;
+    let mut ledger = start.ledger;
     let mut verification = empty(plan, runner);
     verification.notes = start.notes;
     verification.passed = minimum.passed;
@@ -285,8 +286,9 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
             });
         }
         return Verified {
-            report,
+            report: ledger.as_ref().map(Report::of),
             verification,
+            ledger,
         };
     }
     for (grant, fate) in &minimum.fates {
@@ -302,14 +304,15 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
             Fate::Unsettled | Fate::Kept => verification.unsettled.push(member),
         }
     }
-    if let Some(report) = &mut report
+    if let Some(ledger) = &mut ledger
         && plan.minimize
     {
-        proof::settle(report, &start.targets, minimum);
+        proof::settle(ledger, &start.targets, minimum);
     }
     Verified {
-        report,
+        report: ledger.as_ref().map(Report::of),
         verification,
+        ledger,
     }
 }
 

@@ -158,17 +158,23 @@ fn settlement(fate: Fate, missed: bool) -> Settlement {
 mod tests {
     use capaudit_core::{
         advise::{Evidence, Verdict},
-        recommend::sample,
+        ledger::{self, Container, Hook, Session, SubjectRecord},
     };
 
     use super::*;
 
     #[test]
     fn every_replica_of_a_target_is_settled_and_nothing_else() {
-        let needs = [("CHOWN", Evidence::Decisive), ("KILL", Evidence::Possible)];
-        let subject = |name| sample::container(name, name, &needs);
-        let mut report = sample::report(vec![subject("db"), subject("web"), subject("web")]);
-        let untouched = report.subjects[0].clone();
+        let subject = |name: &str| {
+            let mut subject = SubjectRecord::new(Container::default());
+            subject.name = name.to_owned();
+            subject
+        };
+        let mut ledger = Ledger {
+            schema: ledger::SCHEMA.to_owned(),
+            session: Session::new(Hook::TpBtf),
+            subjects: vec![subject("db"), subject("web"), subject("web")],
+        };
         let grant = |subject, capability| Grant {
             subject,
             capability,
@@ -190,10 +196,11 @@ mod tests {
             flaky: false,
             last_trial: None,
         };
-        // A place that the report does not have is passed over.
-        let targets = [target("db", vec![0]), target("web", vec![1, 2, 7])];
-        settle(&mut report, &targets, &minimum);
-        assert_eq!(report.subjects[0], untouched);
+        // A place that the ledger does not have is passed over.
+        let targets = [target("web", vec![7]), target("web", vec![1, 2])];
+        settle(&mut ledger, &targets, &minimum);
+        assert_eq!(ledger.subjects[0], subject("db"));
+        let report = Report::of(&ledger);
         for web in &report.subjects[1..] {
             assert_eq!(web.cap_add, chown.into());
             let found: Vec<_> = web
@@ -226,6 +233,7 @@ mod tests {
     fn a_verification_without_a_report_is_one_object() -> serde_json::Result<()> {
         let verified = Verified {
             report: None,
+            ledger: None,
             verification: Verification {
                 via: Via::Bounding,
                 command: vec!["true".to_owned()],

@@ -18,8 +18,8 @@ use super::{
 
 /// What is to be tried.
 pub(super) struct Start {
-    /// What the audit says, if there was one.
-    pub(super) report: Option<Report>,
+    /// What the audit found, if there was one.
+    pub(super) ledger: Option<Ledger>,
     /// Where in it the targets are.
     pub(super) targets: Vec<Target>,
     pub(super) candidates: Vec<Candidate>,
@@ -108,7 +108,7 @@ pub(super) fn of_ledger(
         &findings.granted,
     );
     Ok(Start {
-        report: Some(report),
+        ledger: Some(ledger),
         targets,
         alternatives,
         candidates: findings.candidates,

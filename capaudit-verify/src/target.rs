@@ -16,7 +16,7 @@ use crate::{
 
 /// What a set is enforced on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub(super) struct Target {
     /// The compose service; for a BPF LSM program, the command or all containers; empty for a command or a container,
     /// of which there is one.
     pub name: String,

@@ -15,7 +15,7 @@ use capaudit_verify::{
 };
 
 use super::{
-    deliver::{check_writable, deliver},
+    deliver::{check_writable, deliver, save},
     exit::Exit,
     failure::Failure,
     sessions::merged,
@@ -70,6 +70,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
 
+    /// Save the audit's record with what the runs showed, for `capaudit report`, `export` and `check`
+    #[arg(long, value_name = "FILE", conflicts_with = "caps")]
+    save: Option<PathBuf>,
+
     /// Runs that a set must pass
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
     repeat: u16,
@@ -110,7 +114,11 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     } else {
         Source::Sessions(Box::new(merged(&arguments.from)?))
     };
-    check_writable(arguments.output.as_deref())?;
+    check_writable(
+        [&arguments.output, &arguments.save]
+            .into_iter()
+            .filter_map(Option::as_deref),
+    )?;
     let plan = Plan {
         command: arguments.command.clone(),
         via,
@@ -126,8 +134,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         let signals = Signals::take().map_err(Failure::cannot_trace)?;
         capaudit_verify::run(&plan, &signals, &mut Terminal::default())?
     };
-    if let Err(error) = show(&arguments, &verified) {
-        let failure = Failure::usage(error);
+    let saved = match (&arguments.save, &verified.ledger) {
+        (Some(file), Some(ledger)) => save(ledger, file),
+        _ => Ok(()),
+    };
+    let shown = show(&arguments, &verified).map_err(Failure::usage);
+    if let Err(failure) = saved.and(shown) {
         if verified.verification.passed {
             return Err(failure);
         }

@@ -38,19 +38,28 @@ fn names(value: &serde_json::Value) -> Vec<&str> {
         .collect()
 }
 
-/// What `verify --minimize --format json` says: the set, its proofs, and how many runs it took.
+/// What `verify --minimize --format json` says: the set, its proofs, and how many runs it took. What it saves says the same.
 fn minimized(words: &[&str]) -> Result<serde_json::Value, Failed> {
     let directory = tempfile::tempdir()?;
     let report = directory.path().join("report.json");
     let path = report.to_string_lossy().into_owned();
-    let mut all = vec!["--minimize", "--format", "json", "--output", &path, "--"];
+    let session = directory.path().join("session.json");
+    let saved = session.to_string_lossy().into_owned();
+    let mut all = vec!["--minimize", "--format", "json", "--output", &path];
+    all.extend(["--save", &saved, "--"]);
     all.extend(words);
     let output = verify(&all)?;
     ensure(
         output.status.success(),
         String::from_utf8_lossy(&output.stderr),
     )?;
-    Ok(serde_json::from_str(&std::fs::read_to_string(report)?)?)
+    let report: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(report)?)?;
+    let again = Command::new(CAPAUDIT)
+        .args(["report", "--format", "json", &saved])
+        .output()?;
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout)?;
+    ensure(again["subjects"] == report["subjects"], &again)?;
+    Ok(report)
 }
 
 fn proven(verification: &serde_json::Value) -> Result<Vec<&str>, Failed> {
