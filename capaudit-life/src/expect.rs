@@ -16,6 +16,29 @@ pub struct Expected {
     pub begun_after_ms: u64,
 }
 
+impl Expected {
+    /// Adds what other phases looked like. Ports that a service did not listen on in all of them are some that it was given, and
+    /// other ones the next time.
+    pub fn add(&mut self, other: Self) {
+        self.services.extend(other.services);
+        let mut common: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+        for (name, service) in self.services.values().flatten() {
+            if let Service::Daemon { listening, .. } = service {
+                common
+                    .entry(name.clone())
+                    .and_modify(|ports| ports.retain(|port| listening.contains(port)))
+                    .or_insert_with(|| listening.clone());
+            }
+        }
+        for (name, service) in self.services.values_mut().flatten() {
+            if let (Service::Daemon { listening, .. }, Some(common)) = (service, common.get(name)) {
+                listening.clone_from(common);
+            }
+        }
+        self.begun_after_ms = self.begun_after_ms.max(other.begun_after_ms);
+    }
+}
+
 /// What a service did in a phase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +54,18 @@ pub enum Service {
         /// The status that it ended with when it was stopped; `None` if it was not.
         stopped: Option<i64>,
     },
+}
+
+impl Service {
+    /// Whether it can be seen from outside that it does what it is there for.
+    pub(crate) fn shows_that_it_works(&self) -> bool {
+        match self {
+            Self::Job => true,
+            Self::Daemon {
+                listening, healthy, ..
+            } => *healthy || !listening.is_empty(),
+        }
+    }
 }
 
 /// What is wrong with a container, in a few words that follow the service's name.
@@ -150,6 +185,30 @@ mod tests {
         );
         running.listening = BTreeSet::from([80, 5432]);
         assert_eq!(told(&running, &daemon(&[80, 5432], true)), "");
+    }
+
+    #[test]
+    fn a_port_that_changes_is_not_waited_for() {
+        let of = |phase, ports: &[u16]| Expected {
+            services: BTreeMap::from([(
+                phase,
+                BTreeMap::from([("ftp".to_owned(), daemon(ports, false))]),
+            )]),
+            begun_after_ms: 7,
+        };
+        let mut all = of(Phase::Start, &[21, 40_001]);
+        all.add(of(Phase::Restart, &[21, 40_002]));
+        for phase in [Phase::Start, Phase::Restart] {
+            assert_eq!(all.services[&phase]["ftp"], daemon(&[21], false));
+        }
+    }
+
+    #[test]
+    fn a_daemon_shows_that_it_works_by_a_port_or_its_health() {
+        assert!(Service::Job.shows_that_it_works());
+        assert!(daemon(&[80], false).shows_that_it_works());
+        assert!(daemon(&[], true).shows_that_it_works());
+        assert!(!daemon(&[], false).shows_that_it_works());
     }
 
     #[test]

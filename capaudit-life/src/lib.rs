@@ -5,10 +5,12 @@
 //! [`Plan`].
 //!
 //! Begin to read with [`live`]. `engine` asks and orders; `state` is what the engine says of containers; `ready` waits until a
-//! phase has begun; `expect` remembers what a life looked like when nothing was wrong, and finds what is different now.
+//! phase has begun; `expect` remembers what a life looked like when nothing was wrong, and finds what is different now;
+//! `guard` removes what is left if all of that is killed.
 
 mod engine;
 mod expect;
+mod guard;
 mod live;
 mod plan;
 mod ready;
@@ -16,5 +18,6 @@ mod state;
 mod test;
 
 pub use expect::{Expected, Service};
+pub use guard::{Guard, keep};
 pub use live::{Failure, LifeError, live};
 pub use plan::{Plan, Test};

@@ -8,6 +8,7 @@ use std::{
 };
 
 use capaudit_core::{ledger::Phase, text::sanitize};
+use nix::sys::{prctl, signal::Signal};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -47,7 +48,7 @@ pub enum LifeError {
     /// A file could not be written.
     #[error("cannot write {path:?}: {error}")]
     Write {
-        /// The file.
+        /// The file that was to be written.
         path: PathBuf,
         /// What the system answered.
         error: io::Error,
@@ -60,6 +61,8 @@ pub enum LifeError {
 ///
 /// It went wrong, or could not be led.
 pub fn live(plan: &Plan) -> Result<(), LifeError> {
+    // Who has the life led wants nothing to be started any more once it is gone.
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)?;
     let mut learned = plan.expected.clone().unwrap_or_default();
     for phase in &plan.phases {
         let led = Living {

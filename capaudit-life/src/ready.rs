@@ -34,7 +34,8 @@ pub(crate) enum Begun {
     },
 }
 
-/// Waits until all services do what they did when nothing was wrong.
+/// Waits until all services do what they did when nothing was wrong. Where nothing shows that they do it yet, or nobody tests
+/// them afterwards, they have to go on with it for as long as nothing had to change then: a service that is about to fail runs, too.
 ///
 /// # Errors
 ///
@@ -44,7 +45,10 @@ pub(crate) fn as_expected(
     expected: &BTreeMap<String, Service>,
     usual: Duration,
 ) -> io::Result<Begun> {
-    let deadline = Instant::now() + (usual * TIMES).max(LEAST).min(engine.0.patience());
+    let began = Instant::now();
+    let deadline = began + (usual * TIMES).max(LEAST).min(engine.0.patience());
+    let is_tested = engine.0.test.is_some() || engine.0.exit_code_from.is_some();
+    let is_shown = is_tested && expected.values().all(Service::shows_that_it_works);
     loop {
         let states = engine.states()?;
         if let Some((state, fault)) = first_fault(&states, expected) {
@@ -55,7 +59,12 @@ pub(crate) fn as_expected(
             Some((state, what))
         });
         let Some((state, what)) = waiting else {
-            return Ok(Begun::Yes(states));
+            let have_ended = |state: &State| matches!(state.condition, Condition::Ended(_));
+            if is_shown || states.iter().all(have_ended) || began.elapsed() >= SETTLED {
+                return Ok(Begun::Yes(states));
+            }
+            std::thread::sleep(INTERVAL);
+            continue;
         };
         if Instant::now() >= deadline {
             return Ok(Begun::No {

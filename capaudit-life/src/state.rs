@@ -170,9 +170,12 @@ impl Inspected {
     }
 }
 
-/// Ports in `LISTEN` in the text of /proc/PID/net/tcp or tcp6 (`get_tcp4_sock`, net/ipv4/tcp_ipv4.c).
+/// Ports in `LISTEN` in the text of /proc/PID/net/tcp or tcp6 (`get_tcp4_sock`, net/ipv4/tcp_ipv4.c), but not those of the
+/// engine's own resolver.
 pub(crate) fn listening_ports(table: &str) -> BTreeSet<u16> {
     const LISTEN: &str = "0A";
+    // 127.0.0.11, where Docker answers for names in a container's network, at any port.
+    let resolver = format!("{:08X}", u32::from_le_bytes([127, 0, 0, 11]));
     table
         .lines()
         .skip(1)
@@ -180,8 +183,8 @@ pub(crate) fn listening_ports(table: &str) -> BTreeSet<u16> {
             let mut fields = line.split_whitespace().skip(1);
             let local = fields.next()?;
             let state = fields.nth(1)?;
-            let port = local.rsplit(':').next()?;
-            (state == LISTEN).then(|| u16::from_str_radix(port, 16).ok())?
+            let (address, port) = local.rsplit_once(':')?;
+            (state == LISTEN && address != resolver).then(|| u16::from_str_radix(port, 16).ok())?
         })
         .collect()
 }
@@ -194,7 +197,8 @@ mod tests {
     fn ports_are_those_that_are_listened_on() {
         let table = "  sl  local_address rem_address   st tx_queue\n   \
                      0: 0100007F:1538 00000000:0000 0A 00000000:00000000\n   \
-                     1: 0100007F:C350 0100007F:1538 01 00000000:00000000\n";
+                     1: 0100007F:C350 0100007F:1538 01 00000000:00000000\n   \
+                     2: 0B00007F:A5F9 00000000:0000 0A 00000000:00000000\n";
         assert_eq!(listening_ports(table), BTreeSet::from([5432]));
     }
 

@@ -191,7 +191,7 @@ fn owner_and_mode(path: &Path) -> (Option<(u32, u32)>, Option<u32>) {
 }
 
 /// User and group id of whoever called sudo, by its environment; `None` without sudo.
-fn caller() -> Option<(u32, u32)> {
+pub fn caller() -> Option<(u32, u32)> {
     let id = |name| std::env::var(name).ok()?.parse::<u32>().ok();
     id("SUDO_UID").zip(id("SUDO_GID"))
 }

@@ -78,7 +78,7 @@ pub(super) fn alternatives(
     let found = found.without(&known);
     match enforcement {
         Enforcement::Bounding(_) | Enforcement::Lsm(_) => found.intersection(granted),
-        Enforcement::Docker(_) | Enforcement::Compose(..) => found,
+        Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Life(..) => found,
     }
 }
 

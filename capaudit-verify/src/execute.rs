@@ -15,6 +15,7 @@ use capaudit_tracer::{
 };
 use nix::{
     sys::{
+        prctl,
         signal::{self, Signal},
         wait::{WaitPidFlag, WaitStatus, waitpid},
     },
@@ -186,6 +187,8 @@ fn start(invocation: &Invocation, signals: &Signals) -> Result<Started, ExecuteE
             mask.thread_set_mask()?;
             // Without a terminal it cannot wait for an answer from one, nor be stopped for asking.
             rustix::process::setsid()?;
+            // If we are killed, nobody would end it.
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
             sender.as_ref().map_or(Ok(()), channel::inherit)?;
             set.map_or(Ok(()), own::drop_all_but)
         });

@@ -22,9 +22,15 @@ mod state;
 mod target;
 mod text;
 
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{cell::OnceCell, collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
-use capaudit_core::{capability::CapSet, ledger::Ledger, report::Report};
+use capaudit_core::{
+    advise::Evidence,
+    capability::CapSet,
+    ledger::{Ledger, Phase},
+    report::Report,
+};
+use capaudit_life::{Guard, Test};
 use capaudit_tracer::{
     launch::Signals,
     probe::{Enforcer, EnforcerConfig},
@@ -33,14 +39,16 @@ use enforce::{
     Enforcement, NotUnderstood,
     compose::{ComposeRun, Resolved},
     docker::DockerRun,
+    life::LifeRun,
 };
-use minimize::{Fate, Minimum, Problem};
+use minimize::{Candidate, Fate, Minimum, Problem};
 use progress::Progress;
 use proof::{Member, Proof};
 use runner::Runner;
 use start::{Start, given, of_audit, of_ledger};
 use state::{Audited, Key, State};
 
+pub use capaudit_life as life;
 pub use enforce::Via;
 pub use enforce::bounding::Refusal;
 pub use error::VerifyError;
@@ -61,15 +69,28 @@ pub enum Source {
     Given(Vec<(Option<String>, CapSet)>),
 }
 
+/// What the runs are to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Whether the set is enough.
+    Enough,
+    /// Which of what is doubtful can be left out, and whether the rest is enough.
+    Doubt,
+    /// As [`Self::Doubt`], but nothing is run if nothing is doubtful.
+    OnlyDoubt,
+    /// What can be left out of all of it, with a proof for each member that stays.
+    Minimum,
+}
+
 /// What is to be verified, and how.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Program and arguments of the command.
     pub command: Vec<OsString>,
-    /// How sets are enforced.
-    pub via: Via,
-    /// Find out what can be left out.
-    pub minimize: bool,
+    /// What is run, and how sets are enforced on it.
+    pub run: Run,
+    /// What the runs are to find out.
+    pub aim: Aim,
     /// Where the set comes from.
     pub source: Source,
     /// Runs that a set must pass.
@@ -78,6 +99,47 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// File that keeps the runs.
     pub state: Option<PathBuf>,
+}
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub enum Run {
+    /// The command, with sets enforced this way.
+    Command(Via),
+    /// A compose project, through its whole life. The command is what people call that.
+    Life(Box<Life>),
+}
+
+/// A life that is to be led.
+#[derive(Clone, Debug)]
+pub struct Life {
+    /// The command of compose: `docker compose`, `docker-compose`.
+    pub compose: Vec<OsString>,
+    /// The engine's client.
+    pub client: String,
+    /// Compose files that are used together.
+    pub files: Vec<PathBuf>,
+    /// Services that are audited; empty: all.
+    pub services: Vec<String>,
+    /// What each phase is tested by.
+    pub test: Option<Test>,
+    /// A service that tests the others, by its exit status.
+    pub exit_code_from: Option<String>,
+    /// Its phases, in the order of a life.
+    pub phases: Vec<Phase>,
+    /// Mounted places of the machine that the project gets itself, not a copy of.
+    pub as_is: Vec<PathBuf>,
+    /// The longest that a phase may take to begin.
+    pub patience: Duration,
+}
+
+impl Run {
+    fn via(&self) -> Via {
+        match self {
+            Self::Command(via) => *via,
+            Self::Life(_) => Via::Life,
+        }
+    }
 }
 
 /// Verifies.
@@ -90,6 +152,16 @@ pub fn run(
     signals: &Signals,
     progress: &mut dyn Progress,
 ) -> Result<Verified, VerifyError> {
+    let directory = runner::base()?;
+    // While it is not yet ours to end what is left behind.
+    let guard = match &plan.run {
+        Run::Command(_) => None,
+        Run::Life(life) => Some(
+            Guard::set(&life.client, &own_project(), directory.path()).map_err(
+                VerifyError::system("cannot start what cleans up in the end"),
+            )?,
+        ),
+    };
     execute::become_subreaper().map_err(VerifyError::system("cannot take charge of orphans"))?;
     let enforcement = enforcement(plan, signals)?;
     let key = Key {
@@ -100,7 +172,7 @@ pub fn run(
             .collect(),
         directory: std::env::current_dir()
             .map_err(VerifyError::system("there is no working directory"))?,
-        via: plan.via,
+        via: plan.run.via(),
     };
     let mut runner = Runner {
         enforcement: &enforcement,
@@ -112,9 +184,14 @@ pub fn run(
         signals,
         progress,
         told_of_missing: false,
+        directory: directory.path(),
+        asked_in: BTreeMap::new(),
     };
     let verified = verified(plan, &mut runner);
-    runner.finish();
+    let is_clean = runner.finish();
+    if let (Some(guard), true) = (guard, is_clean) {
+        guard.dismiss();
+    }
     match verified {
         Err(VerifyError::Interrupted { signal, .. }) => Err(VerifyError::Interrupted {
             signal,
@@ -126,7 +203,12 @@ pub fn run(
 }
 
 fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyError> {
-    match plan.via {
+    let via = match &plan.run {
+        Run::Command(via) => *via,
+        Run::Life(life) => return living(life, signals),
+    };
+    match via {
+        Via::Life => Err(NotUnderstood::new("a life is led by `capaudit harden`").into()),
         Via::Bounding => Ok(Enforcement::Bounding(plan.command.clone())),
         Via::Lsm => {
             // Better told before the command is audited than after.
@@ -147,14 +229,75 @@ fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyErro
             Ok(Enforcement::Docker(Box::new(run)))
         }
         Via::Compose => {
-            let project = format!("capaudit-{}", std::process::id());
-            let run = ComposeRun::parse(&plan.command, project)?;
-            let printed = execute::ask(&run.resolving(), signals).map_err(|error| {
-                NotUnderstood::new(format!("compose does not understand its files: {error}"))
-            })?;
-            Ok(Enforcement::Compose(Box::new(run), Resolved::new(printed)?))
+            let run = ComposeRun::parse(&plan.command, own_project())?;
+            let resolved = resolved(&run, signals)?;
+            Ok(Enforcement::Compose(Box::new(run), resolved))
         }
     }
+}
+
+/// Name of the compose project that runs make.
+fn own_project() -> String {
+    format!("capaudit-{}", std::process::id())
+}
+
+/// Name of the project that compose makes of these files (`project_name_from_path` of compose 1, `NormalizeProjectName` of
+/// compose-go).
+fn project_of(files: &[PathBuf]) -> String {
+    if let Some(given) = std::env::var("COMPOSE_PROJECT_NAME")
+        .ok()
+        .filter(|name| !name.is_empty())
+    {
+        return given;
+    }
+    let directory = files
+        .first()
+        .and_then(|file| std::path::absolute(file).ok())
+        .and_then(|file| Some(file.parent()?.file_name()?.to_string_lossy().to_lowercase()))
+        .unwrap_or_default();
+    directory
+        .chars()
+        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(*c))
+        .collect()
+}
+
+fn resolved(run: &ComposeRun, signals: &Signals) -> Result<Resolved, NotUnderstood> {
+    let printed = execute::ask(&run.resolving(), signals).map_err(|error| {
+        NotUnderstood::new(format!("compose does not understand its files: {error}"))
+    })?;
+    Resolved::new(printed)
+}
+
+fn living(life: &Life, signals: &Signals) -> Result<Enforcement, VerifyError> {
+    let compose = ComposeRun::of_files(life.compose.clone(), &life.files, own_project());
+    let resolved = resolved(&compose, signals)?;
+    let there_is = |service: &String| resolved.services().contains(service);
+    let named = life.services.iter().chain(&life.exit_code_from);
+    if let Some(unknown) = named.clone().find(|service| !there_is(service)) {
+        return Err(NotUnderstood::new(format!(
+            "there is no service {unknown:?}; there are: {}",
+            resolved.services().join(", ")
+        ))
+        .into());
+    }
+    let mut services = life.services.clone();
+    if services.is_empty() {
+        services.extend_from_slice(resolved.services());
+    }
+    let run = LifeRun {
+        compose,
+        client: vec![life.client.clone()],
+        services,
+        test: life.test.clone(),
+        exit_code_from: life.exit_code_from.clone(),
+        phases: life.phases.clone(),
+        as_is: life.as_is.clone(),
+        patience: life.patience,
+        called: project_of(&life.files),
+        expected: OnceCell::new(),
+        no_new_privileges: OnceCell::new(),
+    };
+    Ok(Enforcement::Life(Box::new(run), resolved))
 }
 
 fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyError> {
@@ -178,6 +321,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
                 alternatives: Grants::new(Vec::new()),
                 suspects: Grants::new(Vec::new()),
                 beyond: Vec::new(),
+                asked_in: BTreeMap::new(),
                 notes: Vec::new(),
             }
         }
@@ -190,13 +334,14 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
             .collect();
     }
     let grants: Vec<Grant> = start.candidates.iter().map(|it| it.grant).collect();
+    let leaves_out = plan.aim != Aim::Enough;
     let mut set = Grants::new(vec![CapSet::EMPTY; runner.subjects.len()]).with(&grants);
     if let Some(granted) = &start.granted
-        && (plan.minimize || plan.via == Via::Bounding)
+        && (leaves_out || plan.run.via() == Via::Bounding)
     {
         // The command did without the rest, and of a plain command's it cannot have more.
         let beyond = set.difference(granted);
-        if !beyond.is_empty() && !plan.minimize {
+        if !beyond.is_empty() && !leaves_out {
             start.notes.push(format!(
                 "recommended, but not granted to the command when it was audited, and so left out: {}",
                 beyond.all().names().collect::<Vec<_>>().join(" ")
@@ -205,10 +350,20 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
         set = set.intersection(granted);
     }
     runner::check(runner.enforcement, &set)?;
-    let minimum = if plan.minimize {
+    runner.asked_in = std::mem::take(&mut start.asked_in);
+    let doubtful = |it: &&Candidate| it.evidence == Evidence::Possible;
+    let minimum = if plan.aim == Aim::OnlyDoubt && !start.candidates.iter().any(|it| doubtful(&it))
+    {
+        minimize::unrun(set)
+    } else if leaves_out {
+        let mut kept = start.beyond.clone();
+        if plan.aim != Aim::Minimum {
+            let sure = start.candidates.iter().filter(|it| !doubtful(it));
+            kept.extend(sure.map(|it| it.grant));
+        }
         let problem = Problem {
             candidates: start.candidates.clone(),
-            kept: start.beyond.clone(),
+            kept,
             granted: start.granted.clone(),
             alternatives: start.alternatives.clone(),
             suspects: start.suspects.clone(),
@@ -241,7 +396,7 @@ fn failed_at_once(
 
 fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
     Verification {
-        via: plan.via,
+        via: plan.run.via(),
         command: plan
             .command
             .iter()
@@ -250,7 +405,7 @@ fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
         passed: false,
         enforced: true,
         set: CapSet::EMPTY,
-        services: std::collections::BTreeMap::new(),
+        services: BTreeMap::new(),
         runs: runner.state.used(),
         exit_status: 0,
         output: Vec::new(),
@@ -278,7 +433,7 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
         verification.exit_status = last.map_or(1, |run| run.exit_status);
         verification.output = last.map(|run| run.output.clone()).unwrap_or_default();
         if start.granted.is_some() {
-            verification.notes.push(if plan.minimize {
+            verification.notes.push(if plan.aim != Aim::Enough {
                 "the command fails even with all that it was granted, once that is enforced: what it lacks is no capability"
                     .to_owned()
             } else {
@@ -301,11 +456,13 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
                 verification.proofs.extend(proof(runner, member, *trial));
             }
             Fate::Removed => verification.removed.push(member),
+            // Nobody wanted it settled.
+            Fate::Kept if plan.aim != Aim::Minimum => {}
             Fate::Unsettled | Fate::Kept => verification.unsettled.push(member),
         }
     }
     if let Some(ledger) = &mut ledger
-        && plan.minimize
+        && plan.aim != Aim::Enough
     {
         proof::settle(ledger, &start.targets, minimum);
     }

@@ -1,16 +1,19 @@
 //! What the runs start from: candidates, and what is known of them.
 
+use std::collections::BTreeMap;
+
 use capaudit_core::{
     advise::Evidence,
     capability::CapSet,
-    ledger::{Ledger, SubjectRecord},
+    ledger::{Ledger, Phases, SubjectRecord},
+    recommend::Recommendation,
     report::Report,
 };
 
 use super::{
     Grant, Grants, VerifyError,
     alternatives::alternatives,
-    enforce::{Enforcement, NotUnderstood, lsm},
+    enforce::{Enforcement, NotUnderstood, life, lsm},
     minimize::Candidate,
     state::Audited,
     target::{self, Target},
@@ -29,6 +32,8 @@ pub(super) struct Start {
     pub(super) suspects: Grants,
     /// Candidates that leaving out would say nothing of.
     pub(super) beyond: Vec<Grant>,
+    /// In which phases of a life each was asked for, where that is known.
+    pub(super) asked_in: BTreeMap<Grant, Phases>,
     pub(super) notes: Vec<String>,
 }
 
@@ -44,8 +49,10 @@ pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<St
     let targets = target::find(enforcement, &ledger, audited.started.as_deref())?;
     if !matches!(enforcement, Enforcement::Bounding(_)) {
         // Containers that somebody else started meanwhile.
+        let is_life = matches!(enforcement, Enforcement::Life(..));
         let ours = |place: usize, subject: &SubjectRecord| {
-            subject.container().is_none()
+            // What leads a life is nobody's concern.
+            (subject.container().is_none() && !is_life)
                 || targets
                     .iter()
                     .any(|target| target.subjects.contains(&place))
@@ -73,6 +80,15 @@ pub(super) fn of_ledger(
     if !ledger.session.is_complete() {
         notes.push("records of the audit were lost, so that a candidate may be missing".to_owned());
     }
+    if let Enforcement::Life(run, _) = enforcement {
+        let recommendation = Recommendation::of(&report);
+        let safe = recommendation
+            .containers()
+            .filter(|workload| workload.no_new_privileges_is_safe)
+            .map(|workload| workload.service.clone());
+        // The audit is made once.
+        let _ = run.no_new_privileges.set(safe.collect());
+    }
     match enforcement {
         Enforcement::Bounding(_) => {
             if ledger
@@ -94,6 +110,15 @@ pub(super) fn of_ledger(
             "a BPF LSM program answered the kernel's checks; what execve, capget, capset and seccomp see of the sets stayed as it was, so needs of theirs are not settled"
                 .to_owned(),
         ),
+        Enforcement::Life(..) => {
+            let beyond = life::ungrantable();
+            if !beyond.is_empty() {
+                notes.push(format!(
+                    "an engine on this machine cannot grant {}: what the services would do with these was not seen, but that they asked was",
+                    beyond.names().collect::<Vec<_>>().join(" ")
+                ));
+            }
+        }
         Enforcement::Docker(_) | Enforcement::Compose(..) => {}
     }
     let beyond = match enforcement {
@@ -115,6 +140,7 @@ pub(super) fn of_ledger(
         granted: Some(findings.granted),
         suspects: findings.suspects,
         beyond,
+        asked_in: findings.asked_in,
         notes,
     })
 }
@@ -127,6 +153,7 @@ pub(super) fn given(
     let mut subjects: Vec<String> = match enforcement {
         Enforcement::Bounding(_) | Enforcement::Docker(_) => vec![String::new()],
         Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
+        Enforcement::Life(run, _) => run.services.clone(),
         Enforcement::Lsm(_) => vec![lsm::COMMAND.to_owned(), lsm::CONTAINERS.to_owned()],
     };
     let for_all = sets.iter().any(|(service, _set)| service.is_none());
@@ -136,7 +163,7 @@ pub(super) fn given(
         .find(|service| service.is_empty() || !subjects.contains(service))
     {
         return Err(NotUnderstood::new(match enforcement {
-            Enforcement::Compose(..) => format!(
+            Enforcement::Compose(..) | Enforcement::Life(..) => format!(
                 "there is no service {unknown:?}; there are: {}",
                 subjects.join(", ")
             ),

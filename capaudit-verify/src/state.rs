@@ -8,9 +8,10 @@ use std::{
 
 use capaudit_core::{
     capability::CapSet,
-    ledger::{self, Ledger},
+    ledger::{self, Ledger, Phases},
     text::json,
 };
+use capaudit_life::Expected;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -40,6 +41,9 @@ pub(super) struct Audited {
     pub output: Vec<String>,
     /// How long the command took, in milliseconds.
     pub duration_ms: u64,
+    /// What a life looked like; `None` if the command is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
 }
 
 /// A run with a set enforced.
@@ -47,6 +51,9 @@ pub(super) struct Audited {
 pub struct Run {
     /// The set, by the subject's name.
     pub set: BTreeMap<String, CapSet>,
+    /// The phases of a life that it was to go through; empty if the command is something else.
+    #[serde(default, skip_serializing_if = "Phases::is_empty")]
+    pub phases: Phases,
     /// Exit status, 128 + signal if a signal ended it.
     pub exit_status: i32,
     /// It was ended because it took too long.
@@ -170,10 +177,15 @@ impl State {
         if failed { Ok(()) } else { self.write() }
     }
 
-    /// A saved run with this set that was not asked for yet.
-    pub(super) fn next_run(&mut self, set: &BTreeMap<String, CapSet>) -> Option<(usize, Run)> {
+    /// A saved run with this set, through these phases of a life, that was not asked for yet.
+    pub(super) fn next_run(
+        &mut self,
+        set: &BTreeMap<String, CapSet>,
+        phases: Phases,
+    ) -> Option<(usize, Run)> {
+        let is_it = |run: &Run| run.set == *set && run.phases == phases;
         let place = (0..self.used.len())
-            .find(|place| !self.used[*place] && self.saved.runs[*place].set == *set)?;
+            .find(|place| !self.used[*place] && is_it(&self.saved.runs[*place]))?;
         self.used[place] = true;
         Some((place, self.saved.runs[place].clone()))
     }
@@ -272,6 +284,7 @@ mod tests {
     fn run(capability: Capability, outcome: Outcome) -> Run {
         Run {
             set: BTreeMap::from([(String::new(), CapSet::from(capability))]),
+            phases: Phases::default(),
             exit_status: 0,
             timed_out: false,
             outcome,
@@ -287,7 +300,7 @@ mod tests {
         let first = run(Capability::CHOWN, Outcome::Failed);
         let second = run(Capability::CHOWN, Outcome::Passed);
         let mut state = State::open(Some(&file), key("a")).unwrap();
-        assert_eq!(state.next_run(&first.set), None);
+        assert_eq!(state.next_run(&first.set, Phases::default()), None);
         state.save_run(first.clone()).unwrap();
         state.save_run(second.clone()).unwrap();
         assert_eq!((state.used(), state.saved()), (2, 2));
@@ -295,9 +308,15 @@ mod tests {
 
         let mut state = State::open(Some(&file), key("a")).unwrap();
         assert_eq!((state.used(), state.saved()), (0, 2));
-        assert_eq!(state.next_run(&first.set), Some((0, first.clone())));
-        assert_eq!(state.next_run(&first.set), Some((1, second)));
-        assert_eq!(state.next_run(&first.set), None);
+        assert_eq!(
+            state.next_run(&first.set, Phases::default()),
+            Some((0, first.clone()))
+        );
+        assert_eq!(
+            state.next_run(&first.set, Phases::default()),
+            Some((1, second))
+        );
+        assert_eq!(state.next_run(&first.set, Phases::default()), None);
         assert_eq!(state.save_run(first).unwrap(), 2);
         let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(names.len(), 1);

@@ -1,9 +1,11 @@
 //! Which of an audit's subjects are those that sets are enforced on.
 
+use std::collections::BTreeMap;
+
 use capaudit_core::{
     advise::Evidence,
     capability::CapSet,
-    ledger::{Ledger, Subject, SubjectRecord},
+    ledger::{Ledger, Phases, Subject, SubjectRecord},
     report::Report,
     text::sanitize,
 };
@@ -104,15 +106,19 @@ pub(super) fn find(
             }
             Ok(vec![one(found)])
         }
-        Enforcement::Compose(_, resolved) => {
+        Enforcement::Compose(..) | Enforcement::Life(..) => {
+            let services = match enforcement {
+                Enforcement::Compose(_, resolved) => resolved.services(),
+                Enforcement::Life(run, _) => &run.services,
+                _ => &[],
+            };
             let of_service = |service: &str| {
                 places(ledger, |subject| {
                     subject.compose_service() == Some(service)
                         && started.is_none_or(|it| subject.compose_project() == Some(it))
                 })
             };
-            let targets: Vec<Target> = resolved
-                .services()
+            let targets: Vec<Target> = services
                 .iter()
                 .map(|service| Target {
                     name: service.clone(),
@@ -123,7 +129,7 @@ pub(super) fn find(
             if targets.is_empty() {
                 return Err(NotUnderstood::new(format!(
                     "the audit saw no container of the services {}: does the engine run on this machine?",
-                    listed(resolved.services())
+                    listed(services)
                 )));
             }
             Ok(targets)
@@ -188,6 +194,8 @@ pub(super) struct Findings {
     /// Of the candidates, those that are needed where the kernel makes no check: for an execve, a capset, a seccomp
     /// profile.
     pub unchecked: Vec<Grant>,
+    /// In which phases of a life a capability was asked for; nothing of one that was asked for elsewhere, too.
+    pub asked_in: BTreeMap<Grant, Phases>,
 }
 
 /// What an audit says of the targets.
@@ -196,6 +204,7 @@ pub(super) fn findings(report: &Report, targets: &[Target]) -> Findings {
     let mut granted = Vec::new();
     let mut suspects = Vec::new();
     let mut unchecked: Vec<Grant> = Vec::new();
+    let mut asked_in = BTreeMap::new();
     for (place, target) in targets.iter().enumerate() {
         let (mut of_target, mut asked) = (CapSet::EMPTY, CapSet::EMPTY);
         for subject in target
@@ -206,6 +215,14 @@ pub(super) fn findings(report: &Report, targets: &[Target]) -> Findings {
             of_target = of_target.union(subject.granted);
             let findings = &subject.capabilities;
             asked.extend(findings.iter().map(|finding| finding.capability));
+            for finding in findings {
+                let grant = Grant {
+                    subject: place,
+                    capability: finding.capability,
+                };
+                let phases: &mut Phases = asked_in.entry(grant).or_default();
+                *phases = phases.union(finding.phases);
+            }
             for capability in subject.cap_add {
                 let grant = Grant {
                     subject: place,
@@ -232,6 +249,7 @@ pub(super) fn findings(report: &Report, targets: &[Target]) -> Findings {
         granted: Grants::new(granted),
         suspects: Grants::new(suspects),
         unchecked,
+        asked_in,
     }
 }
 

@@ -10,14 +10,20 @@ use capaudit_core::{
 };
 use capaudit_formats::export::compose_text;
 
-use super::proof::{Member, Verification, Verified};
+use super::{
+    enforce::Via,
+    proof::{Member, Verification, Verified},
+};
 
 /// Writes it out; `all` shows also what made no difference.
 pub fn text(verified: &Verified, style: Style, all: bool) -> String {
     let mut out = String::new();
     if let Some(report) = &verified.report {
         out.push_str(&report_text(report, style, all));
-        out.push_str(&compose_text(&Recommendation::of(report), style));
+        // The services have a file, into which it is written.
+        if verified.verification.via != Via::Life {
+            out.push_str(&compose_text(&Recommendation::of(report), style));
+        }
         out.push('\n');
     }
     verification_text(&mut out, &verified.verification, style);
@@ -32,23 +38,28 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
     line(
         out,
         "",
-        &style.bold(&format!(
-            "verified by {} in {runs}",
-            verification.via.name()
-        )),
+        &style.bold(&match verification.via {
+            Via::Life => format!("verified over the whole life, in {runs}"),
+            via => format!("verified by {} in {runs}", via.name()),
+        }),
     );
-    let verdict = if verification.passed {
-        style.good("the command succeeds")
-    } else {
-        style.alarm(&format!(
+    let is_life = verification.via == Via::Life;
+    let verdict = match (verification.passed, is_life) {
+        (true, true) => style.good("everything went as with all capabilities"),
+        (true, false) => style.good("the command succeeds"),
+        (false, true) => style.alarm("it went wrong"),
+        (false, false) => style.alarm(&format!(
             "the command fails with status {}",
             verification.exit_status
-        ))
+        )),
     };
     let set = if verification.enforced {
         format!("with {}", set_text(verification))
     } else {
-        "with what it grants itself, before anything is taken from it".to_owned()
+        match is_life {
+            true => "with all capabilities, before anything is taken from the services".to_owned(),
+            false => "with what it grants itself, before anything is taken from it".to_owned(),
+        }
     };
     line(out, "  ", &format!("{set}: {verdict}"));
     for text in &verification.output {

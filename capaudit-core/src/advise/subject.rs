@@ -81,6 +81,11 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         .collect();
     for (phase, asked) in asked_in_phases(ledger, subject) {
         for finding in &mut findings {
+            // Where it is needed at all, only that counts: what is asked for nothing is asked at every start.
+            let asked = match finding.verdict {
+                Verdict::Needed | Verdict::Alternative => asked.needed,
+                _ => asked.all,
+            };
             if asked.contains(finding.capability) {
                 finding.phases = finding.phases.union(phase.into());
             }
@@ -99,17 +104,29 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
     }
 }
 
-/// What was asked for, or needed without being asked for, in each phase of a life.
-fn asked_in_phases(ledger: &Ledger, subject: &SubjectRecord) -> Vec<(Phase, CapSet)> {
+/// What was asked for in a phase of a life.
+struct Asked {
+    /// All of it.
+    all: CapSet,
+    /// What may satisfy a need, whether it was asked for or not.
+    needed: CapSet,
+}
+
+fn asked_in_phases(ledger: &Ledger, subject: &SubjectRecord) -> Vec<(Phase, Asked)> {
     let asked_in = |phase| {
         let limited = subject.limited_to(phase);
-        let judged = judge_all(ledger, &limited);
-        let asked = judged.iter().map(|fact| {
-            let asked = fact.check.map(|check| check.identity.capability.into());
-            let needed = fact.satisfied_by().map(AnyOf::set);
-            asked.unwrap_or(CapSet::EMPTY) | needed.unwrap_or_default()
-        });
-        (phase, asked.fold(CapSet::EMPTY, CapSet::union))
+        let mut asked = Asked {
+            all: CapSet::EMPTY,
+            needed: CapSet::EMPTY,
+        };
+        for fact in judge_all(ledger, &limited) {
+            asked.all |= fact
+                .check
+                .map(|check| check.identity.capability.into())
+                .unwrap_or_default();
+            asked.needed |= fact.satisfied_by().map(AnyOf::set).unwrap_or_default();
+        }
+        (phase, asked)
     };
     subject.phases().iter().map(asked_in).collect()
 }

@@ -25,7 +25,7 @@ pub enum Settlement {
 /// It holds for the facts that it is recorded with: where others are added, it is dropped, and they are judged again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// What suffices.
+    /// What it ran with, and that was enough.
     pub cap_add: CapSet,
     /// Capabilities, each with what became of it.
     pub capabilities: Vec<(Capability, Settlement)>,

@@ -238,7 +238,11 @@ fn counts(capability: &Finding) -> String {
     if capability.phases.is_empty() {
         return counts;
     }
-    format!("{counts}; in the phases {}", capability.phases)
+    let phases = match capability.phases.iter().count() {
+        1 => "phase",
+        _ => "phases",
+    };
+    format!("{counts}; in the {phases} {}", capability.phases)
 }
 
 fn words(set: CapSet) -> String {

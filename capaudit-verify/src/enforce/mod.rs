@@ -3,6 +3,7 @@
 pub mod bounding;
 pub mod compose;
 pub mod docker;
+pub mod life;
 pub mod lsm;
 mod words;
 
@@ -12,9 +13,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capaudit_core::capability::CapSet;
+use capaudit_core::{
+    capability::CapSet,
+    ledger::{Phase, Phases},
+};
 use compose::{ComposeRun, Resolved};
 use docker::{DockerRun, Mark};
+use life::LifeRun;
 use serde::{Deserialize, Serialize};
 
 use crate::Grants;
@@ -34,6 +39,9 @@ pub enum Via {
     Docker,
     /// `docker compose` and `docker-compose`: with another file, in a project of its own
     Compose,
+    /// `capaudit harden`: as compose, over the project's whole life
+    #[cfg_attr(feature = "clap", value(skip))]
+    Life,
     /// Any command: a BPF LSM program refuses what the set does not hold, to the containers that it starts or else to
     /// itself
     Lsm,
@@ -65,6 +73,7 @@ impl Via {
             Self::Bounding => "bounding",
             Self::Docker => "docker",
             Self::Compose => "compose",
+            Self::Life => "life",
             Self::Lsm => "lsm",
         }
     }
@@ -79,6 +88,8 @@ pub enum Enforcement {
     Docker(Box<DockerRun>),
     /// `docker compose`: the same command with an edited file, made of the resolved one.
     Compose(Box<ComposeRun>, Resolved),
+    /// The life of a compose project, led by capaudit itself.
+    Life(Box<LifeRun>, Resolved),
     /// Any command: a BPF LSM program refuses what is not in the set, on whatever the command starts.
     Lsm(Vec<OsString>),
 }
@@ -143,6 +154,10 @@ impl Enforcement {
                 std::fs::write(scratch.compose_file(), resolved.text())?;
                 run.with_file(&scratch.compose_file())
             }
+            Self::Life(run, resolved) => {
+                run.prepare_audit(resolved, scratch)?;
+                run.leading(&run.phases, scratch)?
+            }
         };
         Ok(Invocation {
             words,
@@ -151,7 +166,7 @@ impl Enforcement {
         })
     }
 
-    /// The command with exactly these sets; `subjects` are their names.
+    /// The command with exactly these sets; `subjects` are their names. Of a life, these phases.
     ///
     /// # Errors
     ///
@@ -160,6 +175,7 @@ impl Enforcement {
         &self,
         subjects: &[String],
         sets: &Grants,
+        phases: Phases,
         scratch: Scratch<'_>,
     ) -> std::io::Result<Invocation> {
         let (words, bounding) = match self {
@@ -176,12 +192,13 @@ impl Enforcement {
                 };
                 (run.enforced(sets.of(0), mark), None)
             }
+            Self::Life(run, resolved) => {
+                run.prepare_trial(resolved, &by_name(subjects, sets), scratch)?;
+                let phases: Vec<Phase> = phases.iter().collect();
+                (run.leading(&phases, scratch)?, None)
+            }
             Self::Compose(run, resolved) => {
-                let services: BTreeMap<String, CapSet> = subjects
-                    .iter()
-                    .enumerate()
-                    .map(|(subject, name)| (name.clone(), sets.of(subject)))
-                    .collect();
+                let services = by_name(subjects, sets);
                 let file = run
                     .file(resolved, &services)
                     .map_err(std::io::Error::other)?;
@@ -217,17 +234,15 @@ impl Enforcement {
         match self {
             Self::Docker(run) => text(run.shown(sets.of(0))),
             Self::Bounding(_) => ourselves(Via::Bounding, vec![listed(sets.of(0))]),
-            Self::Compose(..) | Self::Lsm(_) => {
-                let via = match self {
-                    Self::Lsm(_) => Via::Lsm,
-                    _ => Via::Compose,
-                };
-                let sets = subjects
-                    .iter()
-                    .enumerate()
-                    .map(|(subject, name)| format!("{name}={}", listed(sets.of(subject))));
-                ourselves(via, sets.collect())
+            Self::Life(..) => {
+                // Its name and the subcommand come first.
+                let (first, rest) = command.split_at(command.len().min(2));
+                let sets = of_services(subjects, sets);
+                let sets = sets.flat_map(|set| [OsString::from("--caps"), set.into()]);
+                text([first, &sets.collect::<Vec<_>>(), rest].concat())
             }
+            Self::Compose(..) => ourselves(Via::Compose, of_services(subjects, sets).collect()),
+            Self::Lsm(_) => ourselves(Via::Lsm, of_services(subjects, sets).collect()),
         }
     }
 
@@ -243,6 +258,7 @@ impl Enforcement {
             Self::Compose(run, resolved) => {
                 vec![run.removing(&scratch.compose_file(), resolved, last)]
             }
+            Self::Life(run, _) => vec![run.compose.removing_all(&scratch.compose_file(), last)],
         }
     }
 
@@ -251,9 +267,26 @@ impl Enforcement {
         match self {
             Self::Bounding(_) | Self::Lsm(_) => false,
             Self::Docker(run) => !run.removes_itself(),
-            Self::Compose(..) => true,
+            Self::Compose(..) | Self::Life(..) => true,
         }
     }
+}
+
+/// Sets by the names of what they are enforced on.
+fn by_name(subjects: &[String], sets: &Grants) -> BTreeMap<String, CapSet> {
+    subjects
+        .iter()
+        .enumerate()
+        .map(|(subject, name)| (name.clone(), sets.of(subject)))
+        .collect()
+}
+
+/// Sets as `--caps` takes them.
+fn of_services(subjects: &[String], sets: &Grants) -> impl Iterator<Item = String> {
+    subjects
+        .iter()
+        .enumerate()
+        .map(|(subject, name)| format!("{name}={}", listed(sets.of(subject))))
 }
 
 fn listed(set: CapSet) -> String {

@@ -379,6 +379,8 @@ impl<'a, T: Trials> Search<'a, T> {
             return Ok(());
         }
         self.flaky = true;
+        // A run may have shown less than the whole: of a life, as much as could be different.
+        self.passed = self.try_set(&whole, Trust::AtOnce, Purpose::Whole)? == Verdict::Passes;
         self.current = whole;
         for (_grant, fate) in &mut self.fates {
             if *fate == Fate::Removed {

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::unix::process::ExitStatusExt as _,
     process::{ExitCode, ExitStatus},
 };
 
@@ -36,6 +37,11 @@ impl Exit {
         } else {
             Self::NotExecutable
         }
+    }
+
+    /// As a command that ended with this status.
+    pub fn of_status(status: i32) -> Self {
+        Self::Like(ExitStatus::from_raw((status & 0xff) << 8))
     }
 
     /// The exit status, as a shell shows it.

@@ -14,6 +14,9 @@ mod explain;
 mod export;
 mod failure;
 mod files;
+mod guard;
+mod harden;
+mod life;
 mod man;
 mod output;
 mod patch;
@@ -68,6 +71,7 @@ enum Command {
     Run(run::Arguments),
     Attach(attach::Arguments),
     Watch(Box<watch::Arguments>),
+    Harden(Box<harden::Arguments>),
     Verify(verify::Arguments),
     Report(report::Arguments),
     Export(export::Arguments),
@@ -77,6 +81,10 @@ enum Command {
     Doctor(doctor::Arguments),
     #[command(hide = true)]
     Enforce(enforce::Arguments),
+    #[command(hide = true)]
+    Life(life::Arguments),
+    #[command(hide = true)]
+    Guard(guard::Arguments),
     Ps(ps::Arguments),
     Files(files::Arguments),
     Decode(decode::Arguments),
@@ -126,6 +134,7 @@ impl Command {
             Self::Run(arguments) => run::run(arguments),
             Self::Attach(arguments) => attach::run(&arguments),
             Self::Watch(arguments) => watch::run(*arguments),
+            Self::Harden(arguments) => harden::run(&arguments),
             Self::Verify(arguments) => verify::run(arguments),
             Self::Report(arguments) => report::run(&arguments),
             Self::Export(arguments) => export::run(&arguments),
@@ -134,6 +143,8 @@ impl Command {
             Self::Daemon(arguments) => daemon::run(arguments),
             Self::Doctor(arguments) => doctor::run(&arguments),
             Self::Enforce(arguments) => enforce::run(&arguments),
+            Self::Life(arguments) => life::run(&arguments),
+            Self::Guard(arguments) => guard::run(&arguments),
             Self::Ps(arguments) => ps::run(arguments),
             Self::Files(arguments) => files::run(&arguments),
             Self::Decode(arguments) => decode::run(&arguments),

@@ -11,7 +11,7 @@ use capaudit_core::{
 };
 use capaudit_tracer::launch::Signals;
 use capaudit_verify::{
-    ExecuteError, Plan, Refusal, Source, Verified, VerifyError, Via, progress::Terminal,
+    Aim, ExecuteError, Plan, Refusal, Run, Source, Verified, VerifyError, Via, progress::Terminal,
 };
 
 use super::{
@@ -121,8 +121,12 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     )?;
     let plan = Plan {
         command: arguments.command.clone(),
-        via,
-        minimize: arguments.minimize,
+        run: Run::Command(via),
+        aim: if arguments.minimize {
+            Aim::Minimum
+        } else {
+            Aim::Enough
+        },
         source,
         repeat: arguments.repeat.into(),
         timeout: arguments
@@ -146,7 +150,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         // The command's status matters more.
         failure.print();
     }
-    Ok(exited(verified.verification.exit_status))
+    Ok(Exit::of_status(verified.verification.exit_status))
 }
 
 fn show(arguments: &Arguments, verified: &Verified) -> io::Result<()> {
@@ -179,7 +183,7 @@ impl From<VerifyError> for Failure {
                 Exit::Like(ExitStatus::from_raw(*signal as i32))
             }
             // It was killed.
-            VerifyError::TooSlow(_) => exited(128 + 9),
+            VerifyError::TooSlow(_) => Exit::of_status(128 + 9),
             VerifyError::CannotEnforce(_) | VerifyError::Load(_) | VerifyError::Execute(_) => {
                 Exit::CannotTrace
             }
@@ -188,13 +192,8 @@ impl From<VerifyError> for Failure {
     }
 }
 
-/// With an exit status of the command's.
-fn exited(status: i32) -> Exit {
-    Exit::Like(ExitStatus::from_raw((status & 0xff) << 8))
-}
-
 /// A set, or one of a service.
-fn set(text: &str) -> Result<(Option<String>, CapSet), String> {
+pub(super) fn set(text: &str) -> Result<(Option<String>, CapSet), String> {
     let (service, set) = match text.split_once('=') {
         Some((service, set)) => (Some(service.to_owned()), set),
         None => (None, text),

@@ -14,6 +14,7 @@ mod daemon;
 mod enforcement;
 mod exports;
 mod faults;
+mod harden;
 mod live;
 mod mounts;
 mod packaging;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         privilege::trials(),
         container::trials(),
         enforcement::trials(),
+        harden::trials(),
         exports::trials(),
         podman::trials(),
         shop::trials(),

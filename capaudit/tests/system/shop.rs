@@ -10,26 +10,36 @@ use crate::{
 };
 
 pub(crate) fn trials() -> Vec<Trial> {
-    vec![Trial::test("shop::audit_patch_and_up_again", shop)]
+    vec![
+        Trial::test("shop::hardened_in_one_command", || {
+            shop(&commands(true, 3)?)
+        }),
+        Trial::test("shop::audit_patch_and_up_again", || {
+            shop(&commands(false, 6)?)
+        }),
+    ]
 }
 
 fn example() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/shop")
 }
 
-/// The commands of the README, in order.
-fn commands() -> Result<Vec<String>, Failed> {
+/// The commands of the README, in order: those of the one command, or those of the steps.
+fn commands(at_once: bool, number: usize) -> Result<Vec<String>, Failed> {
     let text = std::fs::read_to_string(example().join("README.md"))?;
-    let commands: Vec<String> = text
+    let (first, second) = text
+        .split_once("## Step by step")
+        .ok_or("the README has no steps")?;
+    let commands: Vec<String> = if at_once { first } else { second }
         .lines()
         .filter_map(|line| line.strip_prefix("    # "))
         .map(str::to_owned)
         .collect();
-    ensure(commands.len() == 6, &commands)?;
+    ensure(commands.len() == number, &commands)?;
     Ok(commands)
 }
 
-fn shop() -> Verdicts {
+fn shop(commands: &[String]) -> Verdicts {
     let before = std::fs::read_to_string(example().join("compose.yaml"))?;
     let project = Project::new(&before)?;
     let copied = Command::new("cp")
@@ -38,8 +48,8 @@ fn shop() -> Verdicts {
         .arg(project.path())
         .status()?;
     ensure(copied.success(), copied)?;
-    for command in commands()? {
-        let words = shlex::split(&command).ok_or("odd quotes")?;
+    for command in commands {
+        let words = shlex::split(command).ok_or("odd quotes")?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let program = match words[0] {
             "capaudit" => crate::audit::CAPAUDIT,

@@ -15,6 +15,7 @@ pub(super) const DOCUMENTED: &[&str] = &[
     "capaudit-live",
     "capaudit-watch",
     "capaudit-daemon",
+    "capaudit-life",
     "capaudit-verify",
     "capaudit",
     "capaudit-bench",
@@ -136,10 +137,18 @@ pub(super) const CRATES: &[Crate] = &[
         forbidden_paths: &[],
     },
     Crate {
+        name: "capaudit-life",
+        uses: &["capaudit-core"],
+        build_script_uses: &[],
+        forbidden_packages: &[],
+        forbidden_paths: &[],
+    },
+    Crate {
         name: "capaudit-verify",
         uses: &[
             "capaudit-core",
             "capaudit-formats",
+            "capaudit-life",
             "capaudit-storage",
             "capaudit-tracer",
         ],

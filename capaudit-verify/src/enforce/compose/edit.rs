@@ -4,7 +4,10 @@
 //! that is read and written again can change its type: `1e3` is text to compose 1 (YAML 1.1), a number to YAML
 //! 1.2.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use capaudit_core::capability::CapSet;
 
@@ -107,6 +110,20 @@ fn unquoted(value: &str) -> String {
     value.trim().trim_matches(['\'', '"']).to_owned()
 }
 
+/// What a service is granted.
+#[derive(Clone, Copy)]
+enum Granted {
+    /// Whatever the engine can grant.
+    Everything,
+    /// This set.
+    Exactly(CapSet),
+    /// This set, and nothing that it executes gains more.
+    ExactlyAndNoMore(CapSet),
+}
+
+/// Keeps what is executed from gaining privileges.
+const NO_NEW_PRIVILEGES: &str = "no-new-privileges:true";
+
 /// The same file, in which these services have exactly these sets.
 ///
 /// # Errors
@@ -116,8 +133,66 @@ pub fn with_capabilities(
     text: &str,
     sets: &BTreeMap<String, CapSet>,
 ) -> Result<String, NotUnderstood> {
+    let granted = sets
+        .iter()
+        .map(|(name, set)| (name.as_str(), Granted::Exactly(*set)));
+    with_granted(text, &granted.collect())
+}
+
+/// The same file, in which these services have whatever the engine can grant.
+///
+/// # Errors
+///
+/// A service is not in the file, or not in block style.
+pub fn with_everything(text: &str, services: &[String]) -> Result<String, NotUnderstood> {
+    let granted = services
+        .iter()
+        .map(|name| (name.as_str(), Granted::Everything));
+    with_granted(text, &granted.collect())
+}
+
+/// As [`with_capabilities`], with no-new-privileges for services of `hardened`.
+///
+/// # Errors
+///
+/// As there.
+pub fn with_capabilities_and_no_more(
+    text: &str,
+    sets: &BTreeMap<String, CapSet>,
+    hardened: &BTreeSet<String>,
+) -> Result<String, NotUnderstood> {
+    let granted = sets.iter().map(|(name, set)| {
+        let granted = if hardened.contains(name) {
+            Granted::ExactlyAndNoMore(*set)
+        } else {
+            Granted::Exactly(*set)
+        };
+        (name.as_str(), granted)
+    });
+    with_granted(text, &granted.collect())
+}
+
+/// Items of a service's `security_opt`, as they are written.
+fn security_options<'a>(text: &'a str, service: &str) -> Vec<&'a str> {
+    let (mut top, mut second, mut third) = ("", "", "");
+    let mut items = Vec::new();
+    for line in text.lines() {
+        match Line::of(line) {
+            Line::Top(key) => (top, second, third) = (key, "", ""),
+            Line::Second(key) => (second, third) = (key, ""),
+            Line::Third(key) => third = key,
+            Line::Value if (top, second, third) == ("services", service, "security_opt") => {
+                items.extend(line.trim_start().strip_prefix("- "));
+            }
+            Line::Value => {}
+        }
+    }
+    items
+}
+
+fn with_granted(text: &str, sets: &BTreeMap<&str, Granted>) -> Result<String, NotUnderstood> {
     let mut edited = String::with_capacity(text.len());
-    let mut top = "";
+    let (mut top, mut second) = ("", "");
     let mut enforced = 0;
     let (mut inside, mut skipped) = (false, false);
     for line in text.lines() {
@@ -127,7 +202,7 @@ pub fn with_capabilities(
                 (inside, skipped) = (false, false);
             }
             Line::Second(key) => {
-                skipped = false;
+                (second, skipped) = (key, false);
                 let set = sets.get(key).filter(|_set| top == "services");
                 inside = set.is_some();
                 if let Some(set) = set {
@@ -139,9 +214,13 @@ pub fn with_capabilities(
                     enforced += 1;
                     // Writing to a string cannot fail.
                     let _ = writeln!(edited, "{line}");
-                    granting(&mut edited, *set);
+                    granting(&mut edited, *set, &security_options(text, key));
                     continue;
                 }
+            }
+            Line::Third("security_opt") => {
+                let set = sets.get(second).filter(|_set| top == "services");
+                skipped = matches!(set, Some(Granted::ExactlyAndNoMore(_)));
             }
             Line::Third(key) => skipped = inside && GRANTING.contains(&key),
             Line::Value => {}
@@ -159,7 +238,27 @@ pub fn with_capabilities(
     Ok(edited)
 }
 
-fn granting(text: &mut String, set: CapSet) {
+fn granting(text: &mut String, granted: Granted, security_options: &[&str]) {
+    let set = match granted {
+        Granted::Everything => return text.push_str("    cap_add:\n    - ALL\n"),
+        Granted::Exactly(set) => set,
+        Granted::ExactlyAndNoMore(set) => {
+            text.push_str("    security_opt:\n");
+            let own = |item: &&&str| {
+                !item
+                    .trim_matches(['\'', '"'])
+                    .starts_with("no-new-privileges")
+            };
+            for item in security_options
+                .iter()
+                .filter(own)
+                .chain([&NO_NEW_PRIVILEGES])
+            {
+                let _ = writeln!(text, "    - {item}");
+            }
+            set
+        }
+    };
     text.push_str("    cap_drop:\n    - ALL\n");
     if !set.is_empty() {
         text.push_str("    cap_add:\n");

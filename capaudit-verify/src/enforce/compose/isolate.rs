@@ -15,7 +15,7 @@ use super::super::words::NotUnderstood;
 /// A project of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Isolated {
-    /// Its file.
+    /// The file that compose makes it of.
     pub text: String,
     /// What is to be copied before it starts.
     pub copies: Vec<Copy>,
@@ -26,9 +26,9 @@ pub struct Isolated {
 /// A file or directory of which the project gets a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// The user's.
+    /// The user's own, which nobody writes to.
     pub from: PathBuf,
-    /// The copy.
+    /// Where the copy is to be, which the project mounts.
     pub to: PathBuf,
     /// The service that mounts it.
     pub service: String,
@@ -175,7 +175,7 @@ impl Isolation<'_> {
             self.remove(&entry.key, &entry.value);
         }
         if let Some(entry) = definition.get("external")
-            && !entry.value.text().is_some_and(|text| text == "false")
+            && entry.value.text() != Some("false")
         {
             let one = kind.trim_end_matches('s');
             self.notes.push(format!(

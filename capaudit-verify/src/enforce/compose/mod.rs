@@ -26,7 +26,7 @@ use super::{
     words::{NotUnderstood, Words},
 };
 
-pub use edit::{Resolved, with_capabilities};
+pub use edit::{Resolved, with_capabilities, with_capabilities_and_no_more, with_everything};
 pub use isolate::{Copy, Isolated, isolated};
 
 /// A command line of compose, taken apart.
@@ -119,6 +119,39 @@ impl ComposeRun {
         }
         run.subcommand = subcommand.to_vec();
         Ok(run)
+    }
+
+    /// The command of compose for these files and this project, without anything that it is to do.
+    pub fn of_files(program: Vec<OsString>, files: &[PathBuf], project: String) -> Self {
+        let files_options = files
+            .iter()
+            .flat_map(|file| [OsString::from("--file"), file.into()]);
+        Self {
+            program,
+            options: Vec::new(),
+            files: files_options.collect(),
+            first_file: files.first().map(|file| file.into()),
+            directory: None,
+            subcommand: Vec::new(),
+            project,
+        }
+    }
+
+    /// The command with another file, without anything that it is to do.
+    pub fn bare(&self, file: &Path) -> Vec<OsString> {
+        self.assembled(&self.for_file(file), &[])
+    }
+
+    /// The command that removes a project of which everything is its own.
+    pub fn removing_all(&self, file: &Path, images_too: bool) -> Vec<OsString> {
+        let mut subcommand: Vec<OsString> =
+            ["down", "--remove-orphans", "--timeout", "0", "--volumes"]
+                .map(OsString::from)
+                .to_vec();
+        if images_too {
+            subcommand.extend(["--rmi".into(), "local".into()]);
+        }
+        self.assembled(&self.for_file(file), &subcommand)
     }
 
     /// The command that prints the files as compose understands them.

@@ -1,29 +1,29 @@
 //! Makes the runs: prepares each, executes it, judges how it ended, cleans up after it, keeps it.
 
-use std::{collections::BTreeMap, ffi::OsString, io, path::Path, time::Duration};
+mod audit;
+
+use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
 
 use capaudit_core::{
     capability::CapSet,
-    ledger::{Ledger, Subject},
+    ledger::{Phase, Phases},
 };
 use capaudit_tracer::launch::{Signals, shell_status};
 use tempfile::TempDir;
 
 use super::{
-    Grants, VerifyError,
-    enforce::{Enforcement, Invocation, Scratch, bounding},
+    Grant, Grants, VerifyError,
+    enforce::{Enforcement, Scratch, bounding},
     execute::{Ended, ExecuteError, ask, execute, stop_asked},
     minimize::{Outcome, Purpose, Step, Trial, Trials},
     progress::{self, Progress},
-    state::{Audited, Run, State},
+    state::{Run, State},
 };
 
 /// Without a limit of the user's, a run may take so many times as long as the first one.
 const PATIENCE: u32 = 10;
 /// And at least that long.
 const LEAST_PATIENCE: Duration = Duration::from_secs(10);
-/// What the first run is, for people.
-const AUDIT: &str = "run 1: with what it grants itself, audited";
 /// Docker's and Podman's status if the container could not be created or started.
 const ENGINE_FAILED: i32 = 125;
 
@@ -44,6 +44,10 @@ pub(super) struct Runner<'a> {
     pub progress: &'a mut dyn Progress,
     /// That something was missed has been told.
     pub told_of_missing: bool,
+    /// Where each run has a directory of its own.
+    pub directory: &'a Path,
+    /// In which phases of a life a capability was asked for.
+    pub asked_in: BTreeMap<Grant, Phases>,
 }
 
 /// The directory of one run, removed at its end.
@@ -52,9 +56,24 @@ struct Workplace {
     label: String,
 }
 
+/// A directory for all runs, removed at the end.
+///
+/// # Errors
+///
+/// It cannot be made.
+pub(super) fn base() -> Result<TempDir, VerifyError> {
+    tempfile::Builder::new()
+        .prefix("capaudit-")
+        .tempdir()
+        .map_err(VerifyError::system("cannot make a directory"))
+}
+
 impl Workplace {
-    fn new() -> io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("capaudit-").tempdir()?;
+    fn new(base: &Path) -> Result<Self, VerifyError> {
+        let directory = tempfile::Builder::new()
+            .prefix("capaudit-")
+            .tempdir_in(base)
+            .map_err(VerifyError::system("cannot make a directory"))?;
         let label = directory
             .path()
             .file_name()
@@ -72,70 +91,9 @@ impl Workplace {
 }
 
 impl Runner<'_> {
-    /// The audit of the command with what it grants itself, made or as it was kept.
-    ///
-    /// # Errors
-    ///
-    /// It could not be made.
-    pub(super) fn audit(&mut self) -> Result<Audited, VerifyError> {
-        if let Some(audit) = self.state.audit() {
-            self.usual = Some(Duration::from_millis(audit.duration_ms));
-            self.progress.ended(AUDIT, "kept from before");
-            return Ok(audit);
-        }
-        self.progress.begins(AUDIT);
-        let place = Workplace::new().map_err(VerifyError::system("cannot make a directory"))?;
-        let session = place.directory.path().join("session.json");
-        let plain = self
-            .enforcement
-            .audited(place.scratch())
-            .map_err(VerifyError::system("cannot prepare a run"))?;
-        let invocation = Invocation {
-            words: audited_by_ourselves(&session, plain.words),
-            bounding: None,
-            ourselves: true,
-        };
-        let ended = execute(&invocation, self.timeout, self.signals);
-        self.clean(&place, &ended)?;
-        let ended = ended?;
-        if ended.timed_out {
-            return Err(VerifyError::TooSlow(ended.duration));
-        }
-        if !session.exists() {
-            return Err(not_audited(&ended));
-        }
-        let mut ledger = capaudit_storage::load(&session)?;
-        call_by_command(&mut ledger, self.command);
-        let started = match self.enforcement {
-            Enforcement::Bounding(_) | Enforcement::Lsm(_) => None,
-            Enforcement::Docker(_) => place.scratch().container(),
-            Enforcement::Compose(run, _) => Some(run.project().to_owned()),
-        };
-        let status = shell_status(ended.status);
-        let how = if status == 0 {
-            "passed".to_owned()
-        } else {
-            format!("failed with status {status}")
-        };
-        let audited = Audited {
-            ledger,
-            started,
-            output: ended.output.last_lines(),
-            duration_ms: milliseconds(ended.duration),
-        };
-        self.usual = Some(ended.duration);
-        self.state.save_audit(audited.clone())?;
-        self.progress.ended(AUDIT, &how);
-        Ok(audited)
-    }
-
     /// Removes what a run left behind: at once if it did not end by itself, or if it leaves something always.
-    fn clean(
-        &mut self,
-        place: &Workplace,
-        ended: &Result<Ended, ExecuteError>,
-    ) -> Result<(), VerifyError> {
-        let by_itself = ended.as_ref().is_ok_and(|ended| !ended.timed_out);
+    fn clean(&mut self, place: &Workplace, ended: Option<&Ended>) -> Result<(), VerifyError> {
+        let by_itself = ended.is_some_and(|ended| !ended.timed_out);
         if by_itself && !self.enforcement.leaves_something() {
             return Ok(());
         }
@@ -155,10 +113,10 @@ impl Runner<'_> {
                 Err(error) => {
                     // The run itself is as good as it was; the next one would trip over the rest.
                     return match ended {
-                        Ok(_) => Err(VerifyError::system("cannot remove what a run left behind")(
-                            error,
-                        )),
-                        Err(_) => Ok(()),
+                        Some(_) => Err(
+                            VerifyError::system("cannot remove what a run left behind")(error),
+                        ),
+                        None => Ok(()),
                     };
                 }
             }
@@ -166,17 +124,44 @@ impl Runner<'_> {
         Ok(())
     }
 
-    /// Removes what is kept from run to run.
-    pub(super) fn finish(&mut self) {
-        if let Enforcement::Compose(..) = self.enforcement
-            && let Ok(place) = Workplace::new()
-            && self.enforcement.audited(place.scratch()).is_ok()
-        {
-            for words in self.enforcement.removing(place.scratch(), true) {
-                // All that is left are images; that they stay is no reason to withhold the result.
-                let _ = ask(&words, self.signals);
-            }
-        }
+    /// Removes what is kept from run to run. Says whether nothing is left.
+    pub(super) fn finish(&mut self) -> bool {
+        let place = match self.enforcement {
+            Enforcement::Compose(..) | Enforcement::Life(..) => Workplace::new(self.directory),
+            _ => return true,
+        };
+        let Ok(place) = place else { return false };
+        let prepared = match self.enforcement {
+            Enforcement::Life(run, resolved) => run.prepare_end(resolved, place.scratch()),
+            other => other.audited(place.scratch()).map(drop),
+        };
+        // All that is left are images; that they stay is no reason to withhold the result.
+        prepared.is_ok()
+            && self
+                .enforcement
+                .removing(place.scratch(), true)
+                .iter()
+                .all(|words| ask(words, self.signals).is_ok())
+    }
+
+    /// The phases of a life that a run has to go through to show what it is to find out: where a capability was never asked
+    /// for, its absence changes nothing, and the run of the final set goes through all.
+    fn phases(&self, step: &Step) -> Phases {
+        let Enforcement::Life(run, _) = self.enforcement else {
+            return Phases::default();
+        };
+        let last = match &step.purpose {
+            Purpose::Without(grants) => grants
+                .iter()
+                .map(|grant| self.asked_in.get(grant).and_then(|phases| phases.last()))
+                .try_fold(Phase::Start, |last, phase| Some(last.max(phase?))),
+            _ => None,
+        };
+        run.phases
+            .iter()
+            .copied()
+            .filter(|phase| last.is_none_or(|last| *phase <= last))
+            .collect()
     }
 
     /// Sets by the subjects' names, which are the same in the next session.
@@ -188,11 +173,11 @@ impl Runner<'_> {
             .collect()
     }
 
-    fn make(&mut self, set: &Grants) -> Result<Run, VerifyError> {
-        let place = Workplace::new().map_err(VerifyError::system("cannot make a directory"))?;
+    fn make(&mut self, set: &Grants, phases: Phases) -> Result<Run, VerifyError> {
+        let place = Workplace::new(self.directory)?;
         let invocation = self
             .enforcement
-            .enforced(&self.subjects, set, place.scratch())
+            .enforced(&self.subjects, set, phases, place.scratch())
             .map_err(VerifyError::system("cannot prepare a run"))?;
         let patience = self.timeout.or_else(|| {
             let usual = self.usual?.saturating_mul(PATIENCE);
@@ -205,7 +190,7 @@ impl Runner<'_> {
         {
             ended = Ok(not_executed(set));
         }
-        self.clean(&place, &ended)?;
+        self.clean(&place, ended.as_ref().ok())?;
         let ended = ended?;
         if matches!(self.enforcement, Enforcement::Lsm(_)) && !place.scratch().in_force().exists() {
             return Err(not_audited(&ended));
@@ -215,6 +200,7 @@ impl Runner<'_> {
         }
         Ok(Run {
             set: self.named(set),
+            phases,
             exit_status: shell_status(ended.status),
             timed_out: ended.timed_out,
             outcome: outcome(self.enforcement, &ended),
@@ -247,7 +233,8 @@ impl Trials for Runner<'_> {
             progress::purpose(step, set, &self.subjects)
         );
         let named = self.named(set);
-        if let Some((number, run)) = self.state.next_run(&named) {
+        let phases = self.phases(step);
+        if let Some((number, run)) = self.state.next_run(&named, phases) {
             let how = format!("{} (kept from before)", progress::result(step, &run));
             self.progress.ended(&what, &how);
             if !run.timed_out {
@@ -260,43 +247,11 @@ impl Trials for Runner<'_> {
             });
         }
         self.progress.begins(&what);
-        let run = self.make(set)?;
+        let run = self.make(set, phases)?;
         let (outcome, how) = (run.outcome, progress::result(step, &run));
         let number = self.state.save_run(run)?;
         self.progress.ended(&what, &how);
         Ok(Trial { number, outcome })
-    }
-}
-
-/// `capaudit run` on a command.
-fn audited_by_ourselves(session: &Path, words: Vec<OsString>) -> Vec<OsString> {
-    // Not `current_exe`, which names a file that may have been replaced meanwhile.
-    let mut all: Vec<OsString> = [
-        "/proc/self/exe",
-        "run",
-        "--format",
-        "json",
-        "--output",
-        "/dev/null",
-    ]
-    .map(OsString::from)
-    .to_vec();
-    all.extend(["--save".into(), session.into(), "--".into()]);
-    all.extend(words);
-    all
-}
-
-/// Names the user's command in the record, not the one that was made of it.
-fn call_by_command(ledger: &mut Ledger, command: &[OsString]) {
-    let words = command
-        .iter()
-        .map(|word| word.to_string_lossy().into_owned());
-    ledger.session.command = words.collect();
-    let name = ledger.session.command.join(" ");
-    for subject in &mut ledger.subjects {
-        if subject.identity == Subject::Command {
-            subject.name.clone_from(&name);
-        }
     }
 }
 
@@ -333,10 +288,12 @@ fn not_executed(set: CapSet) -> Ended {
 
 fn outcome(enforcement: &Enforcement, ended: &Ended) -> Outcome {
     let status = shell_status(ended.status);
-    let by_engine = matches!(enforcement, Enforcement::Docker(_)) && status == ENGINE_FAILED;
-    let engine_told = ["docker: ", "Error: "]
-        .iter()
-        .any(|beginning| ended.output.has_line_that_begins(beginning));
+    let by_engine = matches!(enforcement, Enforcement::Docker(_) | Enforcement::Life(..))
+        && status == ENGINE_FAILED;
+    let engine_told = matches!(enforcement, Enforcement::Life(..))
+        || ["docker: ", "Error: "]
+            .iter()
+            .any(|beginning| ended.output.has_line_that_begins(beginning));
     if status == 0 && !ended.timed_out {
         Outcome::Passed
     } else if by_engine && engine_told {
@@ -360,6 +317,9 @@ fn milliseconds(duration: Duration) -> u64 {
 pub(super) fn check(enforcement: &Enforcement, set: &Grants) -> Result<(), ExecuteError> {
     match enforcement {
         Enforcement::Bounding(_) => Ok(bounding::check(set.of(0))?),
-        Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Lsm(_) => Ok(()),
+        Enforcement::Docker(_)
+        | Enforcement::Compose(..)
+        | Enforcement::Life(..)
+        | Enforcement::Lsm(_) => Ok(()),
     }
 }
