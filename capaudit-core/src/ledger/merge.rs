@@ -128,6 +128,7 @@ impl SubjectRecord {
             self.settled = None;
         }
         self.seen_from_start |= other.seen_from_start;
+        self.other &= other.other;
         if let Some(container) = self.container_mut()
             && container.engine_version.as_deref() != other.engine_version()
         {

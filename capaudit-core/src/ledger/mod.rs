@@ -9,6 +9,7 @@ mod losses;
 mod merge;
 mod phase;
 mod record;
+mod selection;
 mod settled;
 mod subject;
 mod unseen;
@@ -22,6 +23,7 @@ pub use record::{
     CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object, Options,
     Outcome, Place, Requester, Sample, Target, UserIds,
 };
+pub use selection::{Selection, UnknownName};
 pub use settled::{Settled, Settlement};
 pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 pub use unseen::{Deputy, Remaining, Unseen};
@@ -69,9 +71,11 @@ pub struct Session {
 }
 
 impl Ledger {
-    /// Whether nothing is missing from the record: nothing was lost, and every subject was observed whole.
+    /// Whether nothing is missing from the record: nothing was lost, and every subject was observed whole. What others had
+    /// running meanwhile does not matter.
     pub fn is_complete(&self) -> bool {
-        self.session.is_complete() && self.subjects.iter().all(SubjectRecord::is_complete)
+        let mut own = self.subjects.iter().filter(|subject| !subject.other);
+        self.session.is_complete() && own.all(SubjectRecord::is_complete)
     }
 
     /// The same, as seen in a phase of a life.

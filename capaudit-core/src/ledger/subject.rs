@@ -104,6 +104,8 @@ pub struct SubjectRecord {
     pub user_namespace_level: u32,
     /// Whether it was observed from its very start; false if it ran already.
     pub seen_from_start: bool,
+    /// Whether it is a container that somebody else started while the command ran.
+    pub other: bool,
     /// What of it is known not to be in the record.
     pub unseen: Vec<Unseen>,
     /// Checks, by what makes them different.
@@ -133,6 +135,7 @@ impl SubjectRecord {
             granted: CapSet::EMPTY,
             user_namespace_level: 0,
             seen_from_start: true,
+            other: false,
             unseen: Vec::new(),
             checks: Vec::new(),
             execs: Vec::new(),

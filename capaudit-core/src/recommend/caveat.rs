@@ -44,7 +44,7 @@ pub(super) fn of_report(report: &Report) -> Vec<Caveat> {
     let partial = report
         .subjects
         .iter()
-        .filter(|subject| subject.seen_from_start)
+        .filter(|subject| subject.seen_from_start && !subject.other)
         .flat_map(|subject| {
             subject.incomplete.iter().map(|what| Caveat::Partial {
                 subject: subject.name.clone(),

@@ -23,6 +23,7 @@ pub fn report(subjects: Vec<SubjectReport>) -> Report {
             losses: crate::ledger::Losses::default(),
             complete: true,
             notes: Vec::new(),
+            others: 0,
         },
         subjects,
     }
@@ -49,6 +50,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         cap_add: needs.iter().map(|(name, _)| capability(name)).collect(),
         granted: CapSet::EMPTY,
         seen_from_start: true,
+        other: false,
         incomplete: Vec::new(),
         no_new_privileges_is_safe: true,
         elsewhere: Vec::new(),

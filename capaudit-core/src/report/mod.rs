@@ -53,6 +53,14 @@ pub struct SessionReport {
     pub complete: bool,
     /// What else there is to know about the record.
     pub notes: Vec<String>,
+    /// Containers that others started meanwhile, and that are not among the subjects. Left out if there are none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub others: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A duration in seconds, exact to the millisecond.
@@ -143,6 +151,9 @@ pub struct SubjectReport {
     pub granted: CapSet,
     /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
     pub seen_from_start: bool,
+    /// Whether somebody else than the command started it. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub other: bool,
     /// Why its record is incomplete, so that capabilities may be missing: each cause in one text. Left out if it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,
@@ -159,8 +170,20 @@ pub struct SubjectReport {
 }
 
 impl Report {
-    /// Judges every fact of a ledger, and reports on each subject.
+    /// Judges every fact of a ledger, and reports on each subject, but for what others had running meanwhile.
     pub fn of(ledger: &Ledger) -> Self {
+        let (others, own): (Vec<_>, Vec<_>) =
+            ledger.subjects.iter().partition(|subject| subject.other);
+        Self::on(ledger, &own, others.len())
+    }
+
+    /// As [`Self::of`], with what others had running meanwhile.
+    pub fn with_others(ledger: &Ledger) -> Self {
+        let all: Vec<_> = ledger.subjects.iter().collect();
+        Self::on(ledger, &all, 0)
+    }
+
+    fn on(ledger: &Ledger, subjects: &[&SubjectRecord], left_out: usize) -> Self {
         let session = &ledger.session;
         Self {
             schema: SCHEMA.to_owned(),
@@ -182,9 +205,9 @@ impl Report {
                     .into_iter()
                     .chain(session.notes.iter().cloned())
                     .collect(),
+                others: left_out as u64,
             },
-            subjects: ledger
-                .subjects
+            subjects: subjects
                 .iter()
                 .map(|subject| SubjectReport::of(ledger, subject))
                 .collect(),
@@ -226,6 +249,7 @@ impl SubjectReport {
             cap_add: advice.recommended,
             granted: subject.granted,
             seen_from_start: subject.seen_from_start,
+            other: subject.other,
             incomplete: incomplete::incomplete(subject),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
             elsewhere: advice.elsewhere,

@@ -41,6 +41,19 @@ pub fn hint(report: &Report, style: Style) -> String {
     })
 }
 
+impl Report {
+    /// A line on the containers that others started meanwhile and that are left out; `None` if there are none.
+    pub fn others(&self) -> Option<String> {
+        match self.session.others {
+            0 => None,
+            1 => Some("1 other container ran meanwhile: --others shows it".to_owned()),
+            count => Some(format!(
+                "{count} other containers ran meanwhile: --others shows them"
+            )),
+        }
+    }
+}
+
 /// A command that only started containers and asked for nothing itself need not be told about, unless more is to be said.
 fn is_of_interest(report: &Report, subject: &SubjectReport) -> bool {
     subject.kind != Kind::Command
@@ -79,7 +92,7 @@ fn heading(out: &mut String, report: &Report, style: Style) {
     let partial: Vec<String> = report
         .subjects
         .iter()
-        .filter(|subject| !subject.incomplete.is_empty())
+        .filter(|subject| !subject.incomplete.is_empty() && !subject.other)
         .map(|subject| sanitize(&subject.name))
         .collect();
     if !partial.is_empty() {
@@ -109,6 +122,9 @@ fn heading(out: &mut String, report: &Report, style: Style) {
             style,
         );
     }
+    if let Some(others) = report.others() {
+        line(out, &style.faint(&others));
+    }
 }
 
 fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bool) {
@@ -120,6 +136,9 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
     let mut title = format!("{kind} {}", sanitize(&subject.name));
     if let Some(image) = &subject.image {
         title.push_str(&format!(" ({})", sanitize(image)));
+    }
+    if subject.other {
+        title.push_str(", started by others");
     }
     line(out, &style.bold(&title));
     let of = |verdict: Verdict| {

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use capaudit_core::report::Report;
 use capaudit_tracer::{probe::TracerConfig, session::audit::attach};
 
 use super::{
@@ -67,9 +68,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             ));
         },
     )?;
-    arguments
-        .presentation
-        .keep(&ledger, arguments.save.as_deref(), io::stdout())?;
+    arguments.presentation.keep(
+        &ledger,
+        &Report::of(&ledger),
+        arguments.save.as_deref(),
+        io::stdout(),
+    )?;
     Ok(if arguments.strict && !ledger.is_complete() {
         Exit::Incomplete
     } else {

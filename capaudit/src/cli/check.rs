@@ -4,7 +4,6 @@ use std::{io, path::PathBuf};
 
 use capaudit_core::{
     recommend::Recommendation,
-    report::Report,
     text::{self, Style},
 };
 use capaudit_formats::{
@@ -14,7 +13,14 @@ use capaudit_formats::{
 use capaudit_storage::Disk;
 use serde_json::json;
 
-use super::{deliver::deliver, exit::Exit, failure::Failure, sessions::Sessions, terminal};
+use super::{
+    deliver::deliver,
+    exit::Exit,
+    failure::Failure,
+    selection::{Selection, tell_others},
+    sessions::Sessions,
+    terminal,
+};
 
 /// How findings are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -58,14 +64,18 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
 
     #[command(flatten)]
+    selection: Selection,
+
+    #[command(flatten)]
     sessions: Sessions,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let ledger = arguments.sessions.merged()?;
+    let selection = &arguments.selection;
+    let report = selection.report(&selection.of(arguments.sessions.merged()?)?);
     let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
-    let outcome = check::check(&workloads, &Recommendation::of(&Report::of(&ledger)))
-        .map_err(Failure::usage)?;
+    let outcome = check::check(&workloads, &Recommendation::of(&report)).map_err(Failure::usage)?;
+    tell_others(&report);
     show(arguments, &outcome).map_err(Failure::usage)?;
     Ok(if outcome.reaches(arguments.level) {
         Exit::Finding

@@ -6,8 +6,7 @@ use std::{
 };
 
 use capaudit_core::{
-    recommend::{Recommendation, START_UNSEEN, Workload, name_of, qualified_name_of},
-    report::Report,
+    recommend::{Recommendation, START_UNSEEN, Workload},
     text::Style,
 };
 use capaudit_formats::export::{
@@ -21,6 +20,7 @@ use super::{
     exit::Exit,
     failure::{Failure, note},
     patch,
+    selection::{Selection, tell_others},
     sessions::Sessions,
 };
 
@@ -50,10 +50,6 @@ pub(super) struct Arguments {
     #[arg(value_enum)]
     format: Format,
 
-    /// Only this compose service, or the container of this name
-    #[arg(long, value_name = "NAME")]
-    service: Option<String>,
-
     /// Write into this file and keep the rest of it (oci: a config.json; compose: each of the files that are used
     /// together, whose comments, order and style stay)
     #[arg(long, value_name = "FILE")]
@@ -71,13 +67,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KIND/NAME")]
     workload: Option<Owner>,
 
-    /// kubernetes: what the pod calls the container, if not what it was called in the audit
-    #[arg(long, value_name = "NAME")]
-    container: Option<String>,
-
     /// Write to this file, not to standard output; of a patched file, the result
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+
+    #[command(flatten)]
+    selection: Selection,
 
     #[command(flatten)]
     sessions: Sessions,
@@ -97,11 +92,13 @@ enum Product<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let product = arguments.product().map_err(Failure::usage)?;
-    let ledger = arguments.sessions.merged()?;
-    let mut report = Report::of(&ledger);
-    if let Some(wanted) = &arguments.service {
-        choose(&mut report, wanted).map_err(Failure::usage)?;
-    }
+    let selection = match &product {
+        // There, it is a name in the pod.
+        Product::Kubernetes(..) => &arguments.selection.with_any_container(),
+        _ => &arguments.selection,
+    };
+    let report = selection.report(&selection.of(arguments.sessions.merged()?)?);
+    tell_others(&report);
     let recommendation = Recommendation::of(&report);
     warn(&recommendation);
     let output = arguments.output.as_deref();
@@ -133,7 +130,6 @@ impl Arguments {
         let kubernetes_only = [
             ("--as", self.shape.is_some()),
             ("--workload", self.workload.is_some()),
-            ("--container", self.container.is_some()),
         ];
         if let Some((option, _)) = kubernetes_only
             .into_iter()
@@ -151,7 +147,7 @@ impl Arguments {
                     files,
                     diff: self.diff,
                     output: self.output.as_deref(),
-                    narrowed: self.service.is_some(),
+                    narrowed: self.selection.is_narrow(),
                 };
                 job.check()?;
                 return Ok(Product::Compose(job));
@@ -161,19 +157,23 @@ impl Arguments {
             (_, _) => return Err("--patch is for the formats compose and oci".to_owned()),
         }
         let shape = self.shape.unwrap_or(Shape::Snippet);
+        let container = match self.selection.containers() {
+            [] => None,
+            [name] => Some(name.as_str()),
+            _ if shape == Shape::Snippet => None,
+            _ => return Err("a patch is of one --container of the pod".to_owned()),
+        };
         match (shape, &self.workload) {
-            (Shape::Snippet, None) if self.container.is_none() => Ok(Product::Plain(self.format)),
+            (Shape::Snippet, None) => Ok(Product::Plain(self.format)),
             (Shape::Snippet, _) => Err(
-                "--workload and --container are for patches: add --as strategic-merge or --as kustomization"
+                "--workload is for patches: add --as strategic-merge or --as kustomization"
                     .to_owned(),
             ),
             (_, None) => Err(
                 "a patch needs the object that it is for: --workload KIND/NAME, as deployment/web"
                     .to_owned(),
             ),
-            (shape, Some(owner)) => {
-                Ok(Product::Kubernetes(shape, owner, self.container.as_deref()))
-            }
+            (shape, Some(owner)) => Ok(Product::Kubernetes(shape, owner, container)),
         }
     }
 }
@@ -188,27 +188,6 @@ fn warn(recommendation: &Recommendation) {
             note(&format!("warning: {}: {START_UNSEEN}", workload.name));
         }
     }
-}
-
-/// Leaves one service or container in the report.
-fn choose(report: &mut Report, wanted: &str) -> Result<(), String> {
-    let mut known: Vec<String> = report
-        .subjects
-        .iter()
-        .map(|subject| name_of(subject).to_owned())
-        .collect();
-    known.sort();
-    known.dedup();
-    report.subjects.retain(|subject| {
-        name_of(subject) == wanted || qualified_name_of(subject).as_deref() == Some(wanted)
-    });
-    if report.subjects.is_empty() {
-        return Err(format!(
-            "no service or container {wanted:?} was audited; there are: {}",
-            known.join(", ")
-        ));
-    }
-    Ok(())
 }
 
 /// An OCI runtime's configuration with the recommendation for the only container in it.

@@ -24,6 +24,7 @@ mod presentation;
 mod ps;
 mod report;
 mod run;
+mod selection;
 mod sessions;
 mod targets;
 mod terminal;

@@ -39,35 +39,34 @@ pub(super) struct Presentation {
 }
 
 impl Presentation {
-    /// Shows the report of a ledger, on `otherwise` if no file is given.
+    /// Shows a report, on `otherwise` if no file is given.
     ///
     /// # Errors
     ///
     /// It cannot be written. A closed pipe is no error.
     pub(super) fn show(
         &self,
-        ledger: &Ledger,
+        report: &Report,
         otherwise: impl Write + AsFd + IsTerminal,
     ) -> io::Result<()> {
-        let text = self.rendered(ledger, &otherwise)?;
+        let text = self.rendered(report, &otherwise)?;
         deliver(&text, self.output.as_deref(), otherwise)
     }
 
     fn rendered(
         &self,
-        ledger: &Ledger,
+        report: &Report,
         otherwise: &(impl Write + AsFd + IsTerminal),
     ) -> io::Result<String> {
         let style = match &self.output {
             Some(_) => Style::PLAIN,
             None => terminal::style_of(otherwise),
         };
-        let report = Report::of(ledger);
-        let recommendation = Recommendation::of(&report);
+        let recommendation = Recommendation::of(report);
         let format = self.format;
-        let mut rendered = format.render(&report, &recommendation, style, self.all)?;
+        let mut rendered = format.render(report, &recommendation, style, self.all)?;
         if self.format == Format::Text && self.output.is_none() && otherwise.is_terminal() {
-            rendered.push_str(&hint(&report, style));
+            rendered.push_str(&hint(report, style));
         }
         Ok(rendered)
     }
@@ -90,7 +89,7 @@ impl Presentation {
         }
     }
 
-    /// Saves a ledger and shows its report: both are tried, whatever becomes of the other, and a report that cannot be
+    /// Saves a ledger and shows a report on it: both are tried, whatever becomes of the other, and a report that cannot be
     /// written to its file is shown on `otherwise`.
     ///
     /// # Errors
@@ -99,11 +98,12 @@ impl Presentation {
     pub(super) fn keep(
         &self,
         ledger: &Ledger,
+        report: &Report,
         file: Option<&Path>,
         mut otherwise: impl Write + AsFd + IsTerminal,
     ) -> Result<(), Failure> {
         let saved = file.map_or(Ok(()), |file| save(ledger, file));
-        let shown = self.rendered(ledger, &otherwise).and_then(|text| {
+        let shown = self.rendered(report, &otherwise).and_then(|text| {
             deliver(&text, self.output.as_deref(), &mut otherwise).or_else(|error| {
                 if self.output.is_some() {
                     deliver(&text, None, &mut otherwise)?;

@@ -4,9 +4,15 @@ use std::{ffi::OsString, io, path::PathBuf};
 
 use capaudit_tracer::session::audit::{Plan, audit};
 
-use super::{exit::Exit, failure::Failure, presentation::Presentation, tracing::Tracing};
+use super::{
+    exit::Exit, failure::Failure, presentation::Presentation, selection::Selection,
+    tracing::Tracing,
+};
 
-/// Run a command and audit it, all its descendants, and every container that starts meanwhile.
+/// Run a command and audit it, all its descendants, and the containers that it starts.
+///
+/// Containers that others start meanwhile are counted, and shown with --others. Where it cannot be told whose a container is,
+/// it is the command's.
 ///
 /// The exit status is the command's own. The report goes to --output or to standard error, so that the
 /// command's output stays clean.
@@ -35,6 +41,9 @@ pub(super) struct Arguments {
     wait_children: bool,
 
     #[command(flatten)]
+    selection: Selection,
+
+    #[command(flatten)]
     tracing: Tracing,
 
     /// The command and its arguments
@@ -52,10 +61,17 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     };
     arguments.presentation.check(arguments.save.as_deref())?;
     let outcome = audit(&plan)?;
-    let kept =
-        arguments
-            .presentation
-            .keep(&outcome.ledger, arguments.save.as_deref(), io::stderr());
+    let (all, selection) = (&outcome.ledger, &arguments.selection);
+    let (own, unknown) = match selection.of(all.clone()) {
+        Ok(own) => (own, None),
+        // What was found is worth more than what was asked of it.
+        Err(failure) => (all.clone(), Some(failure)),
+    };
+    let report = selection.report(&own);
+    let kept = arguments
+        .presentation
+        .keep(all, &report, arguments.save.as_deref(), io::stderr());
+    let kept = kept.and(unknown.map_or(Ok(()), Err));
     if !outcome.status.success() {
         // The command's status matters more.
         if let Err(failure) = kept {
@@ -64,7 +80,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Like(outcome.status));
     }
     kept?;
-    Ok(if arguments.strict && !outcome.ledger.is_complete() {
+    Ok(if arguments.strict && !own.is_complete() {
         Exit::Incomplete
     } else {
         Exit::Like(outcome.status)

@@ -32,6 +32,8 @@ pub(super) struct SavedSubject<'a> {
     user_namespace_level: u32,
     #[serde(default = "yes")]
     seen_from_start: bool,
+    #[serde(default, skip_serializing_if = "is_no")]
+    other: bool,
     #[serde(default, skip_serializing_if = "<[Unseen]>::is_empty")]
     unseen: Cow<'a, [Unseen]>,
     checks: Cow<'a, [CheckRecord]>,
@@ -44,6 +46,12 @@ pub(super) struct SavedSubject<'a> {
 /// What is true of records written before it was a question.
 fn yes() -> bool {
     true
+}
+
+/// What is not written, because records that were written before it was a question mean it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_no(value: &bool) -> bool {
+    !*value
 }
 
 impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
@@ -66,6 +74,7 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
             granted: record.granted,
             user_namespace_level: record.user_namespace_level,
             seen_from_start: record.seen_from_start,
+            other: record.other,
             unseen: Cow::from(&record.unseen),
             checks: Cow::from(&record.checks),
             execs: Cow::from(&record.execs),
@@ -102,6 +111,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             granted: saved.granted,
             user_namespace_level: saved.user_namespace_level,
             seen_from_start: saved.seen_from_start,
+            other: saved.other,
             unseen: saved.unseen.into_owned(),
             checks: saved.checks.into_owned(),
             execs: saved.execs.into_owned(),
