@@ -14,3 +14,4 @@ pub mod ledger;
 pub mod recommend;
 pub mod report;
 pub mod text;
+pub mod whose;
