@@ -75,7 +75,9 @@ fn by_name(name: &str) -> SyscallSpec {
         "capget" => PLAIN.selecting(0b010).reported(),
         "prctl" => PLAIN.special(special::PRCTL).selecting(0b001).reported(),
         // Sockets.
-        "bind" | "connect" => PLAIN.special(special::ADDRESS),
+        "bind" => PLAIN.special(special::ADDRESS),
+        // Whoever has spoken to nobody has not asked an engine for a container.
+        "connect" => PLAIN.special(special::ADDRESS).selecting(0b100).reported(),
         "socket" => PLAIN.selecting(0b111),
         // Whether a buffer is asked for without force before it is with (SO_SNDBUF, SO_SNDBUFFORCE).
         "setsockopt" => PLAIN.selecting(0b110).reported(),

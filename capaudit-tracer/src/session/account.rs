@@ -18,7 +18,7 @@ use crate::{
     probe::{ProbeError, Tracer, syscall_name},
     proc::kallsyms::Symbols,
     session::{
-        describe,
+        contact, describe,
         facts::Facts,
         join::{Joined, Sightings},
     },
@@ -306,6 +306,9 @@ impl Accountant<'_> {
     }
 
     fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
+        if contact::is_contact(key) {
+            return; // of interest while the audit goes on, see there
+        }
         let first = self.joined.sampled_call(key);
         let Some(execution) = self.tracker.execution(key.execution) else {
             return;

@@ -21,6 +21,7 @@ use crate::{
         account::{Accountant, Counted, Totals, add_overflow, is_execve},
         check_event::{PendingCheck, PendingChecks},
         clock::monotonic_now,
+        contact::{self, Contacts},
         deputy, describe,
         enrich::{Enrich, Machine},
         facts::Facts,
@@ -59,6 +60,7 @@ pub struct Collector {
     naming: Naming,
     /// Subjects whose facts were handed out for good.
     retired: HashSet<SubjectId>,
+    contacts: Contacts,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
     pub(super) started: u64,
 }
@@ -82,6 +84,7 @@ impl Collector {
             let_go: Vec::new(),
             naming: Naming::default(),
             retired: HashSet::new(),
+            contacts: Contacts::default(),
             started: monotonic_now(),
         }
     }
@@ -92,6 +95,7 @@ impl Collector {
         self.naming.begin(now);
         self.joined = Joined::default();
         self.facts = Facts::default();
+        self.contacts = Contacts::default();
         self.started = monotonic_now();
     }
 
@@ -120,6 +124,9 @@ impl Collector {
             Event::Adopt(fork) => self.adopt(&fork),
             Event::Exec(exec) => self.exec(&exec),
             Event::Exit(exit) => self.tracker.exit(&exit),
+            Event::Call(call) if contact::is_contact(&call.key) => {
+                self.contacts.connected(&self.tracker, &call);
+            }
             Event::Call(call) => {
                 let target = self.target(&call);
                 self.joined.call(*call, target);
@@ -181,17 +188,19 @@ impl Collector {
         }
     }
 
-    /// Whether the command has others do its work by what it executes.
+    /// Whether others do work for a subject by what it executes.
     fn look_for_deputies(&mut self, subject: SubjectId, exec: &Exec) {
         let path = describe::text(&exec.path);
-        let known = self.tracker.get(subject);
-        if known.identity != Identity::Command || !deputy::may_delegate(&path) {
+        if !deputy::may_delegate(&path) {
             return;
         }
         let words = self.enrich.words(exec.header.tgid);
+        self.contacts.executed(subject, &exec.header, &path, &words);
+        let known = self.tracker.get(subject);
         let record = self.facts.subject(subject, known);
-        // It is incomplete anyhow.
-        if record.unseen.len() < MOST_DELEGATIONS
+        // With so many, it is incomplete anyhow.
+        if known.identity == Identity::Command
+            && record.unseen.len() < MOST_DELEGATIONS
             && let Some(unseen) = deputy::delegated(&path, &words)
         {
             record.add_unseen(unseen);
@@ -443,9 +452,18 @@ impl Collector {
         subjects: &[SubjectId],
         command: &[String],
         described: &HashMap<ContainerId, Description>,
+        others: &HashSet<SubjectId>,
     ) -> Vec<SubjectRecord> {
         self.naming
-            .records(&self.tracker, facts, subjects, command, described)
+            .records(&self.tracker, facts, subjects, command, described, others)
+    }
+
+    /// The subjects that somebody else than the command started, see [`Contacts::others`].
+    pub(super) fn others(
+        &self,
+        described: &HashMap<ContainerId, Description>,
+    ) -> HashSet<SubjectId> {
+        self.contacts.others(&self.tracker, described)
     }
 
     /// Ids of the containers among these, to ask their engine about.

@@ -293,7 +293,7 @@ fn plain(words: &[String]) -> impl Iterator<Item = &str> {
     })
 }
 
-fn base_name(path: &str) -> &str {
+pub(super) fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 

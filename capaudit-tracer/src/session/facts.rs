@@ -1,6 +1,6 @@
 //! What is known of every subject, and of nobody. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use capaudit_core::{
     capability::Capability,
@@ -60,11 +60,12 @@ impl Facts {
     }
 
     /// Programs that had ended before capaudit could inspect their file: whether that grants
-    /// capabilities is not known.
-    pub(super) fn unseen_files(&self) -> u64 {
+    /// capabilities is not known. Those of `others` do not count.
+    pub(super) fn unseen_files(&self, others: &HashSet<SubjectId>) -> u64 {
         self.subjects
-            .values()
-            .flat_map(|subject| &subject.execs)
+            .iter()
+            .filter(|(id, _record)| !others.contains(id))
+            .flat_map(|(_id, subject)| &subject.execs)
             .filter(|exec| exec.unseen)
             .map(|exec| exec.count)
             .sum()

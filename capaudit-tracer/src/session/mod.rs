@@ -9,6 +9,7 @@ pub mod audit;
 pub mod check_event;
 mod clock;
 mod collector;
+mod contact;
 mod deputy;
 mod describe;
 pub mod driver;

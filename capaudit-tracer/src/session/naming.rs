@@ -1,6 +1,6 @@
 //! Subjects under the names that people know. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use capaudit_core::ledger::{Kind, SubjectRecord, Unseen};
 
@@ -36,7 +36,7 @@ impl Naming {
     }
 
     /// Facts about these subjects, with names: `command` is what the audited command is called,
-    /// `described` is what engines say of containers.
+    /// `described` is what engines say of containers, `others` are somebody else's.
     pub(super) fn records(
         &self,
         tracker: &Tracker,
@@ -44,6 +44,7 @@ impl Naming {
         subjects: &[SubjectId],
         command: &[String],
         described: &HashMap<ContainerId, Description>,
+        others: &HashSet<SubjectId>,
     ) -> Vec<SubjectRecord> {
         let mut records: Vec<SubjectRecord> = subjects
             .iter()
@@ -56,6 +57,7 @@ impl Naming {
                     .unwrap_or_else(|| nameless(subject));
                 name(&mut record, subject, command, described);
                 self.date(&mut record, subject, described);
+                record.other = others.contains(id);
                 (record, subject)
             })
             .filter(|(record, subject)| self.is_wanted(record, subject))
@@ -98,6 +100,7 @@ impl Naming {
 fn leave_out_what_was_seen(records: &mut [SubjectRecord]) {
     let (commands, others): (Vec<_>, Vec<_>) = records
         .iter_mut()
+        .filter(|record| !record.other)
         .partition(|record| record.kind() == Kind::Command);
     let followed: Vec<&str> = others
         .iter()
@@ -163,10 +166,10 @@ pub(super) fn containers(tracker: &Tracker, subjects: &[SubjectId]) -> Vec<Conta
 }
 
 /// What a reader should know of what was followed.
-pub(super) fn notes(tracker: &Tracker) -> Vec<String> {
+pub(super) fn notes(tracker: &Tracker, others: &HashSet<SubjectId>) -> Vec<String> {
     let running: Vec<String> = tracker
         .subjects()
-        .filter(|(_id, subject)| subject.is_live())
+        .filter(|(id, subject)| subject.is_live() && !others.contains(id))
         .filter_map(|(_id, subject)| match &subject.identity {
             Identity::Container(container) => Some(container.short().to_owned()),
             _ => None,

@@ -8,6 +8,7 @@ use capaudit_core::{capability::CapSet, ledger::Engine};
 use super::{
     attached::Running,
     identity::{Identity, OTHER_PROGRAMS, SubjectId, UserNamespace},
+    owner::Owner,
 };
 
 /// Subjects from which on further programs are not told apart.
@@ -32,8 +33,21 @@ pub struct Subject {
     pub engine: Option<Engine>,
     /// Command name of the first of its processes, if it ran already.
     pub comm: String,
+    /// How processes got into it.
+    pub entries: Entries,
     /// Its processes that live.
     live: usize,
+}
+
+/// How processes got into a subject that were none of its own before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    /// The subjects that they were of; none for those that an engine's daemon started.
+    pub from: Vec<SubjectId>,
+    /// Records were lost: they may have been anybody's.
+    pub lost: bool,
+    /// When the last of them did, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub last: u64,
 }
 
 impl Subject {
@@ -84,6 +98,18 @@ impl Subjects {
         self.get_mut(id).live += 1;
     }
 
+    /// A process that was `before`'s becomes one of a subject.
+    pub(super) fn enter(&mut self, id: SubjectId, before: Owner, time: u64) {
+        let entries = &mut self.get_mut(id).entries;
+        match before {
+            Owner::Subject(before) if before == id => return,
+            Owner::Subject(before) if !entries.from.contains(&before) => entries.from.push(before),
+            Owner::Lost => entries.lost = true,
+            Owner::Subject(_) | Owner::Undecided | Owner::Unrelated => {}
+        }
+        entries.last = entries.last.max(time);
+    }
+
     /// A process of a subject has ended.
     pub(super) fn end(&mut self, id: SubjectId) {
         let live = &mut self.get_mut(id).live;
@@ -103,6 +129,7 @@ impl Subjects {
                 attached: true,
                 engine: running.engine,
                 comm: running.comm.clone(),
+                entries: Entries::default(),
                 live: 0,
             }),
         }
@@ -129,6 +156,7 @@ impl Subjects {
             attached: false,
             engine: None,
             comm: String::new(),
+            entries: Entries::default(),
             live: 0,
         })
     }

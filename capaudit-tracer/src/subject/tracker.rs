@@ -244,6 +244,7 @@ impl Tracker {
             };
             let id = self.subjects.find_or_begin(identity, start_of_exec(exec));
             self.subjects.get_mut(id).engine = ContainerId::engine(&names);
+            self.subjects.enter(id, known, exec.header.time);
             return Owner::Subject(id);
         }
         match known {
@@ -253,10 +254,12 @@ impl Tracker {
             {
                 Owner::Unrelated
             }
-            Owner::Undecided => Owner::Subject(self.subjects.find_or_begin(
-                Identity::Namespace(exec.namespaces.pid),
-                start_of_exec(exec),
-            )),
+            Owner::Undecided => {
+                let identity = Identity::Namespace(exec.namespaces.pid);
+                let id = self.subjects.find_or_begin(identity, start_of_exec(exec));
+                self.subjects.enter(id, known, exec.header.time);
+                Owner::Subject(id)
+            }
             decided => decided,
         }
     }

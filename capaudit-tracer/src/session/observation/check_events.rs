@@ -1,6 +1,6 @@
 //! Check events, under the names of their subjects.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use capaudit_core::ledger::SubjectRecord;
 
@@ -59,9 +59,13 @@ impl Observation {
         });
         let is_final = described.is_some() || container.is_none();
         let described = described.into_iter().collect();
-        let records = self
-            .collector
-            .records(&Facts::default(), &[id], command, &described);
+        let records = self.collector.records(
+            &Facts::default(),
+            &[id],
+            command,
+            &described,
+            &HashSet::new(),
+        );
         let record = Arc::new(records.into_iter().next()?);
         if is_final {
             if self.named.len() >= MOST_NAMED {

@@ -1,6 +1,6 @@
 //! Ledgers: of what was found by now, of what has ended, and of everything at the end.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use capaudit_core::ledger::{Ledger, Losses, SCHEMA, Session, unite};
 
@@ -95,20 +95,27 @@ impl Observation {
         origin: Origin,
         patience: Duration,
     ) -> Result<Ledger, ObservationError> {
-        let losses = Losses {
-            files: self.collector.facts().unseen_files(),
-            ..self.tracer.losses()?
-        };
         let containers = self.collector.containers(subjects);
         let described = self.engine.describe(&containers, patience).await;
-        let subjects = self
-            .collector
-            .records(facts, subjects, &origin.command, &described);
+        let lost = self.tracer.losses()?;
+        let others = if self.checks_only || !lost.is_none() {
+            // What the command had to do with engines may not have been seen.
+            HashSet::new()
+        } else {
+            self.collector.others(&described)
+        };
+        let losses = Losses {
+            files: self.collector.facts().unseen_files(&others),
+            ..lost
+        };
+        let subjects =
+            self.collector
+                .records(facts, subjects, &origin.command, &described, &others);
         let mut session = self.session(origin, losses);
         session.unattributed = facts.unattributed();
         session
             .notes
-            .extend(naming::notes(self.collector.tracker()));
+            .extend(naming::notes(self.collector.tracker(), &others));
         Ok(Ledger {
             schema: SCHEMA.to_owned(),
             session,

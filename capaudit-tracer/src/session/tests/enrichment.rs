@@ -1,5 +1,7 @@
 //! What is looked up for which record, and in which order: the process may be gone a moment later.
 
+use std::collections::HashSet;
+
 use capaudit_core::{
     capability::Capability,
     ledger::{ExecRecord, FileOwner, Phases},
@@ -105,7 +107,7 @@ fn executed_files_of_subjects_are_looked_at_and_no_others() {
     );
     let (records, _) = replay.finish();
     assert_eq!(records[0].execs, [record]);
-    assert_eq!(replay.collector.facts().unseen_files(), 1);
+    assert_eq!(replay.collector.facts().unseen_files(&HashSet::new()), 1);
 }
 
 #[test]

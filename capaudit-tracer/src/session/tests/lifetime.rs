@@ -139,11 +139,13 @@ fn facts_of_what_has_ended_are_handed_out_once() {
     replay.records([exit(11)]);
     let ended = retire(&mut replay);
     assert_eq!(
-        lines(
-            &replay
-                .collector
-                .records(&ended, &ended.subjects(), &[], &replay.described)
-        ),
+        lines(&replay.collector.records(
+            &ended,
+            &ended.subjects(),
+            &[],
+            &replay.described,
+            &HashSet::new()
+        )),
         ["39bf4a995c6c: CHOWN 3x /init fchownat"]
     );
     assert_eq!(retire(&mut replay).subjects(), []);

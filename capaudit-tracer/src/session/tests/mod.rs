@@ -4,4 +4,5 @@ mod attribution;
 mod calls;
 mod enrichment;
 mod lifetime;
+mod ownership;
 mod replay;

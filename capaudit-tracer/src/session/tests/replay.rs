@@ -547,8 +547,14 @@ impl Replay {
     /// Facts about the subjects that there are, with names.
     pub(super) fn named(&self, facts: &Facts) -> Vec<SubjectRecord> {
         let subjects = self.collector.subjects();
-        self.collector
-            .records(facts, &subjects, &["cmd".to_owned()], &self.described)
+        let others = self.collector.others(&self.described);
+        self.collector.records(
+            facts,
+            &subjects,
+            &["cmd".to_owned()],
+            &self.described,
+            &others,
+        )
     }
 
     /// The end, as [`lines`].
