@@ -19,7 +19,7 @@ use super::{
     deliver::deliver,
     exit::Exit,
     failure::{Failure, note},
-    patch,
+    patch::{self, IfIncomplete},
     selection::{Selection, tell_others},
     sessions::Sessions,
 };
@@ -58,6 +58,10 @@ pub(super) struct Arguments {
     /// compose: only show what --patch would change
     #[arg(long, requires = "patch")]
     diff: bool,
+
+    /// compose: --patch also from an incomplete record; nothing is taken away then, and a comment says so
+    #[arg(long, requires = "patch")]
+    incomplete: bool,
 
     /// kubernetes: what to write
     #[arg(long = "as", value_name = "SHAPE", value_enum)]
@@ -117,9 +121,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         }
         Product::Patched(file) => {
             let text = patched(&recommendation, file).map_err(Failure::usage)?;
+            if let Some(why) = patch::lacking(&report, |_subject| true) {
+                return Err(patch::refused(&why));
+            }
             (text, Some(output.unwrap_or(file)))
         }
-        Product::Compose(job) => return job.run(&recommendation),
+        Product::Compose(job) => return job.run(&report, &recommendation),
     };
     deliver(&text, output, io::stdout()).map_err(Failure::usage)?;
     Ok(Exit::Success)
@@ -140,6 +147,9 @@ impl Arguments {
         if self.diff && self.format != Format::Compose {
             return Err("--diff is for the format compose".to_owned());
         }
+        if self.incomplete && self.format != Format::Compose {
+            return Err("--incomplete is for the format compose".to_owned());
+        }
         match (self.patch.as_slice(), self.format) {
             ([], _) => {}
             (files, Format::Compose) => {
@@ -148,6 +158,11 @@ impl Arguments {
                     diff: self.diff,
                     output: self.output.as_deref(),
                     narrowed: self.selection.is_narrow(),
+                    if_incomplete: if self.incomplete {
+                        IfIncomplete::Widen
+                    } else {
+                        IfIncomplete::Refuse
+                    },
                 };
                 job.check()?;
                 return Ok(Product::Compose(job));

@@ -16,7 +16,7 @@ use super::{
     deliver::{check_writable, save},
     exit::Exit,
     failure::Failure,
-    patch::Job,
+    patch::{IfIncomplete, Job},
     terminal,
 };
 
@@ -160,10 +160,16 @@ fn written(arguments: &Arguments, verified: &Verified) -> Result<Exit, Failure> 
         diff,
         output: None,
         narrowed: !arguments.service.is_empty(),
+        // With --only-possible, the services may not have been run with it.
+        if_incomplete: if arguments.only_possible {
+            IfIncomplete::Refuse
+        } else {
+            IfIncomplete::Trust
+        },
     };
-    let shown = job(true).run(&recommendation)?;
+    let shown = job(true).run(report, &recommendation)?;
     if arguments.write || is_wanted(arguments) {
-        return job(false).run(&recommendation);
+        return job(false).run(report, &recommendation);
     }
     super::failure::note("nothing was written: --write does");
     Ok(shown)

@@ -6,7 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use capaudit_core::{recommend::Recommendation, text::sanitize};
+use capaudit_core::{
+    ledger::Kind,
+    recommend::{Recommendation, name_of},
+    report::{Report, SubjectReport},
+    text::sanitize,
+};
 use capaudit_formats::{
     export::patch::{self, Patch, Patched, TargetGrant},
     manifest,
@@ -29,6 +34,19 @@ pub(super) struct Job<'a> {
     pub output: Option<&'a Path>,
     /// The report is not of everything that was audited.
     pub narrowed: bool,
+    /// What to do with a record that lacks something.
+    pub if_incomplete: IfIncomplete,
+}
+
+/// What to do with a record that lacks something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IfIncomplete {
+    /// Patch nothing.
+    Refuse,
+    /// Take nothing away.
+    Widen,
+    /// Patch: the services were run with what is written, and nothing went wrong.
+    Trust,
 }
 
 impl Job<'_> {
@@ -52,17 +70,47 @@ impl Job<'_> {
     /// # Errors
     ///
     /// Nothing was written.
-    pub(super) fn run(&self, recommendation: &Recommendation) -> Result<Exit, Failure> {
-        let targets = targets(recommendation);
+    pub(super) fn run(
+        &self,
+        report: &Report,
+        recommendation: &Recommendation,
+    ) -> Result<Exit, Failure> {
+        let mut targets = targets(recommendation);
         let project =
             manifest::project(self.files, &capaudit_storage::Disk).map_err(Failure::usage)?;
-        let patch = patch::patch(&project, &targets).map_err(Failure::usage)?;
+        let services = project.services();
+        let lacking = lacking(report, |subject| {
+            services.iter().any(|service| service == name_of(subject))
+        });
+        let is_any_here = services.iter().any(|service| targets.contains_key(service));
+        let lacking = lacking.filter(|_why| self.if_incomplete != IfIncomplete::Trust);
+        if let (Some(why), true) = (&lacking, is_any_here) {
+            if self.if_incomplete == IfIncomplete::Refuse {
+                return Err(refused(why));
+            }
+            let widened = patch::widened(&project, &targets).map_err(Failure::usage)?;
+            for service in &widened.left_alone {
+                note(&format!(
+                    "left as it is, because the record is incomplete: {service}"
+                ));
+            }
+            targets = widened.targets;
+        }
+        let mut patch = patch::patch(&project, &targets).map_err(Failure::usage)?;
         if patch.not_here.len() == targets.len() {
             return Err(Failure::usage(format!(
                 "no audited service is in these files: the sessions know {}, the files have {}",
                 listed(&patch.not_here),
                 listed(&patch.not_audited)
             )));
+        }
+        for file in &mut patch.files {
+            if file.before != file.after || lacking.is_none() {
+                file.after = match &lacking {
+                    Some(why) => patch::marked(&file.after, why),
+                    None => patch::unmarked(&file.after),
+                };
+            }
         }
         if self.diff {
             deliver(&unified(&patch.files), None, io::stdout()).map_err(Failure::usage)?;
@@ -121,6 +169,39 @@ impl Job<'_> {
             note(&format!("left to do: {left}"));
         }
     }
+}
+
+/// Why nothing must be taken away by what a report says of these subjects; `None` if it rests on all that they did.
+pub(super) fn lacking(
+    report: &Report,
+    concerns: impl Fn(&SubjectReport) -> bool,
+) -> Option<String> {
+    let session = &report.session;
+    if session.lost_events > 0 {
+        return Some(format!("{} things were not seen", session.lost_events));
+    }
+    let is_partial = |subject: &&SubjectReport| !subject.incomplete.is_empty();
+    let partial: Vec<&str> = report
+        .subjects
+        .iter()
+        .filter(is_partial)
+        .filter(|subject| subject.kind == Kind::Container && concerns(subject))
+        .map(|subject| subject.name.as_str())
+        .collect();
+    if !partial.is_empty() {
+        return Some(format!("not all was seen of {}", partial.join(", ")));
+    }
+    // Nothing else makes it incomplete.
+    let are_checks_only = !session.complete && !report.subjects.iter().any(|it| is_partial(&it));
+    are_checks_only.then(|| "only checks were recorded".to_owned())
+}
+
+/// What is said of a patch that might take away what is needed.
+pub(super) fn refused(why: &str) -> Failure {
+    Failure::usage(format!(
+        "the record is incomplete ({why}), and a patch could take away what is needed: nothing was changed"
+    ))
+    .hint("run the audit again, on containers that are made anew; or patch with --incomplete (compose), which takes nothing away")
 }
 
 fn targets(recommendation: &Recommendation) -> BTreeMap<String, TargetGrant> {

@@ -16,6 +16,7 @@ mod exports;
 mod faults;
 mod harden;
 mod live;
+mod mine;
 mod mounts;
 mod packaging;
 mod payload;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         return payload::run(&words[2..]);
     }
     let mut arguments = Arguments::from_args();
-    // One at a time: an audit sees every container that starts meanwhile, other tests' too.
+    // One at a time: an audit sees every container that starts meanwhile where it cannot tell whose that is.
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(1));
     let trials: Vec<Trial> = [
         command::trials(),
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         attach::trials(),
         daemon::trials(),
         live::trials(),
+        mine::trials(),
         privilege::trials(),
         container::trials(),
         enforcement::trials(),

@@ -5,6 +5,7 @@
 //! (`proof`): if more differs than the services' privileges, nothing is written.
 
 mod edit;
+mod incomplete;
 mod proof;
 
 #[cfg(test)]
@@ -13,6 +14,8 @@ mod tests;
 use std::{collections::BTreeMap, path::PathBuf};
 
 use capaudit_core::capability::{CapSet, Capability};
+
+pub use incomplete::{Widened, marked, unmarked, widened};
 
 use crate::{
     manifest::compose::{Item, Project, no_new_privileges},
