@@ -28,6 +28,8 @@ pub enum Rule {
     SetuidToSelf,
     /// capset(2) that adds nothing inheritable.
     CapsetInheritable,
+    /// Secure bits that everybody may set.
+    SecureBitsOfEverybody,
     /// libpam's audit records.
     AuditRecordOfPam,
     /// A check with the outcome denied.

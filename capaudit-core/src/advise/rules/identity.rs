@@ -1,9 +1,9 @@
 //! Checks about users, groups and capabilities themselves.
 
-use super::Definition;
+use super::{Definition, site};
 use crate::{
     advise::{Meaning, Rule},
-    capability::Capability,
+    capability::{Capability, Release},
     ledger::{Object, Sample},
 };
 
@@ -57,6 +57,35 @@ pub(super) const CAPSET_INHERITABLE: Definition = Definition {
         };
         (!samples.is_empty() && samples.iter().all(idle))
             .then(|| Meaning::noise("asked by every capset(2); this one adds nothing inheritable"))
+    },
+};
+
+/// prctl(PR_SET_SECUREBITS) asks for SETPCAP whatever changes, and does without the answer where nothing changes but bits that user
+/// space obeys by itself (`SECURE_ALL_UNPRIVILEGED` with its locks; `cap_task_prctl`, security/commoncap.c, since 6.14). Which
+/// bits were set before is not known: if only such bits are set now, others may have been taken away.
+pub(super) const SECURE_BITS_OF_EVERYBODY: Definition = Definition {
+    rule: Rule::SecureBitsOfEverybody,
+    apply: |fact| {
+        const PR_SET_SECUREBITS: u64 = 28;
+        const OF_EVERYBODY: u64 = 0b1111 << 8;
+        let identity = &fact.check.identity;
+        let samples = &fact.check.samples;
+        let is_one = |sample: &Sample| {
+            sample.arguments[0] == PR_SET_SECUREBITS
+                && sample.arguments[1] != 0
+                && sample.arguments[1] & !OF_EVERYBODY == 0
+        };
+        (identity.is(Capability::SETPCAP)
+            && identity.by_syscall(&["prctl"])
+            && site::release(fact).is_some_and(|release| release >= Release(6, 14))
+            && !samples.is_empty()
+            && samples.iter().all(is_one))
+        .then(|| {
+            Meaning::possible(
+                identity.capability,
+                "sets secure bits that everybody may set, as long as no other ones are taken away",
+            )
+        })
     },
 };
 

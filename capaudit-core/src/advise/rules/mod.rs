@@ -55,6 +55,7 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     process::PERF_OF_ONESELF,
     process::PTRACE_READ,
     process::SPLIT_FROM_SYS_ADMIN,
+    identity::SECURE_BITS_OF_EVERYBODY,
     identity::AUDIT_RECORD_OF_PAM,
     identity::AUDIT_RECORD,
     network::MARK_AND_TRANSPARENT,

@@ -355,6 +355,22 @@ fn cases() -> Vec<Case> {
             sample([7, 0, 0, 0, 0, 0]),
         )),
         case(
+            Rule::SecureBitsOfEverybody,
+            Verdict::Needed,
+            with(
+                check(C::SETPCAP, "prctl", &["cap_task_prctl"]),
+                sample([28, 1 << 8, 0, 0, 0, 0]),
+            ),
+        ),
+        plain(with(
+            check(C::SETPCAP, "prctl", &["cap_task_prctl"]),
+            sample([28, 1 << 8 | 1, 0, 0, 0, 0]),
+        )),
+        plain(with(
+            check(C::SETPCAP, "prctl", &["cap_task_prctl"]),
+            sample([28, 0, 0, 0, 0, 0]),
+        )),
+        case(
             Rule::AuditRecordOfPam,
             Verdict::Needed,
             record("op=PAM:authentication acct="),
@@ -365,6 +381,13 @@ fn cases() -> Vec<Case> {
             Verdict::Needed,
             check(C::AUDIT_WRITE, "sendto", &["audit_receive_msg"]),
         ),
+        // Of its own segment anybody locks, as far as the limit goes.
+        case(
+            Rule::CallSite,
+            Verdict::Needed,
+            check(C::IPC_LOCK, "shmctl", &["ns_capable", "shmctl_do_lock"]),
+        ),
+        plain(check(C::IPC_LOCK, "mlock", &["capable", "can_do_mlock"])),
     ]
 }
 
