@@ -7,11 +7,37 @@ use std::{
 };
 
 use nix::sys::{prctl, signal::Signal};
+use thiserror::Error;
 
 use crate::{
     plan::Plan,
     state::{Inspected, State, listening_ports},
 };
+
+/// Why an order was not carried out.
+#[derive(Debug, Error)]
+pub(crate) enum OrderError {
+    /// The client cannot be executed.
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// It failed.
+    #[error("`{command}` failed: {}", said.trim())]
+    Failed {
+        /// As people would call it.
+        command: String,
+        /// What it printed on standard error.
+        said: String,
+    },
+}
+
+impl From<OrderError> for io::Error {
+    fn from(error: OrderError) -> Self {
+        match error {
+            OrderError::System(error) => error,
+            failed @ OrderError::Failed { .. } => Self::other(failed),
+        }
+    }
+}
 
 /// The engine, for one project.
 pub(crate) struct Engine<'a>(pub(crate) &'a Plan);
@@ -22,7 +48,7 @@ impl Engine<'_> {
     /// # Errors
     ///
     /// It cannot be executed, or fails: the error holds what it said last.
-    pub(crate) fn compose(&self, subcommand: &[&str]) -> io::Result<()> {
+    pub(crate) fn compose(&self, subcommand: &[&str]) -> Result<(), OrderError> {
         output(&self.0.compose, subcommand).map(drop)
     }
 
@@ -83,9 +109,9 @@ fn listened_on(pid: u32) -> std::collections::BTreeSet<u16> {
 }
 
 /// Runs a client and gives its standard output.
-fn output(words: &[String], more: &[&str]) -> io::Result<String> {
+fn output(words: &[String], more: &[&str]) -> Result<String, OrderError> {
     let Some((program, arguments)) = words.split_first() else {
-        return Err(io::ErrorKind::InvalidInput.into());
+        return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
     };
     let mut command = Command::new(program);
     command.args(arguments).args(more).stdin(Stdio::null());
@@ -96,12 +122,10 @@ fn output(words: &[String], more: &[&str]) -> io::Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim();
-    Err(io::Error::other(format!(
-        "`{program} … {}` failed: {said}",
-        more.first().copied().unwrap_or_default()
-    )))
+    Err(OrderError::Failed {
+        command: format!("{program} … {}", more.first().copied().unwrap_or_default()),
+        said: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
 }
 
 /// Has the kernel kill a child when this process ends: whoever ended it wants nothing to go on.

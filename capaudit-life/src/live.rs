@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    engine::Engine,
+    engine::{Engine, OrderError},
     expect::{self, Expected, Service},
     plan::Plan,
     ready::{self, Begun},
@@ -119,7 +119,7 @@ impl Living<'_> {
             }
         }
         let states = self.look(expected)?;
-        self.engine.compose(&["stop"])?;
+        self.engine.compose(&["stop"]).map_err(io::Error::from)?;
         let stopped = self.engine.states()?;
         match expected {
             Some(expected) => {
@@ -149,7 +149,12 @@ impl Living<'_> {
         if let Err(error) = started {
             // What compose says of a dependency that failed is less than what that says itself.
             self.look(expected)?;
-            return Err(self.failed(None, &error.to_string(), String::new()));
+            return Err(match error {
+                OrderError::Failed { command, said } => {
+                    self.failed(None, &format!("`{command}` failed"), said)
+                }
+                OrderError::System(error) => error.into(),
+            });
         }
         let begun = match (expected, &self.plan.expected) {
             (Some(services), Some(all)) => {

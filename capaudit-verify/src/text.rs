@@ -18,10 +18,16 @@ use super::{
 /// Writes it out; `all` shows also what made no difference.
 pub fn text(verified: &Verified, style: Style, all: bool) -> String {
     let mut out = String::new();
-    if let Some(report) = &verified.report {
+    let is_life = verified.verification.via == Via::Life;
+    // Of a life that went wrong at once, what was asked for until then says nothing.
+    let shown = verified
+        .report
+        .as_ref()
+        .filter(|_report| verified.verification.enforced || !is_life);
+    if let Some(report) = shown {
         out.push_str(&report_text(report, style, all));
         // The services have a file, into which it is written.
-        if verified.verification.via != Via::Life {
+        if !is_life {
             out.push_str(&compose_text(&Recommendation::of(report), style));
         }
         out.push('\n');
@@ -39,7 +45,8 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
         out,
         "",
         &style.bold(&match verification.via {
-            Via::Life => format!("verified over the whole life, in {runs}"),
+            Via::Life if verification.passed => format!("verified over the whole life, in {runs}"),
+            Via::Life => format!("not verified, in {runs}"),
             via => format!("verified by {} in {runs}", via.name()),
         }),
     );
