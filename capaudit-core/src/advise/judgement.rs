@@ -30,6 +30,8 @@ pub enum Rule {
     CapsetInheritable,
     /// Secure bits that everybody may set.
     SecureBitsOfEverybody,
+    /// Audit records of a libpam that goes on without.
+    AuditRecordOfRecentPam,
     /// libpam's audit records.
     AuditRecordOfPam,
     /// A check with the outcome denied.

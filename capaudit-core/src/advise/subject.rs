@@ -168,10 +168,12 @@ fn notes(subject: &SubjectRecord, session: &Session, elsewhere: &[Elsewhere]) ->
 /// a program may be all about that.
 fn hidden(judged: &[Judged<'_>], recommended: CapSet) -> Vec<String> {
     let mut hidden: BTreeMap<(Capability, &str), Vec<&str>> = BTreeMap::new();
-    for fact in judged
-        .iter()
-        .filter(|fact| fact.judgement.rule == Rule::Hidden)
-    {
+    for fact in judged.iter().filter(|fact| {
+        matches!(
+            fact.judgement.rule,
+            Rule::Hidden | Rule::AuditRecordOfRecentPam
+        )
+    }) {
         let Some(CheckRecord { identity, .. }) = fact.check else {
             continue;
         };

@@ -27,7 +27,7 @@ struct Sets {
 
 /// What the permitted set asked for is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
+enum Retained {
     /// A list of the program's own making, and these are its members.
     List(CapSet),
     /// What is left of what it held, as far as can be told, and these are the members if it is a list all the same.
@@ -42,46 +42,46 @@ impl Sets {
         self.inheritable - self.held_inheritable
     }
 
-    fn kept(&self, looked: bool) -> Kept {
+    fn retained(&self, looked: bool) -> Retained {
         if self.permitted.is_empty() {
-            return Kept::Nothing;
+            return Retained::Nothing;
         }
         if !looked {
-            return Kept::List(self.permitted);
+            return Retained::List(self.permitted);
         }
         if self.permitted == self.held {
             // As well what a program does that only changes another set.
-            return Kept::Nothing;
+            return Retained::Nothing;
         }
         if is_majority(self.permitted, self.held) {
-            return Kept::Remainder(self.permitted);
+            return Retained::Remainder(self.permitted);
         }
         // Nor is there a need for what it puts in reserve only (permitted, but not effective) after it has looked what
         // it has: should it ever use that, there is a check that tells.
-        Kept::List(self.permitted & self.effective)
+        Retained::List(self.permitted & self.effective)
     }
 
     /// Members of the inheritable set that have to be permitted, or at least in the bounding set.
-    fn inherited(&self, looked: bool) -> Kept {
+    fn inherited(&self, looked: bool) -> Retained {
         let new = self.newly_inheritable();
         match () {
-            () if new.is_empty() => Kept::Nothing,
-            () if looked && is_majority(new, self.held) => Kept::Remainder(new),
-            () => Kept::List(new),
+            () if new.is_empty() => Retained::Nothing,
+            () if looked && is_majority(new, self.held) => Retained::Remainder(new),
+            () => Retained::List(new),
         }
     }
 
     /// Members of the inheritable set that were in it before, and with fewer might not be: whoever holds them as ambient
     /// ones has them there, too.
-    fn inherited_still(&self, looked: bool) -> Kept {
+    fn inherited_still(&self, looked: bool) -> Retained {
         let still = self.inheritable & self.held_inheritable;
         match () {
-            () if still.is_empty() => Kept::Nothing,
-            () if !looked => Kept::List(still),
+            () if still.is_empty() => Retained::Nothing,
+            () if !looked => Retained::List(still),
             // As well what a program does that only changes another set.
-            () if self.held_inheritable.is_subset(self.inheritable) => Kept::Nothing,
-            () if is_majority(still, self.held_inheritable) => Kept::Remainder(still),
-            () => Kept::List(still),
+            () if self.held_inheritable.is_subset(self.inheritable) => Retained::Nothing,
+            () if is_majority(still, self.held_inheritable) => Retained::Remainder(still),
+            () => Retained::List(still),
         }
     }
 }
@@ -101,13 +101,13 @@ pub(crate) fn needs(
     let looked = may_have_looked(check, subject, session);
     let (mut kept, mut inherited) = (CapSet::EMPTY, CapSet::EMPTY);
     for sets in sampled(check) {
-        if let Kept::List(list) = sets.kept(looked) {
+        if let Retained::List(list) = sets.retained(looked) {
             kept |= list;
         }
-        if let Kept::List(list) = sets.inherited_still(looked) {
+        if let Retained::List(list) = sets.inherited_still(looked) {
             kept |= list;
         }
-        if let Kept::List(list) = sets.inherited(looked) {
+        if let Retained::List(list) = sets.inherited(looked) {
             inherited |= list;
         }
     }
@@ -137,8 +137,8 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
         let program = own_set::program(requester);
         let looked = may_have_looked(check, subject, session);
         for sets in sampled(check) {
-            let mut note = |kept: Kept, held: CapSet, what: &str| {
-                if let Kept::Remainder(set) = kept {
+            let mut note = |kept: Retained, held: CapSet, what: &str| {
+                if let Retained::Remainder(set) = kept {
                     let dropped: Vec<&str> = (held - set).names().collect();
                     let dropped = dropped.join(" ");
                     let note = format!(
@@ -149,7 +149,7 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
                     }
                 }
             };
-            note(sets.kept(looked), sets.held, "kept");
+            note(sets.retained(looked), sets.held, "kept");
             note(sets.inherited(looked), sets.held, "made inheritable");
             let still = sets.inherited_still(looked);
             note(still, sets.held_inheritable, "kept inheritable");

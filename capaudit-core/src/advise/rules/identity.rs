@@ -2,7 +2,7 @@
 
 use super::{Definition, site};
 use crate::{
-    advise::{Meaning, Rule},
+    advise::{Fact, Meaning, Rule},
     capability::{Capability, Release},
     ledger::{Object, Sample},
 };
@@ -89,37 +89,63 @@ pub(super) const SECURE_BITS_OF_EVERYBODY: Definition = Definition {
     },
 };
 
-/// libpam records each of its steps. Whether it goes on if the kernel does not take the record depends on its release:
-/// 1.5.2 takes EPERM for success (`_pam_audit_writelog`, libpam/pam_audit.c), before it did so only for other users than
-/// root. Its records are told by their text.
+/// libpam records each of its steps. Whether it goes on if the kernel does not take the record depends on its release: since 1.3.0
+/// EPERM is no failure (`_pam_audit_writelog`, libpam/pam_audit.c), before that only for other users than root. The record tells
+/// which: since 1.2.0 it names the modules that granted (`grantors=`). That leaves 1.2 as root, of 2015, which is told.
+pub(super) const AUDIT_RECORD_OF_RECENT_PAM: Definition = Definition {
+    rule: Rule::AuditRecordOfRecentPam,
+    apply: |fact| {
+        let names_grantors =
+            |sample: &Sample| record_of_pam(sample).is_some_and(|text| text.contains(" grantors="));
+        let samples = &fact.check.samples;
+        (is_audit_record(fact) && !samples.is_empty() && samples.iter().all(names_grantors)).then(
+            || {
+                Meaning::noise(
+                    "libpam's records in the kernel's audit log, without which it goes on since 1.3.0 (2016); 1.2, as root, does not",
+                )
+            },
+        )
+    },
+};
+
+/// Records of an older libpam, which fails as root if the kernel does not take them.
 pub(super) const AUDIT_RECORD_OF_PAM: Definition = Definition {
     rule: Rule::AuditRecordOfPam,
     apply: |fact| {
-        let identity = &fact.check.identity;
-        let of_pam = |sample: &Sample| matches!(&sample.object, Some(Object::Netlink { text, .. }) if text.starts_with("op=PAM:"));
         let samples = &fact.check.samples;
-        (identity.is(Capability::AUDIT_WRITE)
-            && identity.by_syscall(&["sendto", "sendmsg"])
+        (is_audit_record(fact)
             && !samples.is_empty()
-            && samples.iter().all(of_pam))
+            && samples.iter().all(|sample| record_of_pam(sample).is_some()))
         .then(|| {
             Meaning::possible(
-                identity.capability,
+                fact.check.identity.capability,
                 "writes libpam's records into the kernel's audit log, which libpam does without when refused, unless it is an old release and runs as root",
             )
         })
     },
 };
 
+fn is_audit_record(fact: &Fact<'_>) -> bool {
+    let identity = &fact.check.identity;
+    identity.is(Capability::AUDIT_WRITE) && identity.by_syscall(&["sendto", "sendmsg"])
+}
+
+/// The text of libpam's record, if that is what was sent.
+fn record_of_pam(sample: &Sample) -> Option<&str> {
+    match &sample.object {
+        Some(Object::Netlink { text, .. }) if text.starts_with("op=PAM:") => Some(text),
+        _ => None,
+    }
+}
+
 /// The kernel answers EPERM to a record that it will not take (`audit_netlink_ok`, kernel/audit.c). What that
 /// means is up to the sender.
 pub(super) const AUDIT_RECORD: Definition = Definition {
     rule: Rule::AuditRecord,
     apply: |fact| {
-        let identity = &fact.check.identity;
-        (identity.is(Capability::AUDIT_WRITE) && identity.by_syscall(&["sendto", "sendmsg"])).then(|| {
+        is_audit_record(fact).then(|| {
             Meaning::possible(
-                identity.capability,
+                fact.check.identity.capability,
                 "writes a record into the kernel's audit log, which some programs do without when refused",
             )
         })

@@ -44,6 +44,7 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     files::TOUCH_WRITABLE,
     identity::SETUID_TO_SELF,
     identity::CAPSET_INHERITABLE,
+    identity::AUDIT_RECORD_OF_RECENT_PAM,
     network::DEVICE_MODULE,
     site::HARMLESS,
     site::HIDDEN,

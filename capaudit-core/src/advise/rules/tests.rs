@@ -371,6 +371,11 @@ fn cases() -> Vec<Case> {
             sample([28, 0, 0, 0, 0, 0]),
         )),
         case(
+            Rule::AuditRecordOfRecentPam,
+            Verdict::Noise,
+            record("op=PAM:setcred grantors=pam_permit acct="),
+        ),
+        case(
             Rule::AuditRecordOfPam,
             Verdict::Needed,
             record("op=PAM:authentication acct="),
