@@ -49,20 +49,80 @@ impl Request {
 }
 
 fn by_docker(words: &[String], container: &Described<'_>) -> bool {
-    let mut plain = words.iter().filter(|word| !word.starts_with('-'));
-    // An option's value may come before the verb: then the words are not understood.
-    let verb = plain.find(|word| *word != "container");
-    if verb.is_some_and(|verb| !UNDERSTOOD.contains(&verb.as_str())) {
+    let Some(verb) = words.iter().position(|word| word != "container") else {
+        return true;
+    };
+    let (verb, operands) = (words[verb].as_str(), &words[verb + 1..]);
+    // Nor if it is an option: its value would be taken for the verb.
+    if !UNDERSTOOD.contains(&verb) {
         return true;
     }
-    if words.iter().any(|word| names(word, container)) {
+    if operands.iter().any(|word| names(word, container)) {
         return true;
     }
-    let is_named = words.iter().any(|word| word.starts_with("--name"));
-    !is_named
-        && matches!(verb.map(String::as_str), Some("run" | "create"))
+    matches!(verb, "run" | "create")
+        && !is_named(operands)
         && is_generated(container.name)
-        && (container.image.is_empty() || words.iter().any(|word| word == container.image))
+        && operands.iter().any(|word| is_image(word, container.image))
+}
+
+/// Options of `docker run` that take no value, of which the next word may be the image.
+const FLAGS: [&str; 11] = [
+    "--detach",
+    "--disable-content-trust",
+    "--init",
+    "--interactive",
+    "--no-healthcheck",
+    "--oom-kill-disable",
+    "--privileged",
+    "--publish-all",
+    "--read-only",
+    "--rm",
+    "--tty",
+];
+
+/// Whether the words of `run` give the container a name: before the image, behind which they are those of its program.
+fn is_named(words: &[String]) -> bool {
+    let mut takes_value = false;
+    for word in words {
+        if word == "--name" || word.starts_with("--name=") {
+            return true;
+        }
+        if !word.starts_with('-') {
+            if !takes_value {
+                return false;
+            }
+            takes_value = false;
+            continue;
+        }
+        let letters = word.trim_start_matches('-');
+        let is_flags =
+            !word.starts_with("--") && letters.chars().all(|flag| "ditPq".contains(flag));
+        takes_value = !word.contains('=') && !is_flags && !FLAGS.contains(&word.as_str());
+    }
+    false
+}
+
+/// Whether a word is the image that an engine tells of; one that is told by its digest may have had any name.
+fn is_image(word: &str, image: &str) -> bool {
+    let short = |name: &str| -> String {
+        let name = name.strip_prefix("docker.io/").unwrap_or(name);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        name.strip_suffix(":latest").unwrap_or(name).to_owned()
+    };
+    // Podman completes names by other registries, too.
+    let is_behind_registry = || {
+        image
+            .strip_suffix(":latest")
+            .unwrap_or(image)
+            .ends_with(&format!("/{}", short(word)))
+    };
+    image.is_empty()
+        || image.starts_with("sha256:")
+        || image.contains('@')
+        || word.contains('@')
+        || short(word) == short(image)
+        || (!word.is_empty() && is_behind_registry())
 }
 
 /// Whether a word is the container's name, behind an option and its `=` as well, or the beginning of its id.
@@ -89,23 +149,37 @@ fn by_compose(words: &[String], container: &Described<'_>) -> bool {
         // What builds an image has no labels.
         return is_generated(container.name) || words.iter().any(|word| names(word, container));
     };
-    let mut given = words
-        .iter()
-        .zip(words.iter().skip(1))
-        .filter_map(|(word, next)| {
-            let value = word
-                .strip_prefix("--project-name=")
-                .or_else(|| word.strip_prefix("-p="));
-            match word.as_str() {
-                "-p" | "--project-name" => Some(next.as_str()),
-                _ => value,
-            }
-        });
+    let mut given = given_projects(words).peekable();
     // What the words do not say, a file, a directory or the environment does.
-    given.next().is_none_or(|first| {
-        std::iter::once(first)
-            .chain(given)
-            .any(|given| is_same_project(given, project))
+    given.peek().is_none() || given.any(|given| is_same_project(given, project))
+}
+
+/// Names of projects that the words give, before the verb: behind it, `-p` publishes a port.
+fn given_projects(words: &[String]) -> impl Iterator<Item = &str> {
+    const VERBS: [&str; 16] = [
+        "attach", "build", "config", "create", "down", "exec", "kill", "logs", "ps", "pull",
+        "restart", "rm", "run", "start", "stop", "up",
+    ];
+    let mut is_value = false;
+    let options = words.iter().take_while(move |word| {
+        let is_verb = !is_value && VERBS.contains(&word.as_str());
+        is_value = matches!(word.as_str(), "-p" | "--project-name");
+        !is_verb
+    });
+    let mut is_name = false;
+    options.filter_map(move |word| {
+        let was_name = std::mem::replace(
+            &mut is_name,
+            matches!(word.as_str(), "-p" | "--project-name"),
+        );
+        let behind = word
+            .strip_prefix("--project-name=")
+            .or_else(|| word.strip_prefix("-p="));
+        if was_name {
+            Some(word.as_str())
+        } else {
+            behind
+        }
     })
 }
 
@@ -157,6 +231,14 @@ mod tests {
             ("service create nginx:1", "shop-web-1", true),
             ("-H unix:///run/docker.sock run nginx:1", "shop-web-1", true),
             ("container run nginx:1", "wizardly_curie", true),
+            ("run --rm nginx:1 get --namespace x", "wizardly_curie", true),
+            ("run --rm nginx:1 serve --name x", "wizardly_curie", true),
+            ("run -it nginx:1 --name x", "wizardly_curie", true),
+            ("run -e A=b --name web nginx:1", "wizardly_curie", false),
+            ("run library/nginx:1", "wizardly_curie", true),
+            ("run docker.io/library/nginx:1", "wizardly_curie", true),
+            ("--config images run nginx:1", "wizardly_curie", true),
+            ("--config=x run nginx:1", "wizardly_curie", true),
         ] {
             let request = Request::Docker(words(line));
             assert_eq!(
@@ -177,6 +259,10 @@ mod tests {
             ("-f a.yaml up", "other-web-1", Some("other"), true),
             ("-p shop up", "neighbour", None, false),
             ("-p shop up --build", "wizardly_curie", None, true),
+            ("run -p 8080:80 web", "shop-web-run-1", Some("shop"), true),
+            ("run web psql -p 5432", "shop-web-run-1", Some("shop"), true),
+            ("-p run up", "run-web-1", Some("run"), true),
+            ("-p run up", "shop-web-1", Some("shop"), false),
         ] {
             let request = Request::Compose(words(line));
             assert_eq!(
@@ -184,6 +270,22 @@ mod tests {
                 may,
                 "{line} {name}"
             );
+        }
+    }
+
+    #[test]
+    fn an_image_has_many_names() {
+        for (word, image, is_it) in [
+            ("nginx", "docker.io/library/nginx:latest", true),
+            ("nginx:latest", "nginx", true),
+            ("nginx", "quay.io/some/nginx:latest", true),
+            ("nginx", "sha256:0123", true),
+            ("nginx", "", true),
+            ("nginx", "redis", false),
+            ("nginx", "docker.io/library/redis:latest", false),
+            ("nginx:1", "nginx:2", false),
+        ] {
+            assert_eq!(is_image(word, image), is_it, "{word} {image}");
         }
     }
 

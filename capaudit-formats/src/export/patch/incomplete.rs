@@ -67,7 +67,10 @@ pub fn marked(text: &str, why: &str) -> String {
     let eol = if rest.contains("\r\n") { "\r\n" } else { "\n" };
     let why: String = why
         .chars()
-        .filter(|character| !character.is_control())
+        // YAML 1.1 takes the last two for ends of lines.
+        .filter(|character| {
+            !character.is_control() && !matches!(character, '\u{2028}' | '\u{2029}')
+        })
         .collect();
     format!(
         "{before}{MARK} ({why}): what was granted before stays, and more may be needed{eol}{rest}"
