@@ -3,6 +3,7 @@
 //! All figures are measured side by side in one run, in rounds that take turns, so that whatever else the machine does
 //! hits them alike; each is the median of its rounds.
 
+mod compare;
 mod footprint;
 mod growth;
 mod macros;
@@ -44,6 +45,10 @@ struct Run {
     #[arg(long, value_name = "FILE")]
     capaudit: PathBuf,
 
+    /// Measure only what a check costs, beside this other capaudit
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    against: Option<PathBuf>,
+
     /// Times that each figure is measured
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
     rounds: u8,
@@ -63,6 +68,8 @@ enum Work {
     Checks { count: u32 },
     /// System calls without a check
     Calls { count: u32 },
+    /// The same question from several call sites in turn
+    Turns { count: u32 },
     /// Processes that make checks
     Processes { count: u32, each: u32 },
 }
@@ -74,6 +81,7 @@ fn main() -> Result<()> {
             let nanoseconds = match work {
                 Work::Checks { count } => work::checks(count)?,
                 Work::Calls { count } => work::calls(count)?,
+                Work::Turns { count } => work::turns(count)?,
                 Work::Processes { count, each } => work::processes(count, each)?,
             };
             println!("{nanoseconds:.2}");
@@ -100,10 +108,20 @@ fn measure(run: &Run) -> Result<()> {
         ("startup", startup::measure),
         ("footprint", footprint::measure),
     ];
+    let parts = if let Some(against) = &run.against {
+        let earlier = Programs {
+            capaudit: against.canonicalize().context("no other capaudit there")?,
+            ..programs.clone()
+        };
+        compare::measure(&programs, &earlier, &mut page)?;
+        &[][..]
+    } else {
+        &parts[..]
+    };
     for (name, part) in parts {
-        if run.only.is_empty() || run.only.iter().any(|only| only == name) {
+        if run.only.is_empty() || run.only.iter().any(|only| only == *name) {
             eprintln!("measuring: {name}");
-            part(&programs, &mut page).with_context(|| name.to_owned())?;
+            part(&programs, &mut page).with_context(|| (*name).to_owned())?;
         }
     }
     let text = page.text();

@@ -56,7 +56,7 @@ impl Tracing {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// The capaudit to measure.
     pub capaudit: PathBuf,

@@ -1,6 +1,6 @@
 //! The traced program: one capability check over and over.
 
-use std::time::Instant;
+use std::{fs::File, os::unix::fs::FileExt as _, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::{
@@ -41,6 +41,28 @@ pub(crate) fn calls(count: u32) -> Result<f64> {
         kill(ourselves, None).context("kill")?;
     }
     least_of_batches(count, CALLS, || kill(ourselves, None).context("kill"))
+}
+
+/// As [`checks`] with files of the other process's /proc directory, whose every read asks for SYS_PTRACE: each from a function of its
+/// own. Returns nanoseconds a read.
+pub(crate) fn turns(count: u32) -> Result<f64> {
+    const FILES: [&str; 4] = ["stat", "wchan", "personality", "syscall"];
+    let target = other_users_process()?;
+    let open = |name| File::open(format!("/proc/{target}/{name}"));
+    let files: Vec<File> = FILES.into_iter().map(open).collect::<Result<_, _>>()?;
+    let mut next = files.iter().cycle();
+    let mut read = || {
+        let file = next.next().context("no file")?;
+        file.read_at(&mut [0; 1024], 0).context("cannot read")?;
+        Ok(())
+    };
+    for _ in 0..WARM_UP {
+        read()?;
+    }
+    let least = least_of_batches(count, CALLS, read)?;
+    kill(target, Signal::SIGKILL)?;
+    waitpid(target, None)?;
+    Ok(least)
 }
 
 /// `count` processes, one after the other, each of which makes `each` checks. Returns nanoseconds a process, of the quickest

@@ -63,6 +63,15 @@ impl CheckKind {
         }
     }
 
+    /// The two words, each put through `change`.
+    #[inline(always)]
+    pub fn map(self, change: impl Fn(u64) -> u64) -> Self {
+        Self {
+            namespaces: change(self.namespaces),
+            what: change(self.what),
+        }
+    }
+
     /// What is asked, but not in which namespaces, as a number.
     #[inline(always)]
     pub const fn what(self) -> u64 {
@@ -101,18 +110,26 @@ pub struct CheckCount {
     pub count: u64,
     /// When first.
     pub first: u64,
-    /// When last, of those whose call site was looked for ([`next_walk`]).
+    /// When last, of those that a processor did not count by itself ([`Recent`]).
     pub last: u64,
-    /// The call site of the check that makes the count this or more is looked for.
+    /// The check that makes the count this or more is walked, where call sites are not told apart ([`next_walk`]).
     pub next_walk: u64,
+    /// Call sites that are known, where they are told apart ([`SiteKey::site`]), in no order; 0 where there is none.
+    pub sites: [u32; KNOWN_SITES],
 }
-assert_size!(CheckCount, 32);
+assert_size!(CheckCount, 64);
 
-/// Checks of one key that one processor has counted and not yet added to the key's total.
+/// Call sites of one key that are recognized at a time.
+pub const KNOWN_SITES: usize = 8;
+
+/// The call site of checks whose call sites are not told apart.
+pub const ANY_SITE: u32 = 0;
+
+/// Checks of one key, from one call site where these are told apart, that one processor has counted and not yet added to the totals.
 ///
-/// The processor alone writes it, and user space reads `execution`, `question` and `pending` without any lock: whoever changes
-/// the former two, or adds what is pending to the total, sets `tail` to a new number first and `head` to the same last,
-/// and who reads in ascending order has a whole one if the two are equal.
+/// The processor alone writes it, and user space reads `execution`, `question`, `site` and `pending` without any lock: whoever
+/// changes the former three, or adds what is pending to the totals, sets `tail` to a new number first and `head` to the same
+/// last, and who reads in ascending order has a whole one if the two are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Recent {
@@ -126,10 +143,12 @@ pub struct Recent {
     pub question: CheckKind,
     /// When it was last seen that the process runs the execution ([`crate::scope::epoch`]).
     pub epoch: u64,
-    /// Checks not in the key's total yet.
-    pub pending: u64,
-    /// Checks that may still be counted here before the call site is looked for.
-    pub quota: u64,
+    /// Checks not in the totals yet.
+    pub pending: u32,
+    /// Checks that may still be counted here.
+    pub quota: u32,
+    /// The call site, or [`ANY_SITE`].
+    pub site: u32,
     /// Number of the last change begun.
     pub tail: u32,
     /// Of a process that is not followed: inode number of the mount namespace where that is so.
@@ -158,25 +177,35 @@ pub struct SiteKey {
 }
 assert_size!(SiteKey, 32);
 
-/// What became of the sampled checks of one [`SiteKey`].
-///
-/// The kernel stack is walked for some of a key's checks only ([`next_walk`]), and only these are counted here.
+/// The checks of one [`SiteKey`], and what became of those that were sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct SiteCount {
-    /// Walked checks.
-    pub walked: u32,
-    /// System calls, among those that made a walked check, that then succeeded.
+    /// Checks that are known to have been made here: all of them where call sites are told apart, else those that were walked.
+    pub count: u64,
+    /// The check that makes the count this or more is sampled.
+    pub next_sample: u64,
+    /// System calls, among those that made a sampled check, that then succeeded.
     pub succeeded: u32,
     /// System calls that then failed.
     pub failed: u32,
     /// The last failure, as a positive errno; 0 if there was none.
     pub errno: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
-assert_size!(SiteCount, 16);
+assert_size!(SiteCount, 32);
 
-/// After the `count`th check of a key, the number of the next one whose call site is looked for, by walking the kernel
-/// stack: each of the first 64, then every 64th, from 4096 on every 1024th, from 65536 on every 4096th. A walk takes as long
+/// Sightings of a call site that are sampled whatever their number; later ones at powers of two.
+const ALWAYS_SAMPLED: u64 = 4;
+
+/// Whether the `count`th check from a call site is a sighting, which is sent to user space.
+pub const fn is_sighting(count: u64) -> bool {
+    count <= ALWAYS_SAMPLED || count & (count - 1) == 0
+}
+
+/// After the `count`th check of a key whose call sites are not told apart, the number of the next one that the kernel stack is
+/// walked for: each of the first 64, then every 64th, from 4096 on every 1024th, from 65536 on every 4096th. A walk takes as long
 /// as a hundred checks without one.
 pub const fn next_walk(count: u64) -> u64 {
     let distance = match count {
@@ -188,6 +217,20 @@ pub const fn next_walk(count: u64) -> u64 {
     (count | (distance - 1)) + 1
 }
 
+/// After the `count`th check from a call site, the number of the next one that is sampled: that the kernel stack is walked for,
+/// and the outcome of its system call awaited.
+///
+/// Sightings are. As long as their outcomes alone do not tell enough, so are as many others as [`next_walk`] has walked.
+pub const fn next_sample(count: u64, is_outcome_known: bool) -> u64 {
+    if !is_outcome_known {
+        return next_walk(count);
+    }
+    if count < ALWAYS_SAMPLED {
+        return count + 1;
+    }
+    (u64::MAX >> count.leading_zeros()) + 1
+}
+
 /// Bits of [`CallKey::flags`].
 pub mod call_flag {
     /// A seccomp filter was in force for the caller.
@@ -197,6 +240,9 @@ pub mod call_flag {
     /// The call failed with EPERM or EACCES, and no check was seen during it.
     pub const UNASKED: u8 = 1 << 2;
 }
+
+/// Checks of a known call site that a processor counts by itself, at most, before it adds them to the totals.
+pub const MOST_PENDING: u64 = 4096;
 
 /// A system call that needs a capability no check shows (it is unlocked by a seccomp profile, or reads
 /// the caller's capabilities).

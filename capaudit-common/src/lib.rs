@@ -10,6 +10,7 @@ pub mod key;
 pub mod offset;
 pub mod scope;
 pub mod syscall;
+pub mod trail;
 #[cfg(feature = "user")]
 mod user;
 

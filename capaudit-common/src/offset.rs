@@ -6,6 +6,9 @@
 /// Offset of a field that this kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
 
+/// A number of no helper, called where `bpf_rdonly_cast` is to be: user space replaces these calls.
+pub const CAST_CALL: u32 = 0x6361_7374;
+
 /// Calls the macro `$with` with every field: `NAME, "symbol", "structure", "path", need;`.
 ///
 /// Alternatives, for fields that were renamed, are separated by `|`; `need` is `required` or `optional`. Behind a path, `:bit`

@@ -70,7 +70,7 @@ pub fn exit(registers: Pointer, value: i64) {
     }
 }
 
-/// Tells the outcome to the site that awaits it, and to user space. Returns whether there is one: a check was walked.
+/// Tells the outcome to the site that awaits it, and to user space. Returns whether there is one: a check's outcome is awaited.
 #[inline(always)]
 fn conclude(process: Process, pid_tgid: u64, value: i64) -> bool {
     let thread = pid_tgid as u32;

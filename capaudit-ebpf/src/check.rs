@@ -8,22 +8,26 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckKey, CheckKind, NO_SYSCALL, SiteCount, SiteKey, flag},
+    key::{
+        CheckCount, CheckKey, CheckKind, NO_SYSCALL, SiteCount, SiteKey, flag, is_sighting,
+        next_sample,
+    },
     scope::{Process, loss},
     syscall::{SyscallSpec, TABLE_LEN},
 };
 
 use crate::{
-    count::{self, Cached, Place},
+    count::{self, Asker, Bucket, Cached},
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, follow, probe, read},
     maps::{
         AWAITED, ENTERED, EVENTS, Entered, PENDING, Pending, SENT, SITES, STACK, WATCHED,
-        count_atomically, lose,
+        add_atomically, count_atomically, lose,
     },
     object,
     process::{self, Lookup},
     send::{Wake, is_filled, submit},
     setting::{self, offset},
+    trail,
 };
 
 /// `CAP_OPT_NOAUDIT`, include/linux/security.h since 5.1
@@ -32,11 +36,8 @@ const OPTION_NOAUDIT: u32 = 1 << 1;
 const OPTION_INSETID: u32 = 1 << 2;
 
 /// Innermost frames that make up a call site: our program, its glue, `cap_capable`, `security_capable`, the
-/// `capable()` variant, and the two or three functions that tell why.
-const SITE_FRAMES: usize = 9;
-
-/// Sightings of a call site that are sent whatever their number; later ones at powers of two.
-const ALWAYS_SENT: u32 = 4;
+/// `capable()` variant, and the functions that tell why.
+const SITE_FRAMES: usize = 12;
 
 /// A period of the allowance of single checks: 2^26 ns, 67 ms.
 const PERIOD_BITS: u32 = 26;
@@ -105,58 +106,77 @@ pub fn observe<const DIRECT: bool>(
         return;
     }
     let tgid: u32 = direct(task, &offset::TASK_TGID);
-    let (question, spec) =
-        question::<DIRECT>(task, pointers, cred, target, capability, options, result);
+    let Asked {
+        question,
+        spec,
+        told,
+        awaited,
+    } = ask::<DIRECT>(task, pointers, cred, target, capability, options, result);
     let epoch = process::current_epoch();
     // A check that may be sent must not only be counted.
     let wanted = SendRule::now();
-    let place = match wanted {
+    let bucket = match wanted {
         SendRule::Each => None,
-        SendRule::First | SendRule::EachButSpent => Place::of(tgid, question),
+        SendRule::First | SendRule::EachButSpent => Bucket::of(tgid, question, told),
     };
-    match place.and_then(|place| place.count(pointers.namespaces, tgid, epoch, question)) {
-        Some(Cached::Untracked) => return,
-        Some(Cached::Tracked) => return wanted.forgo(),
-        None => {}
-    }
-    let process = match process::look_up(task, tgid) {
-        Lookup::Tracked(process) => process,
-        Lookup::Untracked => {
-            if let Some(place) = place {
-                place.give_to_untracked(pointers.namespaces, tgid, epoch, question);
-            }
-            return;
+    let asker = Asker { tgid, epoch };
+    let site = 'counted: {
+        match bucket.and_then(|bucket| bucket.count(ctx, pointers.namespaces, asker, question)) {
+            Some(Cached::Untracked) => return,
+            Some(Cached::Tracked(place)) => break 'counted place.site(question),
+            None => {}
         }
-        Lookup::Unclear => return,
-    };
-    let is_known = |place: Place| {
-        place.count_again(
-            pointers.namespaces,
-            tgid,
-            epoch,
-            process.execution,
-            question,
-        )
-    };
-    if place.is_some_and(is_known) {
-        return wanted.forgo();
-    }
-    let key = question.asked_by(process.execution);
-    let Some(is_due) = count::total(place, tgid, epoch, &key) else {
-        return;
-    };
-    let single = match wanted {
-        SendRule::Each => take_allowance(),
-        SendRule::First | SendRule::EachButSpent => false,
-    };
-    if !single {
-        wanted.forgo();
-    }
-    if is_due || single {
-        let pid_tgid = bpf_get_current_pid_tgid();
-        walk::<DIRECT>(
-            ctx, task, cred, target, process, pid_tgid, &key, spec, single,
+        let process = match process::look_up(task, tgid) {
+            Lookup::Tracked(process) => process,
+            Lookup::Untracked => {
+                if let Some(bucket) = bucket {
+                    bucket.give_to_untracked(pointers.namespaces, asker, question);
+                }
+                return;
+            }
+            Lookup::Unclear => return,
+        };
+        if let Some(bucket) = bucket
+            && bucket.renew(asker, process.execution, question)
+            && let Some(Cached::Tracked(place)) =
+                bucket.count(ctx, pointers.namespaces, asker, question)
+        {
+            break 'counted place.site(question);
+        }
+        let process = Process {
+            execution: kernel::any(process.execution),
+            flags: kernel::any(process.flags.into()) as u32,
+            mount_namespace: 0,
+        };
+        let key = question.asked_by(process.execution);
+        let Some(total) = count::total(bucket, &key) else {
+            return;
+        };
+        let single = match wanted {
+            SendRule::Each => take_allowance(),
+            SendRule::First | SendRule::EachButSpent => false,
+        };
+        if told {
+            if let Some(bucket) = bucket
+                && let Some(site) = count::is_known(ctx, bucket, asker, &key, total)
+            {
+                break 'counted site;
+            }
+        } else if !count::is_due(bucket, asker, &key, total) && !single {
+            return wanted.forgo();
+        }
+        if !single {
+            wanted.forgo();
+        }
+        let single = kernel::any(single.into()) != 0;
+        let bucket = if told { bucket } else { None };
+        return walk::<DIRECT>(
+            ctx, task, cred, target, process, asker, bucket, &key, total, spec, single,
         );
+    };
+    wanted.forgo();
+    if awaited {
+        await_result(&site, bpf_get_current_pid_tgid() as u32, false);
     }
 }
 
@@ -244,9 +264,20 @@ fn take_allowance() -> bool {
     true
 }
 
-/// What a check asks, and how its system call is treated.
+/// A check, and what follows from it.
+struct Asked {
+    question: CheckKind,
+    /// How its system call is treated.
+    spec: SyscallSpec,
+    /// What it means depends on the place in the kernel that makes it: each place is seen, however rare.
+    told: bool,
+    /// What it means depends on what became of the call: each outcome is seen.
+    awaited: bool,
+}
+
+/// What a check asks.
 #[inline(always)]
-fn question<const DIRECT: bool>(
+fn ask<const DIRECT: bool>(
     task: Pointer,
     pointers: Pointers,
     cred: Pointer,
@@ -254,7 +285,7 @@ fn question<const DIRECT: bool>(
     capability: u32,
     options: Option<u32>,
     result: i32,
-) -> (CheckKind, SyscallSpec) {
+) -> Asked {
     let Pointers {
         subjective,
         objective,
@@ -310,7 +341,22 @@ fn question<const DIRECT: bool>(
         capability: capability as u8,
         flags,
     };
-    (CheckKind::of(&key), spec)
+    // Not one case for the verifier for each way to get here.
+    let mut awaited = kernel::any(u64::from(flags & flag::DENIED));
+    if setting::CHECKS_ONLY.load() != 0 {
+        awaited = 0;
+    }
+    let told = kernel::any(
+        awaited
+            | u64::from(flags & flag::OVERRIDDEN)
+            | (setting::TOLD_BY_SITE.load() >> (capability & 63)) & 1,
+    );
+    Asked {
+        question: CheckKind::of(&key).map(kernel::any),
+        spec,
+        told: told != 0,
+        awaited: awaited != 0,
+    }
 }
 
 /// Finds the call site, counts it, and sends the check if it is among its first.
@@ -325,34 +371,50 @@ fn walk<const DIRECT: bool>(
     cred: Pointer,
     target: Pointer,
     process: Process,
-    pid_tgid: u64,
+    asker: Asker,
+    bucket: Option<Bucket>,
     key: &CheckKey,
+    total: *mut CheckCount,
     spec: SyscallSpec,
     single: bool,
 ) {
     let Some(stack) = STACK.get_ptr_mut(0) else {
         return;
     };
+    // What is not found counts as 0: compared with the depth, each of these frames would be one more case for the verifier.
+    for frame in 0..SITE_FRAMES {
+        // SAFETY: within the map value.
+        unsafe { (&raw mut (*stack)[frame]).write_volatile(0) };
+    }
     // SAFETY: the buffer is a map value of the size given.
     let bytes = unsafe { bpf_get_stack(ctx, stack.cast(), (STACK_LEN * 8) as u32, 0) };
-    let depth = if bytes > 0 { bytes as u32 / 8 } else { 0 };
+    let depth = if bytes > 0 { bytes as u64 / 8 } else { 0 };
     if depth == 0 {
         lose(loss::STACKS);
     }
+    let depth = kernel::any(depth) as u32;
     let mut site = 0;
     for frame in 0..SITE_FRAMES {
-        if (frame as u32) < depth {
-            // SAFETY: within the map value.
-            site = kernel::mix(site, unsafe { (*stack)[frame] });
-        }
+        // SAFETY: within the map value.
+        site = kernel::mix(site, unsafe { (*stack)[frame] });
     }
     let site_key = SiteKey {
         check: *key,
         site,
         reserved: 0,
     };
-    let sent = is_sent(sight(&site_key)) || single;
-    let call = await_result(key, &site_key, pid_tgid as u32, sent);
+    let sighting = sight(&site_key);
+    let is_sent = kernel::any(u64::from(sighting.is_sent || single));
+    let unsampled = kernel::any(sighting.unsampled);
+    if let Some(bucket) = bucket
+        && let Some(trail) = trail::learn(ctx, task, site, stack, SITE_FRAMES)
+    {
+        count::remember(total, site);
+        bucket.expect(asker, &site_key, trail, unsampled);
+    }
+    let sent = is_sent != 0;
+    let pid_tgid = bpf_get_current_pid_tgid();
+    let call = await_result(&site_key, pid_tgid as u32, sent);
     if sent {
         send::<DIRECT>(
             task, cred, target, process, pid_tgid, &site_key, spec, stack, depth, call,
@@ -360,35 +422,54 @@ fn walk<const DIRECT: bool>(
     }
 }
 
-/// Whether the check that a site was walked for the `walked`th time is sent.
-#[inline(always)]
-fn is_sent(walked: u32) -> bool {
-    walked <= ALWAYS_SENT || walked & (walked - 1) == 0
+/// What follows from the number of a check among those from its call site.
+struct Sighting {
+    /// It is sent.
+    is_sent: bool,
+    /// So many after it need no sample.
+    unsampled: u64,
 }
 
-/// Adds one to the walked checks of a site and returns their number; 1 if it could not be remembered.
+/// Adds one to the checks of a site.
 #[inline(always)]
-fn sight(site: &SiteKey) -> u32 {
-    if let Some(count) = SITES.get_ptr_mut(site) {
-        // SAFETY: a map value; a lost update between CPUs only makes a sighting more likely to be sent.
-        unsafe {
-            (*count).walked = (*count).walked.wrapping_add(1);
-            return (*count).walked;
+fn sight(site: &SiteKey) -> Sighting {
+    let Some(count) = SITES.get_ptr_mut(site) else {
+        let fresh = SiteCount {
+            count: 1,
+            next_sample: 2,
+            ..SiteCount::default()
+        };
+        if SITES.insert(site, &fresh, 0).is_err() {
+            lose(loss::SITES);
+        }
+        return Sighting {
+            is_sent: true,
+            unsampled: 0,
+        };
+    };
+    // SAFETY: a map value; counted atomically. The rest may be torn between processors: a check is then sampled twice.
+    unsafe {
+        add_atomically(&raw mut (*count).count, 1);
+        let number = (*count).count;
+        // Of refused checks each outcome is awaited; of granted ones it matters whether any succeeded.
+        let is_outcome_known = setting::CHECKS_ONLY.load() != 0
+            || site.check.flags & flag::DENIED != 0
+            || (*count).succeeded != 0;
+        let is_due = number >= (*count).next_sample;
+        if is_due {
+            (*count).next_sample = next_sample(number, is_outcome_known);
+        }
+        Sighting {
+            is_sent: is_sighting(number) || (is_due && is_outcome_known),
+            unsampled: (*count).next_sample.saturating_sub(number + 1),
         }
     }
-    let fresh = SiteCount {
-        walked: 1,
-        ..SiteCount::default()
-    };
-    if SITES.insert(site, &fresh, 0).is_err() {
-        lose(loss::SITES);
-    }
-    1
 }
 
 /// Has the outcome of the system call under way reported; returns what joins the two records.
 #[inline(always)]
-fn await_result(key: &CheckKey, site: &SiteKey, thread: u32, sent: bool) -> u64 {
+fn await_result(site: &SiteKey, thread: u32, sent: bool) -> u64 {
+    let key = &site.check;
     if setting::CHECKS_ONLY.load() != 0
         || key.syscall as usize >= TABLE_LEN
         || key.flags & flag::COMPAT != 0

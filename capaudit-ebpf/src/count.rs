@@ -1,58 +1,274 @@
 //! How often each check was made: exactly, and cheaply.
 //!
 //! Looking a key up in [`CHECKS`] and adding to a number that all processors share takes several times as long as the rest
-//! of a repeated check. So a key that has been asked often is counted in a small table of the processor's own,
-//! [`RECENT`], and added to its total only when its call site is due to be looked for again, or another key takes its place.
-//! User space adds up both. A key is in `CHECKS` from its first check on, whatever happens.
+//! of a repeated check. So a key that has been asked often is counted in a small table of the processor's own, [`RECENT`],
+//! and added to its total only when a check of it is due to be walked again, or another key takes the place. Where call
+//! sites are told apart, so are these counts: a check is counted there only if it comes from a site that is known ([`trail`]).
+//! User space adds up both. A key is in `CHECKS`, and such a call site in `SITES`, from the first check on, whatever happens.
+
+use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use capaudit_common::{
-    key::{CheckCount, CheckKey, CheckKind, RECENT_LEN, Recent, flag, next_walk},
+    key::{
+        ANY_SITE, CheckCount, CheckKey, CheckKind, KNOWN_SITES, MOST_PENDING, RECENT_LEN, Recent,
+        SiteKey, flag, next_walk,
+    },
     scope::loss,
+    trail::Trail,
 };
 
 use crate::{
     kernel::{self, Pointer, mix},
-    maps::{CHECKS, OVERFLOW, RECENT, add_atomically, increment, lose},
+    maps::{
+        CHECKS, OVERFLOW, RECENT, RECENT_TRAILS, SITES, TRAILS, add_atomically, increment, lose,
+    },
+    trail,
 };
+
+/// Places for one question, one behind the other: a system call often asks the same from several call sites in turn.
+const WAYS: usize = 4;
 
 /// Whose check was counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cached {
     /// A followed process's.
-    Tracked,
+    Tracked(Place),
     /// That of a process that is not followed: nobody will ask for the number.
     Untracked,
 }
 
-/// A processor's own place for a key. It may hold another key.
+/// The process that asks, and when that was seen.
 #[derive(Clone, Copy)]
-pub struct Place(*mut Recent);
+pub struct Asker {
+    pub tgid: u32,
+    /// The epoch that it is in.
+    pub epoch: u64,
+}
 
-impl Place {
+/// A processor's own places for a question. They may hold others.
+#[derive(Clone, Copy)]
+pub struct Bucket {
+    first: *mut Recent,
+    /// Where call sites are told apart, what those of [`WAYS`] places are recognized by; else null, and there is one.
+    trails: *mut Trail,
+}
+
+impl Bucket {
     /// Where a process's checks of this kind are counted.
     #[inline(always)]
-    pub fn of(tgid: u32, question: CheckKind) -> Option<Self> {
+    pub fn of(tgid: u32, question: CheckKind, told: bool) -> Option<Self> {
         let table = RECENT.get_ptr_mut(0)?;
         let hash = mix(tgid, question.what());
-        let index = (hash ^ (hash >> 16)) as usize & (RECENT_LEN - 1);
-        // SAFETY: a map value of this processor, and an index within it.
-        Some(Self(unsafe { (&raw mut (*table).0[0]).add(index) }))
+        let hash = (hash ^ (hash >> 16)) as usize;
+        if !told {
+            // SAFETY: a map value of this processor, and an index within it.
+            let first = unsafe { (&raw mut (*table).0[0]).add(hash & (RECENT_LEN - 1)) };
+            let trails = core::ptr::null_mut();
+            return Some(Self { first, trails });
+        }
+        let trails = RECENT_TRAILS.get_ptr_mut(0)?;
+        let index = hash & (RECENT_LEN - WAYS);
+        // SAFETY: as above.
+        unsafe {
+            Some(Self {
+                first: (&raw mut (*table).0[0]).add(index),
+                trails: (&raw mut (*trails)[0]).add(index),
+            })
+        }
     }
 
-    /// Counts a check of a process whose execution is not looked up yet, if this place knows both process and key.
+    /// Whether call sites are told apart.
+    #[inline(always)]
+    fn is_told(self) -> bool {
+        !self.trails.is_null()
+    }
+
+    #[inline(always)]
+    fn place(self, way: usize) -> Place {
+        // SAFETY: there are so many places from here on.
+        Place(unsafe { self.first.add(way) })
+    }
+
+    /// Counts a check of a process whose execution is not looked up yet, if one of these places knows process, key and call
+    /// site.
     #[inline(always)]
     pub fn count(
         self,
+        context: *mut c_void,
         namespaces: Pointer,
-        tgid: u32,
-        epoch: u64,
+        asker: Asker,
         question: CheckKind,
+    ) -> Option<Cached> {
+        if !self.is_told() {
+            return self.place(0).count(namespaces, asker, question, None);
+        }
+        // No loop: on Linux 6.1, the verifier takes none that falls through into its own beginning (`push_insn`,
+        // kernel/bpf/verifier.c), as the compiler lays this one out.
+        const { assert!(WAYS == 4) };
+        let counted = self.count_at(0, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        let counted = self.count_at(1, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        let counted = self.count_at(2, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        self.count_at(3, context, namespaces, asker, question)
+    }
+
+    #[inline(always)]
+    fn count_at(
+        self,
+        way: usize,
+        context: *mut c_void,
+        namespaces: Pointer,
+        asker: Asker,
+        question: CheckKind,
+    ) -> Option<Cached> {
+        // SAFETY: there is one for each place.
+        let trail = unsafe { self.trails.add(way) };
+        self.place(way)
+            .count(namespaces, asker, question, Some((context, trail)))
+    }
+
+    /// Lets the places of `execution` hold in the present epoch; whether there are any.
+    #[inline(always)]
+    pub fn renew(self, asker: Asker, execution: u64, question: CheckKind) -> bool {
+        let mut is_renewed = false;
+        for way in 0..WAYS {
+            if way != 0 && !self.is_told() {
+                break;
+            }
+            // SAFETY: as in `Place::count`.
+            let recent = unsafe { &mut *self.place(way).0 };
+            if recent.execution == execution
+                && recent.question == question
+                && recent.epoch != asker.epoch
+            {
+                recent.tgid = asker.tgid;
+                recent.epoch = asker.epoch;
+                is_renewed = true;
+            }
+        }
+        is_renewed
+    }
+
+    /// Has the checks of a process that is not followed recognized here.
+    #[inline(always)]
+    pub fn give_to_untracked(self, namespaces: Pointer, asker: Asker, question: CheckKind) {
+        let way = if self.is_told() {
+            self.victim(asker.epoch)
+        } else {
+            0
+        };
+        let place = self.place(way);
+        place.give(asker, 0, question, ANY_SITE, u32::MAX);
+        // SAFETY: as in `Place::count`.
+        unsafe { (*place.0).mount_namespace = kernel::mount_namespace_of(namespaces) };
+    }
+
+    /// The way to the place that counts this site's checks already, by a trail that has changed since.
+    #[inline(always)]
+    fn way_to(self, site: &SiteKey) -> Option<usize> {
+        for way in 0..WAYS {
+            // SAFETY: as in `Place::count`.
+            let recent = unsafe { &*self.place(way).0 };
+            if recent.site == site.site
+                && recent.execution == site.check.execution
+                && recent.question == CheckKind::of(&site.check)
+            {
+                return Some(way);
+            }
+        }
+        None
+    }
+
+    /// The way to the place that is given to something else: one that holds nothing that may be asked again, else any.
+    #[inline(always)]
+    fn victim(self, epoch: u64) -> usize {
+        for way in 0..WAYS {
+            // SAFETY: as in `Place::count`.
+            let recent = unsafe { &*self.place(way).0 };
+            if recent.quota == 0 || recent.epoch != epoch {
+                return way;
+            }
+        }
+        // SAFETY: as in `Place::count`. Whatever was changed last is not the next.
+        let changes = unsafe { (*self.first).head };
+        changes as usize & (WAYS - 1)
+    }
+
+    /// Adds to the totals what is counted here of this execution's question, where no more of it is to be.
+    #[inline(always)]
+    fn settle(self, execution: u64, question: CheckKind) {
+        for way in 0..WAYS {
+            if way != 0 && !self.is_told() {
+                break;
+            }
+            let place = self.place(way);
+            // SAFETY: as in `Place::count`.
+            let held = unsafe { &*place.0 };
+            if held.pending != 0
+                && held.quota == 0
+                && held.execution == execution
+                && held.question == question
+            {
+                let asker = Asker {
+                    tgid: held.tgid,
+                    epoch: held.epoch,
+                };
+                place.give(asker, execution, question, held.site, 0);
+            }
+        }
+    }
+
+    /// Has the next `quota` checks that come by `trail` counted here.
+    #[inline(always)]
+    pub fn expect(self, asker: Asker, site: &SiteKey, trail: *const Trail, quota: u64) {
+        // Nobody asks elsewhere, but Linux 6.1 does not remember that.
+        if quota == 0 || !self.is_told() {
+            return;
+        }
+        let way = self
+            .way_to(site)
+            .unwrap_or_else(|| self.victim(asker.epoch));
+        let quota = if quota < MOST_PENDING {
+            quota as u32
+        } else {
+            MOST_PENDING as u32
+        };
+        let question = CheckKind::of(&site.check);
+        let execution = site.check.execution;
+        self.place(way)
+            .give(asker, execution, question, site.site, quota);
+        // SAFETY: as in `count`; nobody else reads it.
+        unsafe { *self.trails.add(way) = *trail };
+    }
+}
+
+/// One of a processor's own places.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Place(*mut Recent);
+
+impl Place {
+    /// As [`Bucket::count`], if the check comes `from` there, where that is of interest.
+    #[inline(always)]
+    fn count(
+        self,
+        namespaces: Pointer,
+        asker: Asker,
+        question: CheckKind,
+        from: Option<(*mut c_void, *const Trail)>,
     ) -> Option<Cached> {
         // SAFETY: a map value that only this processor writes, in a program that does not interrupt itself.
         let recent = unsafe { &mut *self.0 };
-        if recent.tgid != tgid
-            || recent.epoch != epoch
+        if recent.tgid != asker.tgid
+            || recent.epoch != asker.epoch
             || recent.quota == 0
             || recent.question != question
         {
@@ -62,96 +278,91 @@ impl Place {
             let stays = recent.mount_namespace == kernel::mount_namespace_of(namespaces);
             return stays.then_some(Cached::Untracked);
         }
+        if let Some((context, trail)) = from
+            && !trail::is_on(context, trail)
+        {
+            return None;
+        }
         recent.quota -= 1;
         recent.pending += 1;
-        Some(Cached::Tracked)
+        Some(Cached::Tracked(self))
     }
 
-    /// As [`Self::count`], for a process that was found to run `execution`; whether it was counted.
+    /// The call site of what is counted here, as a check of `question`.
     #[inline(always)]
-    pub fn count_again(
-        self,
-        namespaces: Pointer,
-        tgid: u32,
-        epoch: u64,
-        execution: u64,
-        question: CheckKind,
-    ) -> bool {
+    pub fn site(self, question: CheckKind) -> SiteKey {
         // SAFETY: as in `count`.
-        let recent = unsafe { &mut *self.0 };
-        if recent.execution != execution {
-            return false;
+        let (execution, site) = unsafe { ((*self.0).execution, (*self.0).site) };
+        SiteKey {
+            check: question.asked_by(execution),
+            site,
+            reserved: 0,
         }
-        recent.tgid = tgid;
-        recent.epoch = epoch;
-        self.count(namespaces, tgid, epoch, question).is_some()
     }
 
-    /// Has the checks of a process that is not followed recognized here.
+    /// Adds what is counted here to its totals, and lets another execution's question have the place for its next `quota`
+    /// checks.
     #[inline(always)]
-    pub fn give_to_untracked(
-        self,
-        namespaces: Pointer,
-        tgid: u32,
-        epoch: u64,
-        question: CheckKind,
-    ) {
-        self.give(tgid, epoch, 0, question, u64::MAX);
-        // SAFETY: as in `count`.
-        unsafe { (*self.0).mount_namespace = kernel::mount_namespace_of(namespaces) };
-    }
-
-    /// Adds what is counted here to its total, and lets another execution's question have the place for its next `quota` checks.
-    #[inline(always)]
-    fn give(self, tgid: u32, epoch: u64, execution: u64, question: CheckKind, quota: u64) {
+    fn give(self, asker: Asker, execution: u64, question: CheckKind, site: u32, quota: u32) {
         let recent = self.0;
-        // SAFETY: as in `count`; volatile, because user space reads meanwhile and relies on the order.
+        // SAFETY: as in `Place::count`; volatile, because user space reads meanwhile and relies on the order.
         unsafe {
             let change = (*recent).tail.wrapping_add(1);
             (&raw mut (*recent).tail).write_volatile(change);
             let pending = (*recent).pending;
-            if pending != 0
-                // If it is not there any more, user space has taken it over, with what is pending here.
-                && let Some(total) = CHECKS.get_ptr_mut(&(*recent).question.asked_by((*recent).execution))
-            {
-                add_atomically(&raw mut (*total).count, pending as i64);
+            if pending != 0 {
+                let site = SiteKey {
+                    check: (*recent).question.asked_by((*recent).execution),
+                    site: (*recent).site,
+                    reserved: 0,
+                };
+                // If they are not there any more, user space has taken them over, with what is pending here.
+                if let Some(total) = CHECKS.get_ptr_mut(&site.check) {
+                    add_atomically(&raw mut (*total).count, pending as i64);
+                }
+                if site.site != ANY_SITE
+                    && let Some(total) = SITES.get_ptr_mut(&site)
+                {
+                    add_atomically(&raw mut (*total).count, pending as i64);
+                }
             }
             (*recent).pending = 0;
-            (*recent).tgid = tgid;
+            (*recent).tgid = asker.tgid;
             (*recent).execution = execution;
             (*recent).question = question;
-            (*recent).epoch = epoch;
+            (*recent).epoch = asker.epoch;
+            (*recent).site = site;
             (*recent).quota = quota;
             (&raw mut (*recent).head).write_volatile(change);
         }
     }
-
-    /// Adds what is counted here to its total, if that is this execution's question.
-    #[inline(always)]
-    fn settle(self, execution: u64, question: CheckKind) {
-        // SAFETY: as in `count`.
-        let held = unsafe { &*self.0 };
-        if held.pending != 0 && held.execution == execution && held.question == question {
-            self.give(held.tgid, held.epoch, execution, question, 0);
-        }
-    }
 }
 
-/// Adds one to the key's total. Whether its call site is to be looked for; `None` if it could not be counted by its key.
+/// Adds one to the key's total; `None` if it could not be counted by its key.
 #[inline(always)]
-pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Option<bool> {
-    let question = CheckKind::of(key);
-    if let Some(place) = place {
-        place.settle(key.execution, question);
+pub fn total(bucket: Option<Bucket>, key: &CheckKey) -> Option<*mut CheckCount> {
+    if let Some(bucket) = bucket {
+        bucket.settle(key.execution, CheckKind::of(key));
     }
     let total = match CHECKS.get_ptr_mut(key) {
         Some(total) => total,
         None => enter(key)?,
     };
-    // SAFETY: a map value; counted atomically. The rest may be torn between processors: a call site is then looked for
-    // twice.
+    // SAFETY: a map value; counted atomically.
+    unsafe { add_atomically(&raw mut (*total).count, 1) };
+    Some(total)
+}
+
+/// Where call sites are not told apart: whether the check under way is to be walked.
+#[inline(always)]
+pub fn is_due(
+    bucket: Option<Bucket>,
+    asker: Asker,
+    key: &CheckKey,
+    total: *mut CheckCount,
+) -> bool {
+    // SAFETY: a map value. It may be torn between processors: a check is then walked twice.
     let (is_due, quota) = unsafe {
-        add_atomically(&raw mut (*total).count, 1);
         let count = (*total).count;
         let is_due = count >= (*total).next_walk;
         if is_due {
@@ -160,12 +371,79 @@ pub fn total(place: Option<Place>, tgid: u32, epoch: u64, key: &CheckKey) -> Opt
         }
         (is_due, (*total).next_walk.saturating_sub(count + 1))
     };
-    if let Some(place) = place
+    if let Some(bucket) = bucket
         && quota != 0
     {
-        place.give(tgid, epoch, key.execution, question, quota);
+        let place = bucket.place(0);
+        let question = CheckKind::of(key);
+        place.give(asker, key.execution, question, ANY_SITE, quota as u32);
     }
-    Some(is_due)
+    is_due
+}
+
+/// Where they are: counts the check under way for its call site if that is one of those known of the key, and needs no sample.
+#[inline(always)]
+pub fn is_known(
+    context: *mut c_void,
+    bucket: Bucket,
+    asker: Asker,
+    key: &CheckKey,
+    total: *mut CheckCount,
+) -> Option<SiteKey> {
+    // SAFETY: a map value; the time may be another processor's. The helper has no preconditions.
+    unsafe { (*total).last = bpf_ktime_get_ns() };
+    for index in 0..KNOWN_SITES {
+        let site = SiteKey {
+            check: *key,
+            // SAFETY: within a map value.
+            site: unsafe { (*total).sites[index] },
+            reserved: 0,
+        };
+        let Some(trail) = TRAILS.get_ptr(&site.site) else {
+            continue;
+        };
+        if !trail::is_on(context, trail) {
+            continue;
+        }
+        let Some(count) = SITES.get_ptr_mut(&site) else {
+            // There was no room for it, which was said.
+            bucket.expect(asker, &site, trail, MOST_PENDING);
+            return Some(site);
+        };
+        // SAFETY: a map value; counted atomically.
+        let left = unsafe {
+            let number = (*count).count + 1;
+            if number >= (*count).next_sample {
+                return None;
+            }
+            add_atomically(&raw mut (*count).count, 1);
+            (*count).next_sample - number - 1
+        };
+        bucket.expect(asker, &site, trail, left);
+        return Some(site);
+    }
+    None
+}
+
+/// Has a call site known as one of the key's.
+#[inline(always)]
+pub fn remember(total: *mut CheckCount, site: u32) {
+    // SAFETY: within a map value. Written by several processors at once, one is known that might be another: it is walked
+    // once more.
+    unsafe {
+        let mut free = (*total).count as usize & (KNOWN_SITES - 1);
+        for index in 0..KNOWN_SITES {
+            let known = (*total).sites[index];
+            if known == site {
+                return;
+            }
+            if known == 0 {
+                free = index;
+                break;
+            }
+        }
+        (*total).sites[free & (KNOWN_SITES - 1)] = site;
+    }
 }
 
 /// The total of a key that had none; `None` if the map is full.
@@ -178,6 +456,7 @@ fn enter(key: &CheckKey) -> Option<*mut CheckCount> {
         first: now,
         last: now,
         next_walk: 1,
+        sites: [0; KNOWN_SITES],
     };
     // BPF_NOEXIST: another CPU's count must not be overwritten. Whoever won, the entry is there now.
     let _ = CHECKS.insert(key, &fresh, 1);

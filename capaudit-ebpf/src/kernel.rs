@@ -9,10 +9,10 @@ use aya_ebpf::{
 };
 use capaudit_common::{
     event::{Ids, Namespaces, Sets},
-    offset::ABSENT,
+    offset::{ABSENT, CAST_CALL},
 };
 
-use crate::setting::offset;
+use crate::setting::{self, offset};
 
 /// `PF_EXITING`, include/linux/sched.h
 pub const PF_EXITING: u32 = 0x0000_0004;
@@ -57,6 +57,21 @@ pub fn follow(pointer: Pointer, offset: &Global<u32>) -> Pointer {
 pub fn at(address: Pointer) -> Pointer {
     // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(address.cast::<u64>()) }.unwrap_or_default() as Pointer
+}
+
+/// Reads the low half of a word anywhere in the kernel, by one load. Only where `setting::CAST_TYPE` is not 0.
+///
+/// `bpf_rdonly_cast` makes a pointer to a structure of any number (since 6.2), and the verifier replaces the call by a move. No
+/// helper can be asked as cheaply. There is no relocation for such calls, so user space writes the function's id into them before
+/// it loads the programs.
+#[inline(always)]
+pub fn cast(address: *const u8) -> u32 {
+    // SAFETY: user space makes the call one of `void *bpf_rdonly_cast(const void *, u32)`, and the load may fault.
+    unsafe {
+        let call: unsafe extern "C" fn(*const u8, u32) -> *const u32 =
+            core::mem::transmute(CAST_CALL as usize);
+        core::ptr::read_volatile(call(address, setting::CAST_TYPE.load()))
+    }
 }
 
 /// [`direct`] or [`probe`], as the hook allows.
@@ -219,6 +234,24 @@ pub fn sets(cred: Pointer) -> Sets {
         bounding: probe(cred, &offset::CRED_BOUNDING),
         ambient: probe(cred, &offset::CRED_AMBIENT),
     }
+}
+
+/// The same number, of which the verifier then knows nothing: it looks only once at what is done with it, not once for each way
+/// that it may have come about.
+#[inline(always)]
+pub fn any(mut number: u64) -> u64 {
+    // SAFETY: swaps the bytes and swaps them back; the verifier does not follow that (`check_alu_op`, kernel/bpf/verifier.c).
+    unsafe { core::arch::asm!("{0} = be64 {0}", "{0} = be64 {0}", inout(reg) number) };
+    number
+}
+
+/// The same number, of which the compiler then knows nothing: it makes no branch of what is to be none.
+#[inline(always)]
+pub fn opaque(mut number: u64) -> u64 {
+    // SAFETY: changes nothing. With no instruction at all, two lines would have the same one, which the kernel refuses
+    // (`check_btf_line`, kernel/bpf/verifier.c).
+    unsafe { core::arch::asm!("{0} |= 0", inout(reg) number) };
+    number
 }
 
 /// Mixes `value` into a hash.

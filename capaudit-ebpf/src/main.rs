@@ -18,6 +18,7 @@ mod process;
 mod send;
 mod setting;
 mod target;
+mod trail;
 mod watch;
 
 use aya_ebpf::{
@@ -29,6 +30,7 @@ use aya_ebpf::{
 /// `cap_capable(cred, target_ns, cap, opts)`, with its result as the fifth argument: the trampoline stores it
 /// behind the arguments (since 5.5), so that the bpf_get_func_ret helper of 5.17 is not needed.
 #[fexit(function = "cap_capable")]
+#[inline(always)]
 fn check_fexit(ctx: FExitContext) -> u32 {
     check::observe::<true>(
         ctx.as_ptr(),
@@ -43,6 +45,7 @@ fn check_fexit(ctx: FExitContext) -> u32 {
 
 /// The tracepoint of 6.14 and later: `(cred, target_ns, capable_ns, cap, ret)`. It has no options.
 #[btf_tracepoint(function = "cap_capable")]
+#[inline(always)]
 fn check_tp_btf(ctx: BtfTracePointContext) -> u32 {
     check::observe::<true>(
         ctx.as_ptr(),
@@ -87,6 +90,7 @@ fn check_kprobe(ctx: ProbeContext) -> u32 {
 
 /// Completes what [`check_kprobe`] began.
 #[kretprobe]
+#[inline(always)]
 fn check_kretprobe(ctx: RetProbeContext) -> u32 {
     check::leave(ctx.as_ptr(), ctx.ret());
     0

@@ -6,10 +6,13 @@ use aya_ebpf::{
 };
 use capaudit_common::{
     event::STACK_LEN,
-    key::{CallKey, CheckCount, CheckKey, RecentChecks, SiteCount, SiteKey},
+    key::{CallKey, CheckCount, CheckKey, RECENT_LEN, RecentChecks, SiteCount, SiteKey},
     scope::{Process, epoch, loss},
     syscall::TABLE_LEN,
+    trail::Trail,
 };
+
+use crate::trail::Scratch;
 
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
@@ -26,13 +29,22 @@ pub static CHECKS: HashMap<CheckKey, CheckCount> = HashMap::with_max_entries(1 <
 #[map]
 pub static RECENT: PerCpuArray<RecentChecks> = PerCpuArray::with_max_entries(1, 0);
 
+/// What the call sites of [`RECENT`] are recognized by, where they are told apart. A map of their own: of one value, a processor
+/// has 32 KB at most (`PCPU_MIN_UNIT_SIZE`, `array_map_alloc_check` in kernel/bpf/arraymap.c).
+#[map]
+pub static RECENT_TRAILS: PerCpuArray<[Trail; RECENT_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
 /// Changes whenever what is known of a process may not hold any more: `scope::epoch`.
 #[map]
 pub static EPOCH: Array<u64> = Array::with_max_entries(epoch::COUNT, 0);
 
-/// Totals of walked checks by call site.
+/// Totals by call site.
 #[map]
 pub static SITES: HashMap<SiteKey, SiteCount> = HashMap::with_max_entries(1 << 16, 0);
+
+/// What call sites are recognized by, whoever's check comes from there. One that gave way to others is learned anew.
+#[map]
+pub static TRAILS: LruHashMap<u32, Trail> = LruHashMap::with_max_entries(1 << 12, 0);
 
 /// Totals of reported system calls.
 #[map]
@@ -42,7 +54,7 @@ pub static CALLS: HashMap<CallKey, u64> = HashMap::with_max_entries(1 << 14, 0);
 #[map]
 pub static PROCESSES: HashMap<u32, Process> = HashMap::with_max_entries(1 << 16, 0);
 
-/// System calls under way in which a check was walked, by thread.
+/// System calls under way in which a check was made whose outcome is awaited, by thread.
 #[map]
 pub static PENDING: LruHashMap<u32, Pending> = LruHashMap::with_max_entries(1 << 14, 0);
 
@@ -90,6 +102,10 @@ pub static PATH: PerCpuArray<[u8; PATH_LEN]> = PerCpuArray::with_max_entries(1, 
 /// Room for a stack while its call site is looked up.
 #[map]
 pub static STACK: PerCpuArray<[u64; STACK_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for looking for a call site's trail.
+#[map]
+pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// A system call under way.
 #[repr(C)]

@@ -15,6 +15,10 @@ pub static SELF_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 pub static CAPABILITIES: Global<u64> = Global::new(u64::MAX);
 
+/// Bit n: what a check for capability n means depends on the place in the kernel that makes it.
+#[unsafe(no_mangle)]
+pub static TOLD_BY_SITE: Global<u64> = Global::new(u64::MAX);
+
 /// Non-zero: what system calls returned is not of interest, and nothing is attached that would tell.
 #[unsafe(no_mangle)]
 pub static CHECKS_ONLY: Global<u32> = Global::new(0);
@@ -55,6 +59,10 @@ pub static SUBSYS_COUNT: Global<u32> = Global::new(0);
 /// Slots of an `xa_node`, a power of two; 0 if unknown.
 #[unsafe(no_mangle)]
 pub static XA_SLOTS: Global<u32> = Global::new(0);
+
+/// BTF id of a kernel structure that begins with a number, as which any word can be read; 0 if the kernel lets none be.
+#[unsafe(no_mangle)]
+pub static CAST_TYPE: Global<u32> = Global::new(0);
 
 /// How each system call is treated.
 #[unsafe(no_mangle)]

@@ -30,6 +30,10 @@ pub(crate) struct Args {
     #[arg(value_name = "PART")]
     only: Vec<String>,
 
+    /// Measure only what a check costs, beside this other capaudit, which was built before
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    against: Option<PathBuf>,
+
     /// Write the page to this file, too
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -66,6 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bench.args(["--rounds", &args.rounds.to_string()]);
     for part in &args.only {
         bench.args(["--only", part]);
+    }
+    if let Some(file) = &args.against {
+        bench.arg("--against").arg(file);
     }
     if let Some(file) = &args.write {
         bench.arg("--write").arg(file);

@@ -9,4 +9,4 @@ mod site;
 
 pub use effect::Effect;
 pub use layer::{Layer, asker, function_name, layers};
-pub use site::{Exercise, Question, Reported, Site, known_sites, sites};
+pub use site::{Exercise, Question, Reported, Site, deciding, known_sites, sites};

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use super::{Effect, function_name, layer};
-use crate::capability::{Capability, Release};
+use crate::capability::{CapSet, Capability, Release};
 
 /// A function that asks for a capability: one row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,22 @@ impl Site {
         let until = self.until.and_then(went_before);
         since.is_none_or(|since| release > *since) && until.is_none_or(|until| release < *until)
     }
+}
+
+/// Capabilities that every known function asks for because the answer decides about the system call: which of them asks makes
+/// no difference to whether the capability is needed.
+pub fn deciding() -> CapSet {
+    let (mut asked_for, mut otherwise) = (CapSet::EMPTY, CapSet::EMPTY);
+    for site in sites() {
+        let Some(capability) = site.capability else {
+            continue;
+        };
+        asked_for.insert(capability);
+        if !matches!(site.effect, Effect::Fails | Effect::Unknown) {
+            otherwise.insert(capability);
+        }
+    }
+    asked_for - otherwise
 }
 
 /// A question, as a stack and a kernel's release tell of it.

@@ -208,7 +208,20 @@ impl KernelBtf {
         })
     }
 
-    fn structure(&self, name: &str) -> Result<Option<u32>, BtfError> {
+    /// The id of a function that programs may call; `None` if this kernel has none of the name.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        (1..self.types.len() as u32).find(|id| {
+            self.record(*id)
+                .is_some_and(|(name_at, record)| record.kind == KIND_FUNC && self.is(name_at, name))
+        })
+    }
+
+    /// The id of a structure; `None` if there is none of the name.
+    ///
+    /// # Errors
+    ///
+    /// The name is ambiguous in this kernel.
+    pub fn structure(&self, name: &str) -> Result<Option<u32>, BtfError> {
         let mut found = self
             .structures
             .iter()

@@ -6,7 +6,7 @@ use aya::{
     Ebpf,
     maps::{HashMap as BpfHashMap, MapData, PerCpuArray},
 };
-use capaudit_common::key::{CheckCount, CheckKey, Recent, RecentChecks};
+use capaudit_common::key::{CheckCount, CheckKey, Recent, RecentChecks, SiteCount, SiteKey};
 
 use super::{error::ProbeError, load::take};
 
@@ -16,9 +16,10 @@ const ATTEMPTS: usize = 8;
 /// Every processor's own counts at a moment.
 type Tables = Vec<RecentChecks>;
 
-/// Exact totals of checks.
+/// Exact totals of checks, and those of their call sites.
 pub(super) struct Counts {
     totals: BpfHashMap<MapData, CheckKey, CheckCount>,
+    sites: BpfHashMap<MapData, SiteKey, SiteCount>,
     recent: PerCpuArray<MapData, RecentChecks>,
 }
 
@@ -27,6 +28,7 @@ impl Counts {
     pub(super) fn of(bpf: &mut Ebpf) -> Result<Self, ProbeError> {
         Ok(Self {
             totals: BpfHashMap::try_from(take(bpf, "CHECKS")?)?,
+            sites: BpfHashMap::try_from(take(bpf, "SITES")?)?,
             recent: PerCpuArray::try_from(take(bpf, "RECENT")?)?,
         })
     }
@@ -47,6 +49,23 @@ impl Counts {
             attempt += 1;
             before = after;
         }
+    }
+
+    /// Totals of all call sites not yet removed. Of what is being asked at this very moment, some may be missing or twice there:
+    /// they only say how a key's total is divided.
+    pub(super) fn sites(&self) -> Result<HashMap<SiteKey, SiteCount>, ProbeError> {
+        let mut sites: HashMap<SiteKey, SiteCount> = self.sites.iter().collect::<Result<_, _>>()?;
+        for recent in self.tables()?.iter().flat_map(|table| &table.0) {
+            if let Some(site) = sites.get_mut(&site_of(recent)) {
+                site.count += u64::from(recent.pending);
+            }
+        }
+        Ok(sites)
+    }
+
+    /// Forgets a call site whose total was taken over.
+    pub(super) fn remove_site(&mut self, key: &SiteKey) {
+        let _ = self.sites.remove(key);
     }
 
     /// Forgets a total that was taken over.
@@ -77,10 +96,19 @@ fn add_pending(
         if !(is_whole(&before) && is_whole(&after) && before.head == after.head) {
             is_settled = false;
         } else if let Some(total) = totals.get_mut(&before.question.asked_by(before.execution)) {
-            total.count += before.pending;
+            total.count += u64::from(before.pending);
         }
     }
     is_settled
+}
+
+/// The call site that is counted there.
+fn site_of(recent: &Recent) -> SiteKey {
+    SiteKey {
+        check: recent.question.asked_by(recent.execution),
+        site: recent.site,
+        reserved: 0,
+    }
 }
 
 /// Whether nobody was writing it while it was read.
@@ -90,7 +118,7 @@ fn is_whole(recent: &Recent) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use capaudit_common::key::{CheckKind, RECENT_LEN, next_walk};
+    use capaudit_common::key::{CheckKind, RECENT_LEN, is_sighting, next_sample};
     use proptest::prelude::*;
 
     use super::*;
@@ -120,7 +148,7 @@ mod tests {
         RecentChecks(all)
     }
 
-    fn recent(execution: u64, pending: u64, change: u32) -> Recent {
+    fn recent(execution: u64, pending: u32, change: u32) -> Recent {
         Recent {
             head: change,
             tail: change,
@@ -177,11 +205,17 @@ mod tests {
         }
 
         #[test]
-        fn call_sites_are_looked_for_again_and_again(count in 0u64..1 << 40) {
-            let next = next_walk(count);
+        fn call_sites_are_sampled_again_and_again(count in 0u64..1 << 40, has_succeeded: bool) {
+            let next = next_sample(count, has_succeeded);
             prop_assert!(next > count);
-            prop_assert!(next - count <= 4096);
-            prop_assert!(count >= 64 || next == count + 1);
+            prop_assert!(count >= 4 || next == count + 1);
+            if has_succeeded {
+                prop_assert!(is_sighting(next));
+                prop_assert!(next <= 2 * count.max(2));
+            } else {
+                prop_assert!(next - count <= 4096);
+                prop_assert!(count >= 64 || next == count + 1);
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use aya::{
     Btf, Ebpf, EbpfLoader,
     programs::{BtfTracePoint, ProgramError},
 };
-use capaudit_core::capability::CapSet;
+use capaudit_core::{capability::CapSet, kernel};
 
 use super::{
     btf::KernelBtf,
+    cast::{self, Cast},
     config::{CheckEvents, TraceScope, TracerConfig},
     error::ProbeError,
     hook, offset, syscall,
@@ -17,7 +18,8 @@ use super::{
 use crate::proc::{is_in_initial_pid_namespace, mount_namespace_of};
 
 /// The compiled BPF programs.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
+pub(super) static OBJECT: &[u8] =
+    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/capaudit.bpf.o"));
 
 /// The newest of the helpers that the programs call, whatever the hook (kernel/trace/bpf_trace.c since 5.15).
 const NEWEST_HELPER: &str = "bpf_task_pt_regs";
@@ -100,12 +102,13 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
     // A mask is made of it.
     let slots = kernel.array_length("xa_node", "slots")?;
     let slots = slots.filter(|slots| slots.is_power_of_two()).unwrap_or(0);
+    let cast = Cast::of(&kernel)?;
     drop(kernel);
     let btf = Btf::from_sys_fs()?;
     let table = syscall::table();
     let own_namespace = mount_namespace_of("self").unwrap_or(0);
     let follows_new_containers = config.scope == TraceScope::ChosenAndNewContainers;
-    let scalars: [(&str, u32); 9] = [
+    let scalars: [(&str, u32); 10] = [
         ("SELF_TGID", std::process::id()),
         ("DENIED_ONLY", config.denied_only.into()),
         ("CHECKS_ONLY", config.checks_only.into()),
@@ -115,9 +118,11 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
         ("HOST_MNT_NS", own_namespace),
         ("SUBSYS_COUNT", subsystems),
         ("XA_SLOTS", slots),
+        ("CAST_TYPE", cast.map_or(0, |cast| cast.structure)),
     ];
     let sets = [
         ("CAPABILITIES", config.capabilities.bits()),
+        ("TOLD_BY_SITE", !kernel::deciding().bits()),
         ("COMMAND_MAY", config.command_may.bits()),
         ("CONTAINERS_MAY", config.containers_may.bits()),
     ];
@@ -136,7 +141,7 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
     for (name, value) in scalars.iter().chain(&offsets) {
         loader.override_global(name, value, true);
     }
-    Ok((loader.load(OBJECT)?, btf))
+    Ok((loader.load(&cast::link(OBJECT, cast))?, btf))
 }
 
 /// The tracepoints that show which processes begin, end and execute something.

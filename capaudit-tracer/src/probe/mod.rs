@@ -2,6 +2,7 @@
 
 mod baseline;
 pub mod btf;
+mod cast;
 mod config;
 mod count;
 mod enforce;

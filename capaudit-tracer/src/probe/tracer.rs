@@ -34,7 +34,6 @@ pub struct Tracer {
     hook: Hook,
     records: RecordReader,
     counts: Counts,
-    sites: BpfHashMap<MapData, SiteKey, SiteCount>,
     calls: BpfHashMap<MapData, CallKey, u64>,
     processes: Processes,
     watched: Array<MapData, u32>,
@@ -67,7 +66,6 @@ impl Tracer {
             hook,
             records: RecordReader::of(&mut bpf)?,
             counts: Counts::of(&mut bpf)?,
-            sites: BpfHashMap::try_from(take(&mut bpf, "SITES")?)?,
             calls: BpfHashMap::try_from(take(&mut bpf, "CALLS")?)?,
             processes: Processes::of(&mut bpf)?,
             watched: Array::try_from(take(&mut bpf, "WATCHED")?)?,
@@ -195,7 +193,7 @@ impl Tracer {
     ///
     /// The map cannot be read.
     pub fn sites(&self) -> Result<HashMap<SiteKey, SiteCount>, ProbeError> {
-        Ok(self.sites.iter().collect::<Result<_, _>>()?)
+        self.counts.sites()
     }
 
     /// Totals of all reported system calls not yet removed.
@@ -214,7 +212,7 @@ impl Tracer {
 
     /// As [`Self::remove_check`], for a call site.
     pub fn remove_site(&mut self, key: &SiteKey) {
-        let _ = self.sites.remove(key);
+        self.counts.remove_site(key);
     }
 
     /// As [`Self::remove_check`], for a system call.

@@ -362,21 +362,21 @@ fn number_text(number: u16) -> String {
     syscall_name(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
-/// Divides a total among the call sites by what was sampled of each; what is left over goes to the first.
-/// Without any site, everything goes to an unknown one.
+/// Divides a total among the call sites as their own totals say; what is left over goes to the first. Without any site, everything
+/// goes to an unknown one.
 fn divide(total: u64, sites: &[(SiteKey, SiteCount)]) -> Vec<(Option<SiteKey>, (SiteCount, u64))> {
-    let walked: u64 = sites
+    let known: u128 = sites
         .iter()
-        .map(|(_key, count)| u64::from(count.walked))
+        .map(|(_key, count)| u128::from(count.count))
         .sum();
-    if sites.is_empty() || walked == 0 {
+    if sites.is_empty() || known == 0 {
         return vec![(None, (SiteCount::default(), total))];
     }
     let mut rest = total;
     let mut shares: Vec<(Option<SiteKey>, (SiteCount, u64))> = sites
         .iter()
         .map(|(key, count)| {
-            let exact = u128::from(total) * u128::from(count.walked) / u128::from(walked);
+            let exact = u128::from(total) * u128::from(count.count) / known;
             // At most `total`, so it fits.
             let share = (exact as u64).max(1).min(rest);
             rest -= share;
@@ -395,7 +395,7 @@ mod tests {
 
     use super::*;
 
-    fn site(walked: u32, site: u32) -> (SiteKey, SiteCount) {
+    fn site(count: u64, site: u32) -> (SiteKey, SiteCount) {
         let check = CheckKey {
             execution: 1,
             target_ns: 0,
@@ -412,7 +412,7 @@ mod tests {
                 reserved: 0,
             },
             SiteCount {
-                walked,
+                count,
                 ..SiteCount::default()
             },
         )
@@ -420,8 +420,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn dividing_loses_nothing(total in 0u64..1_000_000, walked in proptest::collection::vec(0u32..100, 0..6)) {
-            let sites: Vec<_> = walked.iter().enumerate().map(|(n, w)| site(*w, n as u32)).collect();
+        fn dividing_loses_nothing(total in 0u64..1_000_000, counts in proptest::collection::vec(0u64..100, 0..6)) {
+            let sites: Vec<_> = counts.iter().enumerate().map(|(n, count)| site(*count, n as u32)).collect();
             let sum: u64 = divide(total, &sites).iter().map(|(_, (_, share))| share).sum();
             prop_assert_eq!(sum, total);
         }

@@ -25,6 +25,7 @@ mod privilege;
 mod project;
 mod runner;
 mod shop;
+mod sites;
 mod terminal;
 mod tmux;
 mod tools;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(arguments.test_threads.unwrap_or(1));
     let trials: Vec<Trial> = [
         command::trials(),
+        sites::trials(),
         runner::trials(),
         attach::trials(),
         daemon::trials(),

@@ -1,8 +1,13 @@
 //! Programs that do exactly one thing.
 
 use std::{
+    fs::File,
     io::{Read as _, Write as _},
-    os::unix::{fs::chown, net::UnixStream, process::CommandExt as _},
+    os::unix::{
+        fs::{FileExt as _, chown},
+        net::UnixStream,
+        process::CommandExt as _,
+    },
     path::Path,
     process::{Command, ExitCode},
 };
@@ -28,6 +33,8 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
             mixed(runs.parse().unwrap_or(0), count.parse().unwrap_or(0), files)
         }
         ["threads", count, file] => threads(count.parse().unwrap_or(0), Path::new(file)),
+        ["reads", rounds @ ..] => reads(rounds).unwrap_or(false),
+        ["writes", before, after] => writes(before, after).unwrap_or(false),
         ["start-container", name] => start_container(name).is_some(),
         ["bind", port] => {
             std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
@@ -184,6 +191,43 @@ fn flood(count: usize, files: &[&str]) -> bool {
         }
     }
     (0..files.len()).all(|_| matches!(wait(), Ok(nix::sys::wait::WaitStatus::Exited(_, 0))))
+}
+
+/// Reads files of the /proc directory of another user's process, by turns: how often, and which, joined by `+`; and again.
+fn reads(rounds: &[&str]) -> std::io::Result<bool> {
+    let other = Command::new("sleep")
+        .arg("600")
+        .uid(65534)
+        .gid(65534)
+        .spawn();
+    let mut other = other?;
+    let directory = Path::new("/proc").join(other.id().to_string());
+    let mut done = true;
+    for round in rounds.chunks_exact(2) {
+        let files = round[1]
+            .split('+')
+            .map(|name| File::open(directory.join(name)));
+        let files: Vec<File> = files.collect::<Result<_, _>>()?;
+        for _ in 0..round[0].parse().unwrap_or(0) {
+            for file in &files {
+                done &= file.read_at(&mut [0; 1024], 0).is_ok();
+            }
+        }
+    }
+    other.kill()?;
+    other.wait()?;
+    Ok(done)
+}
+
+/// Writes so many pages of a file in memory before and after a write that takes SYS_ADMIN and changes nothing.
+fn writes(before: &str, after: &str) -> std::io::Result<bool> {
+    const SETTING: &str = "/proc/sys/kernel/dmesg_restrict";
+    let value = std::fs::read(SETTING)?;
+    let mut setting = File::options().write(true).open(SETTING)?;
+    let mut file = tempfile::tempfile_in("/dev/shm")?;
+    let mut pages =
+        |count: &str| (0..count.parse().unwrap_or(0)).all(|_| file.write_all(&[1; 4096]).is_ok());
+    Ok(pages(before) && setting.write_all(&value).is_ok() && pages(after))
 }
 
 /// Owners that [`mixed`] gives in turn: more than the keys that a processor counts by itself.

@@ -109,3 +109,21 @@ fn rows_of_other_releases_are_left_out() {
     assert!(of(Release(5, 15)) && of(Release(6, 1)) && of(Release(6, 6)));
     assert!(!of(Release(6, 12)) && !of(Release(7, 2)));
 }
+
+#[test]
+fn where_every_site_decides_none_is_told_from_the_others() {
+    let deciding = deciding();
+    for capability in [Capability::CHOWN, Capability::KILL, Capability::MKNOD] {
+        assert!(deciding.contains(capability), "{capability:?}");
+    }
+    for capability in [
+        Capability::SYS_ADMIN,
+        Capability::SYS_PTRACE,
+        Capability::FOWNER,
+        Capability::DAC_OVERRIDE,
+    ] {
+        assert!(!deciding.contains(capability), "{capability:?}");
+    }
+    let unknown = CapSet::from_bits(u64::MAX) - CapSet::known();
+    assert!((deciding & unknown).is_empty());
+}

@@ -490,8 +490,8 @@ impl Replay {
         ]);
     }
 
-    /// Checks that nobody hears of: they are counted, and so many walked.
-    pub(super) fn counts(&mut self, asked: &Asked, count: u64, walked: u32) {
+    /// Checks that nobody hears of: they are counted, and of so many the call site is known.
+    pub(super) fn counts(&mut self, asked: &Asked, count: u64, at_site: u64) {
         let started = self.collector.started;
         let total = self.kernel.checks.entry(asked.key).or_insert(CheckCount {
             first: started + asked.time,
@@ -499,9 +499,9 @@ impl Replay {
         });
         total.count += count;
         total.last = started + asked.time;
-        if walked > 0 {
+        if at_site > 0 {
             let site = self.kernel.sites.entry(asked.site_key()).or_default();
-            site.walked += walked;
+            site.count += at_site;
         }
     }
 

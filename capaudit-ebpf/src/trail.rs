@@ -1,0 +1,219 @@
+//! Which call path a check came by, told without walking the stack.
+//!
+//! Walking takes 7 µs, so a repeated check is not walked. It is recognized by return addresses that were seen where they
+//! are now: when the stack is walked, the words on it are looked for that are return addresses of the call site, and where they
+//! are is remembered ([`Trail`]). There is no other way: kernels that unwind by ORC have no frame pointers, and how deep
+//! the stack is says nothing where it begins at random (`CONFIG_RANDOMIZE_KSTACK_OFFSET`).
+//!
+//! A word may be such an address by chance, left by a call before. That makes a check look like one from elsewhere once what
+//! was left changes. It is then walked, the call site turns out to be a known one, and what is not there any more is left out of
+//! the trail. So is what lies above the offset at random. A return address itself is always there; where one of them
+//! has another place after all (a function may align its frame), the trail is learned anew.
+
+use core::ffi::c_void;
+
+use aya_ebpf::helpers::bpf_probe_read_kernel_buf;
+use capaudit_common::{
+    event::STACK_LEN,
+    trail::{STEPS, Trail},
+};
+
+use crate::{
+    kernel::{self, Pointer},
+    maps::{SCRATCH, TRAILS},
+    setting,
+};
+
+/// Words of the stack that are looked at, from what the hook hands over on.
+const WORDS: usize = 128;
+/// Bytes of them.
+const WINDOW: usize = WORDS * 8;
+/// Words of bits that say which addresses are looked for.
+const BLOOM: usize = 16;
+/// Most that is found; a power of two.
+const FOUND: usize = 16;
+/// Innermost frames that are the same for all call sites, whatever the hook: our program and what calls it.
+const GLUE_FRAMES: usize = 3;
+
+/// Room for looking at the stack.
+#[repr(C)]
+pub struct Scratch {
+    words: [u64; WORDS],
+    bloom: [u64; BLOOM],
+    /// What is found, and what of that was there before.
+    finds: [Find; 2],
+}
+
+/// Words that are return addresses of a call site.
+#[repr(C)]
+struct Find {
+    steps: [u16; FOUND],
+    length: u64,
+    /// Which of those in [`Scratch::bloom`] they are.
+    bloom: [u64; BLOOM],
+}
+
+/// Whether the check under way came by this trail.
+#[inline(always)]
+pub fn is_on(context: *mut c_void, trail: *const Trail) -> bool {
+    if setting::CAST_TYPE.load() != 0 {
+        return is_as(trail, |step| {
+            // SAFETY: only an address; the load behind it may fault.
+            kernel::cast(unsafe { context.cast::<u8>().add(step as usize) })
+        });
+    }
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return false;
+    };
+    // SAFETY: a map value of this processor.
+    let words = unsafe { &mut (*scratch).words };
+    // SAFETY: a map value.
+    let extent = unsafe { (*trail).extent };
+    fetch(context, words, u64::from(extent));
+    is_as(trail, |step| {
+        words[(step as usize / 8) & (WORDS - 1)] as u32
+    })
+}
+
+/// Whether the words at the steps of `trail` are its addresses. Without a branch, each of which would be twice as many ways for the
+/// verifier to follow.
+#[inline(always)]
+fn is_as(trail: *const Trail, word: impl Fn(u16) -> u32) -> bool {
+    let mut differences = 0;
+    for index in 0..STEPS {
+        // SAFETY: within a map value.
+        let (step, address) = unsafe { ((*trail).steps[index], (*trail).addresses[index]) };
+        differences = kernel::opaque(u64::from(word(step) ^ address) | differences);
+    }
+    differences == 0
+}
+
+/// Copies so many bytes of the stack, at most [`WINDOW`]; false if they cannot be read.
+#[inline(always)]
+fn fetch(context: *mut c_void, words: &mut [u64; WORDS], bytes: u64) -> bool {
+    let bytes = if bytes > WINDOW as u64 {
+        WINDOW
+    } else {
+        bytes as usize
+    };
+    // SAFETY: the buffer has room for it, and the helper checks the address.
+    unsafe {
+        let words = words.as_mut_ptr().cast::<u8>();
+        let destination = core::slice::from_raw_parts_mut(words, bytes);
+        bpf_probe_read_kernel_buf(context.cast(), destination).is_ok()
+    }
+}
+
+/// Learns what call site `site` is recognized by, from a stack that was walked: the addresses in `frames` words of `stack`.
+/// `None` if it cannot be recognized.
+#[inline(always)]
+pub fn learn(
+    context: *mut c_void,
+    task: Pointer,
+    site: u32,
+    stack: *const [u64; STACK_LEN],
+    frames: usize,
+) -> Option<*const Trail> {
+    let scratch = SCRATCH.get_ptr_mut(0)?;
+    // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
+    let scratch = unsafe { &mut *scratch };
+    scratch.bloom = [0; BLOOM];
+    for frame in GLUE_FRAMES..frames {
+        // SAFETY: within the map value.
+        let (word, bit) = place(unsafe { (*stack)[frame] });
+        scratch.bloom[word] |= 1 << bit;
+    }
+    // Beyond the registers of the system call there is nothing, and nothing mapped.
+    let room = (kernel::registers(task) as u64).wrapping_sub(context as u64);
+    if !fetch(context, &mut scratch.words, room) {
+        return None;
+    }
+    for find in &mut scratch.finds {
+        find.steps = [0; FOUND];
+        find.length = 0;
+        find.bloom = [0; BLOOM];
+    }
+    let room = kernel::any(if room > WINDOW as u64 {
+        WINDOW as u64
+    } else {
+        room
+    });
+    for index in 1..WORDS {
+        scratch.keep((index * 8) as u16, room, 0);
+    }
+    let known = TRAILS.get_ptr_mut(&site);
+    let mut chosen = 0;
+    if let Some(known) = known {
+        for index in 0..STEPS {
+            // SAFETY: a map value.
+            scratch.keep(unsafe { (*known).steps[index] }, room, 1);
+        }
+        // If none of the call site's own is missed.
+        chosen = scratch.is_all_kept();
+    }
+    scratch.store(site, known, chosen)
+}
+
+impl Scratch {
+    /// Adds a step to a find if there is an address now that is looked for.
+    #[inline(always)]
+    fn keep(&mut self, step: u16, room: u64, find: usize) {
+        let (word, bit) = place(self.words[(step as usize / 8) & (WORDS - 1)]);
+        let is_within = (u64::from(step).wrapping_sub(room) >> 63) & u64::from(step != 0);
+        let is_kept = (self.bloom[word] >> bit) & is_within & 1;
+        let find = &mut self.finds[find];
+        find.bloom[word] |= is_kept << bit;
+        // SAFETY: a map value. Read anew each time, and added to without a branch: were it a number that the verifier follows, it
+        // would look at each of the words once for every one that the number can be there.
+        let length = unsafe { (&raw const find.length).read_volatile() };
+        // Where there is no room any more, the last place.
+        let full = ((FOUND as u64 - 1).wrapping_sub(length) as i64 >> 63) as u64;
+        find.steps[((length | full) as usize) & (FOUND - 1)] = step;
+        // SAFETY: a map value.
+        unsafe { (&raw mut find.length).write_volatile(length + is_kept) };
+    }
+
+    /// 1 if what was there before has all that is found, else 0.
+    #[inline(always)]
+    fn is_all_kept(&self) -> usize {
+        let mut missed = 0;
+        for word in 0..BLOOM {
+            missed |= self.finds[0].bloom[word] ^ self.finds[1].bloom[word];
+            missed = kernel::opaque(missed);
+        }
+        usize::from(missed == 0)
+    }
+
+    /// Remembers the steps of a find for `site`, in the place of those known before.
+    #[inline(always)]
+    fn store(&self, site: u32, known: Option<*mut Trail>, find: usize) -> Option<*const Trail> {
+        let find = &self.finds[find & 1];
+        if find.length == 0 {
+            return None;
+        }
+        let mut trail = Trail::default();
+        for index in 0..STEPS {
+            // All bits where there is such a step, else none: were it chosen by a branch, the verifier would look at each choice.
+            let is_found = kernel::any((index as u64).wrapping_sub(find.length));
+            let is_found = ((is_found as i64) >> 63) as u16;
+            let step = (find.steps[index] & is_found) | (find.steps[0] & !is_found);
+            trail.steps[index] = step;
+            trail.addresses[index] = self.words[(step as usize / 8) & (WORDS - 1)] as u32;
+            trail.extent = ((step + 8) & is_found) | (trail.extent & !is_found);
+        }
+        if let Some(known) = known {
+            // SAFETY: a map value. Another processor may read half of it: it walks the stack once more.
+            unsafe { *known = trail };
+            return Some(known);
+        }
+        let _ = TRAILS.insert(&site, &trail, 0);
+        TRAILS.get_ptr(&site)
+    }
+}
+
+/// Where in [`Scratch::bloom`] an address has its bit. Its low half only: the high one may be signed (`CONFIG_ARM64_PTR_AUTH_KERNEL`).
+#[inline(always)]
+fn place(address: u64) -> (usize, u32) {
+    let hash = kernel::mix(0, address & 0xffff_ffff);
+    ((hash >> 6) as usize & (BLOOM - 1), hash & 63)
+}
