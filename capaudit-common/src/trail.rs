@@ -15,7 +15,7 @@ pub const STEPS: usize = 12;
 pub struct Trail {
     /// The addresses' low halves; then the first again.
     pub addresses: [u32; STEPS],
-    /// Their distances in bytes, ascending; then the first again.
+    /// Their distances in bytes, descending; then the first again.
     pub steps: [u16; STEPS],
     /// All of them lie within so many bytes.
     pub extent: u16,

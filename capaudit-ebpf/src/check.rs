@@ -27,17 +27,13 @@ use crate::{
     process::{self, Lookup},
     send::{Wake, is_filled, submit},
     setting::{self, offset},
-    trail,
+    trail::{self, SITE_FRAMES},
 };
 
 /// `CAP_OPT_NOAUDIT`, include/linux/security.h since 5.1
 const OPTION_NOAUDIT: u32 = 1 << 1;
 /// `CAP_OPT_INSETID`
 const OPTION_INSETID: u32 = 1 << 2;
-
-/// Innermost frames that make up a call site: our program, its glue, `cap_capable`, `security_capable`, the
-/// `capable()` variant, and the functions that tell why.
-const SITE_FRAMES: usize = 12;
 
 /// A period of the allowance of single checks: 2^26 ns, 67 ms.
 const PERIOD_BITS: u32 = 26;
@@ -136,8 +132,10 @@ pub fn observe<const DIRECT: bool>(
             }
             Lookup::Unclear => return,
         };
+        // Where call sites are told apart, this one is counted in the slow way.
         if let Some(bucket) = bucket
             && bucket.renew(asker, process.execution, question)
+            && !told
             && let Some(Cached::Tracked(place)) =
                 bucket.count(ctx, pointers.namespaces, asker, question)
         {
@@ -403,11 +401,16 @@ fn walk<const DIRECT: bool>(
         site,
         reserved: 0,
     };
+    if let Some(bucket) = bucket {
+        bucket.settle(&site_key);
+    }
     let sighting = sight(&site_key);
     let is_sent = kernel::any(u64::from(sighting.is_sent || single));
     let unsampled = kernel::any(sighting.unsampled);
+    // Where the next check is walked in any case, nothing is to be recognized.
     if let Some(bucket) = bucket
-        && let Some(trail) = trail::learn(ctx, task, site, stack, SITE_FRAMES)
+        && unsampled != 0
+        && let Some(trail) = trail::of(ctx, site)
     {
         count::remember(total, site);
         bucket.expect(asker, &site_key, trail, unsampled);

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Places for one question, one behind the other: a system call often asks the same from several call sites in turn.
-const WAYS: usize = 4;
+const WAYS: usize = 8;
 
 /// Whose check was counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Bucket {
         }
         // No loop: on Linux 6.1, the verifier takes none that falls through into its own beginning (`push_insn`,
         // kernel/bpf/verifier.c), as the compiler lays this one out.
-        const { assert!(WAYS == 4) };
+        const { assert!(WAYS == 8) };
         let counted = self.count_at(0, context, namespaces, asker, question);
         if counted.is_some() {
             return counted;
@@ -118,7 +118,23 @@ impl Bucket {
         if counted.is_some() {
             return counted;
         }
-        self.count_at(3, context, namespaces, asker, question)
+        let counted = self.count_at(3, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        let counted = self.count_at(4, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        let counted = self.count_at(5, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        let counted = self.count_at(6, context, namespaces, asker, question);
+        if counted.is_some() {
+            return counted;
+        }
+        self.count_at(7, context, namespaces, asker, question)
     }
 
     #[inline(always)]
@@ -191,39 +207,24 @@ impl Bucket {
     /// The way to the place that is given to something else: one that holds nothing that may be asked again, else any.
     #[inline(always)]
     fn victim(self, epoch: u64) -> usize {
+        let mut changes = 0;
         for way in 0..WAYS {
             // SAFETY: as in `Place::count`.
             let recent = unsafe { &*self.place(way).0 };
             if recent.quota == 0 || recent.epoch != epoch {
                 return way;
             }
+            changes += u64::from(recent.head);
         }
-        // SAFETY: as in `Place::count`. Whatever was changed last is not the next.
-        let changes = unsafe { (*self.first).head };
-        changes as usize & (WAYS - 1)
+        // Any: in turn, each would give way just before it is asked again.
+        mix(0, changes) as usize & (WAYS - 1)
     }
 
-    /// Adds to the totals what is counted here of this execution's question, where no more of it is to be.
+    /// Adds to the totals what is counted here of this call site, so that they say whether a check is due to be sampled.
     #[inline(always)]
-    fn settle(self, execution: u64, question: CheckKind) {
-        for way in 0..WAYS {
-            if way != 0 && !self.is_told() {
-                break;
-            }
-            let place = self.place(way);
-            // SAFETY: as in `Place::count`.
-            let held = unsafe { &*place.0 };
-            if held.pending != 0
-                && held.quota == 0
-                && held.execution == execution
-                && held.question == question
-            {
-                let asker = Asker {
-                    tgid: held.tgid,
-                    epoch: held.epoch,
-                };
-                place.give(asker, execution, question, held.site, 0);
-            }
+    pub fn settle(self, site: &SiteKey) {
+        if let Some(way) = self.way_to(site) {
+            self.place(any_way(way)).settle();
         }
     }
 
@@ -237,6 +238,7 @@ impl Bucket {
         let way = self
             .way_to(site)
             .unwrap_or_else(|| self.victim(asker.epoch));
+        let way = any_way(way);
         let quota = if quota < MOST_PENDING {
             quota as u32
         } else {
@@ -249,6 +251,12 @@ impl Bucket {
         // SAFETY: as in `count`; nobody else reads it.
         unsafe { *self.trails.add(way) = *trail };
     }
+}
+
+/// The same way, which the verifier does not tell from the others.
+#[inline(always)]
+fn any_way(way: usize) -> usize {
+    kernel::any(way as u64) as usize & (WAYS - 1)
 }
 
 /// One of a processor's own places.
@@ -286,6 +294,21 @@ impl Place {
         recent.quota -= 1;
         recent.pending += 1;
         Some(Cached::Tracked(self))
+    }
+
+    /// Adds to the totals what is counted here.
+    #[inline(always)]
+    fn settle(self) {
+        // SAFETY: as in `count`.
+        let held = unsafe { &*self.0 };
+        if held.pending != 0 {
+            let asker = Asker {
+                tgid: held.tgid,
+                epoch: held.epoch,
+            };
+            let (execution, question) = (held.execution, held.question);
+            self.give(asker, execution, question, held.site, held.quota);
+        }
     }
 
     /// The call site of what is counted here, as a check of `question`.
@@ -341,8 +364,10 @@ impl Place {
 /// Adds one to the key's total; `None` if it could not be counted by its key.
 #[inline(always)]
 pub fn total(bucket: Option<Bucket>, key: &CheckKey) -> Option<*mut CheckCount> {
-    if let Some(bucket) = bucket {
-        bucket.settle(key.execution, CheckKind::of(key));
+    if let Some(bucket) = bucket
+        && !bucket.is_told()
+    {
+        bucket.place(0).settle();
     }
     let total = match CHECKS.get_ptr_mut(key) {
         Some(total) => total,
@@ -392,35 +417,43 @@ pub fn is_known(
 ) -> Option<SiteKey> {
     // SAFETY: a map value; the time may be another processor's. The helper has no preconditions.
     unsafe { (*total).last = bpf_ktime_get_ns() };
-    for index in 0..KNOWN_SITES {
-        let site = SiteKey {
-            check: *key,
-            // SAFETY: within a map value.
-            site: unsafe { (*total).sites[index] },
-            reserved: 0,
-        };
-        let Some(trail) = TRAILS.get_ptr(&site.site) else {
-            continue;
-        };
-        if !trail::is_on(context, trail) {
-            continue;
-        }
-        let Some(count) = SITES.get_ptr_mut(&site) else {
-            // There was no room for it, which was said.
-            bucket.expect(asker, &site, trail, MOST_PENDING);
-            return Some(site);
-        };
+    let site = SiteKey {
+        check: *key,
+        site: known_site(context, total)?,
+        reserved: 0,
+    };
+    bucket.settle(&site);
+    let mut left = MOST_PENDING;
+    // Else there was no room for it, which was said.
+    if let Some(count) = SITES.get_ptr_mut(&site) {
         // SAFETY: a map value; counted atomically.
-        let left = unsafe {
+        unsafe {
             let number = (*count).count + 1;
             if number >= (*count).next_sample {
                 return None;
             }
             add_atomically(&raw mut (*count).count, 1);
-            (*count).next_sample - number - 1
-        };
-        bucket.expect(asker, &site, trail, left);
-        return Some(site);
+            left = (*count).next_sample - number - 1;
+        }
+    }
+    if let Some(trail) = TRAILS.get_ptr(&site.site) {
+        bucket.expect(asker, &site, trail, kernel::any(left));
+    }
+    Some(site)
+}
+
+/// The one of the key's known call sites that the check under way comes from.
+#[inline(always)]
+fn known_site(context: *mut c_void, total: *mut CheckCount) -> Option<u32> {
+    for index in 0..KNOWN_SITES {
+        // SAFETY: within a map value.
+        let site = unsafe { (*total).sites[index] };
+        if let Some(trail) = TRAILS.get_ptr(&site)
+            && trail::is_on(context, trail)
+        {
+            // Not one case for the verifier for each that it may be.
+            return Some(kernel::any(site.into()) as u32);
+        }
     }
     None
 }

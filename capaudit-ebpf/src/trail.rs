@@ -10,17 +10,14 @@
 //! the trail. So is what lies above the offset at random. A return address itself is always there; where one of them
 //! has another place after all (a function may align its frame), the trail is learned anew.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ops::Range};
 
 use aya_ebpf::helpers::bpf_probe_read_kernel_buf;
-use capaudit_common::{
-    event::STACK_LEN,
-    trail::{STEPS, Trail},
-};
+use capaudit_common::trail::{STEPS, Trail};
 
 use crate::{
-    kernel::{self, Pointer},
-    maps::{SCRATCH, TRAILS},
+    kernel,
+    maps::{SCRATCH, STACK, TRAILS},
     setting,
 };
 
@@ -30,8 +27,13 @@ const WORDS: usize = 128;
 const WINDOW: usize = WORDS * 8;
 /// Words of bits that say which addresses are looked for.
 const BLOOM: usize = 16;
+/// Steps that are looked at before the others.
+const OUTERMOST: usize = 3;
 /// Most that is found; a power of two.
 const FOUND: usize = 16;
+/// Innermost frames that make up a call site: our program, its glue, `cap_capable`, `security_capable`, the
+/// `capable()` variant, and the functions that tell why.
+pub const SITE_FRAMES: usize = 12;
 /// Innermost frames that are the same for all call sites, whatever the hook: our program and what calls it.
 const GLUE_FRAMES: usize = 3;
 
@@ -69,28 +71,34 @@ pub fn is_on(context: *mut c_void, trail: *const Trail) -> bool {
     let words = unsafe { &mut (*scratch).words };
     // SAFETY: a map value.
     let extent = unsafe { (*trail).extent };
-    fetch(context, words, u64::from(extent));
+    fetch(context as u64, words, u64::from(extent));
     is_as(trail, |step| {
         words[(step as usize / 8) & (WORDS - 1)] as u32
     })
 }
 
-/// Whether the words at the steps of `trail` are its addresses. Without a branch, each of which would be twice as many ways for the
-/// verifier to follow.
+/// Whether the words at the steps of `trail` are its addresses. The outermost tell most other call sites already.
 #[inline(always)]
 fn is_as(trail: *const Trail, word: impl Fn(u16) -> u32) -> bool {
+    differences(trail, 0..OUTERMOST, &word) == 0 && differences(trail, OUTERMOST..STEPS, word) == 0
+}
+
+/// 0 if the words at these steps of `trail` are its addresses. Without a branch, each of which would be twice as many ways for the
+/// verifier to follow.
+#[inline(always)]
+fn differences(trail: *const Trail, steps: Range<usize>, word: impl Fn(u16) -> u32) -> u64 {
     let mut differences = 0;
-    for index in 0..STEPS {
+    for index in steps {
         // SAFETY: within a map value.
         let (step, address) = unsafe { ((*trail).steps[index], (*trail).addresses[index]) };
         differences = kernel::opaque(u64::from(word(step) ^ address) | differences);
     }
-    differences == 0
+    differences
 }
 
 /// Copies so many bytes of the stack, at most [`WINDOW`]; false if they cannot be read.
 #[inline(always)]
-fn fetch(context: *mut c_void, words: &mut [u64; WORDS], bytes: u64) -> bool {
+fn fetch(context: u64, words: &mut [u64; WORDS], bytes: u64) -> bool {
     let bytes = if bytes > WINDOW as u64 {
         WINDOW
     } else {
@@ -100,31 +108,52 @@ fn fetch(context: *mut c_void, words: &mut [u64; WORDS], bytes: u64) -> bool {
     unsafe {
         let words = words.as_mut_ptr().cast::<u8>();
         let destination = core::slice::from_raw_parts_mut(words, bytes);
-        bpf_probe_read_kernel_buf(context.cast(), destination).is_ok()
+        bpf_probe_read_kernel_buf(context as *const u8, destination).is_ok()
     }
 }
 
-/// Learns what call site `site` is recognized by, from a stack that was walked: the addresses in `frames` words of `stack`.
-/// `None` if it cannot be recognized.
+/// What call site `site` is recognized by, learned from the stack that was walked if it is not recognized yet. `None` if it
+/// cannot be.
 #[inline(always)]
-pub fn learn(
-    context: *mut c_void,
-    task: Pointer,
-    site: u32,
-    stack: *const [u64; STACK_LEN],
-    frames: usize,
-) -> Option<*const Trail> {
+pub fn of(context: *mut c_void, site: u32) -> Option<*const Trail> {
+    // As a number: the function takes no pointer.
+    if learn(kernel::any(context as u64), site) == 0 {
+        return None;
+    }
+    TRAILS.get_ptr(&site)
+}
+
+/// Learns what call site `site` is recognized by, if it is not recognized yet, from a stack that was walked: the addresses in
+/// [`STACK`], from `context` on. 0 if it cannot be recognized.
+///
+/// A function that others could call, too (`static` is what the kernel calls all else): the verifier looks at it once by itself, not
+/// once for every state that it is called in (`btf_func_info_aux`, kernel/bpf/verifier.c since 5.6).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn learn(context: u64, site: u32) -> u32 {
+    u32::from(try_learn(context, site).is_some())
+}
+
+#[inline(always)]
+fn try_learn(context: u64, site: u32) -> Option<()> {
+    if TRAILS
+        .get_ptr(&site)
+        .is_some_and(|known| is_on(context as *mut c_void, known))
+    {
+        return Some(());
+    }
+    let stack = STACK.get_ptr(0)?;
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
     let scratch = unsafe { &mut *scratch };
     scratch.bloom = [0; BLOOM];
-    for frame in GLUE_FRAMES..frames {
+    for frame in GLUE_FRAMES..SITE_FRAMES {
         // SAFETY: within the map value.
         let (word, bit) = place(unsafe { (*stack)[frame] });
         scratch.bloom[word] |= 1 << bit;
     }
     // Beyond the registers of the system call there is nothing, and nothing mapped.
-    let room = (kernel::registers(task) as u64).wrapping_sub(context as u64);
+    let room = kernel::any(kernel::registers(kernel::current()) as u64).wrapping_sub(context);
     if !fetch(context, &mut scratch.words, room) {
         return None;
     }
@@ -186,28 +215,34 @@ impl Scratch {
 
     /// Remembers the steps of a find for `site`, in the place of those known before.
     #[inline(always)]
-    fn store(&self, site: u32, known: Option<*mut Trail>, find: usize) -> Option<*const Trail> {
+    fn store(&self, site: u32, known: Option<*mut Trail>, find: usize) -> Option<()> {
         let find = &self.finds[find & 1];
         if find.length == 0 {
             return None;
         }
-        let mut trail = Trail::default();
+        // No branches: the verifier would look at each choice.
+        let full = ((FOUND as u64).wrapping_sub(find.length) as i64 >> 63) as u64;
+        let last = kernel::any((find.length & !full | FOUND as u64 & full).wrapping_sub(1));
+        let outermost = find.steps[last as usize & (FOUND - 1)];
+        let mut trail = Trail {
+            extent: outermost + 8,
+            ..Trail::default()
+        };
         for index in 0..STEPS {
-            // All bits where there is such a step, else none: were it chosen by a branch, the verifier would look at each choice.
-            let is_found = kernel::any((index as u64).wrapping_sub(find.length));
-            let is_found = ((is_found as i64) >> 63) as u16;
-            let step = (find.steps[index] & is_found) | (find.steps[0] & !is_found);
+            let left = kernel::any(last.wrapping_sub(index as u64));
+            let is_none = ((left as i64) >> 63) as u16;
+            let found = find.steps[left as usize & (FOUND - 1)];
+            let step = (found & !is_none) | (outermost & is_none);
             trail.steps[index] = step;
             trail.addresses[index] = self.words[(step as usize / 8) & (WORDS - 1)] as u32;
-            trail.extent = ((step + 8) & is_found) | (trail.extent & !is_found);
         }
         if let Some(known) = known {
             // SAFETY: a map value. Another processor may read half of it: it walks the stack once more.
             unsafe { *known = trail };
-            return Some(known);
+        } else {
+            let _ = TRAILS.insert(&site, &trail, 0);
         }
-        let _ = TRAILS.insert(&site, &trail, 0);
-        TRAILS.get_ptr(&site)
+        Some(())
     }
 }
 
