@@ -3,7 +3,7 @@
 use capaudit_core::{advise::Verdict, ledger::CheckRecord};
 use libtest_mimic::Trial;
 
-use crate::audit::{Audited, Verdicts, audit_payload, capability, ensure};
+use crate::audit::{Audited, Verdicts, audit, audit_payload, capability, ensure};
 
 /// Frequent checks beside a rare one.
 const FREQUENT: u64 = 5000;
@@ -14,6 +14,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("sites::one_read_among_thousands", one_read),
         Trial::test("sites::one_write_among_thousands", one_write),
+        Trial::test("sites::one_refusal_among_thousands", one_refusal),
         Trial::test("sites::several_in_turn", several_in_turn),
         Trial::test("sites::one_among_several_in_turn", one_among_several),
     ]
@@ -48,6 +49,24 @@ fn one_read() -> Verdicts {
             counted(&audited, "do_task_stat") == FREQUENT,
             &audited.ledger,
         )?;
+    }
+    Ok(())
+}
+
+/// As [`one_read`] by a process that is refused: thousands of times it gets by all the same, once it fails.
+fn one_refusal() -> Verdicts {
+    let own = std::env::current_exe()?;
+    let own = own.to_str().ok_or("not UTF-8")?;
+    for before in POSITIONS {
+        let (before, after) = (before.to_string(), (FREQUENT - before).to_string());
+        let without = ["setpriv", "--bounding-set=-sys_ptrace", own, "payload"];
+        let reads = ["reads", &before, "stat", "1", "io", &after, "stat"];
+        let audited = audit(&[without.as_slice(), &reads].concat())?;
+        let found = capability(audited.command()?, "SYS_PTRACE")?;
+        ensure(found.verdict == Verdict::Needed, (&before, found))?;
+        ensure(found.checks.denied == FREQUENT + 1, found)?;
+        let rare = counted(&audited, "do_io_accounting");
+        ensure(rare == 1, (before, rare, &audited.ledger))?;
     }
     Ok(())
 }
