@@ -14,10 +14,6 @@ use crate::{capability::names, command};
 pub(super) struct Baseline {
     /// Operation, mode, and what its recommendation lacks.
     missing: BTreeMap<String, BTreeMap<Mode, CapSet>>,
-    /// Operation, and what its recommendation lacks in some runs and not in others, in whatever mode: no fault either way.
-    /// Written by hand.
-    #[serde(default)]
-    sometimes: BTreeMap<String, CapSet>,
     /// Recommendations that call something decisive that is not, by mode.
     extra_decisive: BTreeMap<Mode, usize>,
 }
@@ -33,14 +29,10 @@ impl Baseline {
         command::write(path, &format!("{}\n", serde_json::to_string_pretty(self)?))
     }
 
-    /// What is wrong in these, but for what this knows to be so sometimes.
-    pub(super) fn renewed(self, rows: &[Row], percent: Option<usize>) -> Self {
+    /// What is wrong in these.
+    pub(super) fn of(rows: &[Row], percent: Option<usize>) -> Self {
         let mut missing: BTreeMap<String, BTreeMap<Mode, CapSet>> = BTreeMap::new();
         for (row, set) in rows.iter().filter_map(missing_in) {
-            let set = set - self.sometimes(row);
-            if set.is_empty() {
-                continue;
-            }
             missing
                 .entry(row.operation.clone())
                 .or_default()
@@ -55,14 +47,8 @@ impl Baseline {
         }
         Self {
             missing,
-            sometimes: self.sometimes,
             extra_decisive,
         }
-    }
-
-    fn sometimes(&self, row: &Row) -> CapSet {
-        let sometimes = self.sometimes.get(&row.operation).copied();
-        sometimes.unwrap_or_default()
     }
 
     /// What is worse in these than is known, and what is known and not wrong any more.
@@ -73,9 +59,8 @@ impl Baseline {
         };
         let mut faults = Vec::new();
         for row in rows.iter().filter(|row| row.comparison().is_some()) {
-            let sometimes = self.sometimes(row);
-            let now = missing_in(row).map_or(CapSet::EMPTY, |(_, set)| set) - sometimes;
-            let before = known(row).unwrap_or_default() - sometimes;
+            let now = missing_in(row).map_or(CapSet::EMPTY, |(_, set)| set);
+            let before = known(row).unwrap_or_default();
             let which = format!("{} as {}", row.operation, row.mode);
             if !(now - before).is_empty() {
                 faults.push(format!(
@@ -136,7 +121,7 @@ mod tests {
             compared("one", Mode::Root, "CHOWN", ""),
             compared("two", Mode::Root, "", "KILL"),
         ];
-        let known = Baseline::default().renewed(&rows, Some(2));
+        let known = Baseline::of(&rows, Some(2));
         assert!(known.faults(&rows, Some(2)).is_empty());
         let none = Baseline::default();
         assert_eq!(
@@ -150,25 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_sometimes_is_no_fault_either_way() {
-        let text = r#"{ "missing": {}, "sometimes": { "one": ["KILL"] }, "extra_decisive": {} }"#;
-        let known: Baseline = serde_json::from_str(text).unwrap();
-        let found = |missing| known.faults(&[compared("one", Mode::Root, missing, "")], None);
-        assert!(found("KILL").is_empty());
-        assert!(found("").is_empty());
-        assert_eq!(
-            found("CHOWN KILL"),
-            ["one as root: the recommendation lacks CHOWN"]
-        );
-        // It stays, and what is lacking now is not written a second time.
-        let rows = [compared("one", Mode::Root, "KILL", "")];
-        assert_eq!(known.clone().renewed(&rows, None), known);
-    }
-
-    #[test]
     fn what_is_not_wrong_any_more_has_to_go() {
         let rows = [compared("one", Mode::User, "CHOWN KILL", "")];
-        let known = Baseline::default().renewed(&rows, None);
+        let known = Baseline::of(&rows, None);
         assert_eq!(
             known.faults(&[compared("one", Mode::User, "KILL", "")], None),
             ["one as user: nothing lacks CHOWN any more: take it out of the baseline"]

@@ -123,13 +123,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("wrote {}", path.display());
     }
     if let Some(path) = &args.write_baseline {
-        let before = if path.exists() {
-            Baseline::read(path)?
-        } else {
-            Baseline::default()
-        };
-        let renewed = before.renewed(&rows, args.extra_decisive);
-        renewed.write(path)?;
+        Baseline::of(&rows, args.extra_decisive).write(path)?;
         eprintln!("wrote {}", path.display());
     }
     let faults = baseline

@@ -54,10 +54,6 @@ knock-out found the truth in the same run.
 - unknown: no truth, because this kernel or machine does not have it, or lacks the capability
 - differs: the operation came to something else under the audit, so nothing is compared
 
-An open fault: of many checks that look alike capaudit takes samples, so a rare place in the kernel behind a frequent one is
-judged in some runs by the frequent one alone. What is missing of the operations `rare-…` differs from run to run; the baseline
-lists them as wrong *sometimes*.
-
 {}",
         text(rows)
     )
