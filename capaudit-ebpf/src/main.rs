@@ -1,12 +1,13 @@
 //! capaudit's BPF programs: what happens in the kernel.
 //!
 //! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted by
-//! [`count`], and at its first sightings sent to user space by [`send`]. [`process`] keeps track of who
+//! [`bucket`] and [`count`], and at its first sightings sent to user space by [`sighting`] and [`send`]. [`process`] keeps track of who
 //! is followed, [`call`] of what system calls returned. [`enforce`] answers checks itself, where that is wanted.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)] // for maps::count_atomically
 
+mod bucket;
 mod call;
 mod check;
 mod count;
@@ -17,6 +18,7 @@ mod object;
 mod process;
 mod send;
 mod setting;
+mod sighting;
 mod target;
 mod trail;
 mod watch;

@@ -12,10 +12,17 @@ use capaudit_common::{
     trail::Trail,
 };
 
-use crate::trail::Scratch;
-
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
+
+/// Words of the stack that are looked at, from what the hook hands over on.
+pub const WORDS: usize = 128;
+/// Bytes of them.
+pub const WINDOW: usize = WORDS * 8;
+/// Words of bits that say which addresses are looked for.
+pub const BLOOM: usize = 16;
+/// Most that is found; a power of two.
+pub const FOUND: usize = 16;
 
 /// Records for user space; sized by it.
 #[map]
@@ -106,6 +113,24 @@ pub static STACK: PerCpuArray<[u64; STACK_LEN]> = PerCpuArray::with_max_entries(
 /// Room for looking for a call site's trail.
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for looking at the stack.
+#[repr(C)]
+pub struct Scratch {
+    pub words: [u64; WORDS],
+    pub bloom: [u64; BLOOM],
+    /// What is found, and what of that was there before.
+    pub finds: [Find; 2],
+}
+
+/// Words that are return addresses of a call site.
+#[repr(C)]
+pub struct Find {
+    pub steps: [u16; FOUND],
+    pub length: u64,
+    /// Which of those in [`Scratch::bloom`] they are.
+    pub bloom: [u64; BLOOM],
+}
 
 /// A system call under way.
 #[repr(C)]

@@ -17,43 +17,17 @@ use capaudit_common::trail::{STEPS, Trail};
 
 use crate::{
     kernel,
-    maps::{SCRATCH, STACK, TRAILS},
+    maps::{BLOOM, FOUND, SCRATCH, STACK, Scratch, TRAILS, WINDOW, WORDS},
     setting,
 };
 
-/// Words of the stack that are looked at, from what the hook hands over on.
-const WORDS: usize = 128;
-/// Bytes of them.
-const WINDOW: usize = WORDS * 8;
-/// Words of bits that say which addresses are looked for.
-const BLOOM: usize = 16;
 /// Steps that are looked at before the others.
 const OUTERMOST: usize = 3;
-/// Most that is found; a power of two.
-const FOUND: usize = 16;
 /// Innermost frames that make up a call site: our program, its glue, `cap_capable`, `security_capable`, the
 /// `capable()` variant, and the functions that tell why.
 pub const SITE_FRAMES: usize = 12;
 /// Innermost frames that are the same for all call sites, whatever the hook: our program and what calls it.
 const GLUE_FRAMES: usize = 3;
-
-/// Room for looking at the stack.
-#[repr(C)]
-pub struct Scratch {
-    words: [u64; WORDS],
-    bloom: [u64; BLOOM],
-    /// What is found, and what of that was there before.
-    finds: [Find; 2],
-}
-
-/// Words that are return addresses of a call site.
-#[repr(C)]
-struct Find {
-    steps: [u16; FOUND],
-    length: u64,
-    /// Which of those in [`Scratch::bloom`] they are.
-    bloom: [u64; BLOOM],
-}
 
 /// Whether the check under way came by this trail.
 #[inline(always)]
