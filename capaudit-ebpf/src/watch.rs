@@ -193,10 +193,11 @@ fn opened(
 
 /// Whether a file below /proc/PID is opened, read or listed only by those who may trace the process: fs/proc/base.c,
 /// task_mmu.c and fd.c ask `ptrace_may_access` or `mm_access` (`proc_timers_open` in 6.18.44, not in 6.1.192, 6.12.117 and 7.2.11);
-/// timerslack_ns asks `security_task_setscheduler`.
+/// timerslack_ns asks `security_task_setscheduler`. wchan and stat are read by anybody, and show the others less.
 #[inline(always)]
 fn is_guarded(name: u64, dentry: Pointer) -> bool {
-    const GUARDED: [u64; 16] = [
+    const GUARDED: [u64; 17] = [
+        packed(b"stat"),
         packed(b"environ"),
         packed(b"mem"),
         packed(b"maps"),

@@ -98,6 +98,7 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         notes: notes(subject, &ledger.session, &elsewhere)
             .into_iter()
             .chain(hidden(&judged, recommended))
+            .chain(target::shown_less(subject, recommended))
             .collect(),
         elsewhere,
         no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),

@@ -23,8 +23,8 @@ const SCHEDULING: [&str; 6] = [
 ];
 
 /// Files below /proc/PID that show less to others than the process's own, and are read all the same (`proc_pid_wchan`,
-/// fs/proc/base.c).
-const ONLY_SHOW_LESS: [&str; 1] = ["wchan"];
+/// fs/proc/base.c; `do_task_stat`, fs/proc/array.c).
+const ONLY_SHOW_LESS: [&str; 2] = ["stat", "wchan"];
 
 /// A call upon a process outside of the subject, and what it takes where that holds more than the caller.
 pub(crate) struct Reach<'a> {
@@ -48,6 +48,41 @@ pub(crate) fn reaches(subject: &SubjectRecord) -> impl Iterator<Item = Reach<'_>
                 takes,
             })
         })
+}
+
+/// Notes of what a subject saw of processes outside of it, and would not where it held no more than `set`.
+pub(crate) fn shown_less(subject: &SubjectRecord, set: CapSet) -> Vec<String> {
+    let trace = Capability::SYS_PTRACE;
+    if set.contains(trace) {
+        return Vec::new();
+    }
+    let mut notes: Vec<String> = subject
+        .calls
+        .iter()
+        .filter(|call| !call.failed && !call.requester.setup)
+        .filter(|call| {
+            call.target.is_some_and(|target| {
+                !target.same_subject
+                    && target.same_user_namespace
+                    && !target.permitted.is_subset(set)
+            })
+        })
+        .filter_map(|call| {
+            let object = call.object.as_ref().map(object_text)?;
+            let file = object.rsplit('/').next().unwrap_or_default();
+            ONLY_SHOW_LESS.contains(&file).then(|| {
+                format!(
+                    "{} is not recommended for what {} read: {object} of a process that holds more shows a few fields less without",
+                    trace.name(),
+                    own_set::program(&call.requester),
+                )
+            })
+        })
+        .collect();
+    notes.sort_unstable();
+    notes.dedup();
+    notes.truncate(1);
+    notes
 }
 
 /// What it takes to act upon a target that holds more; `None` if the kernel has asked already, or only shows less.
@@ -177,6 +212,24 @@ mod tests {
     const NICE: CapSet = CapSet::of(&[Capability::SYS_NICE]);
     const PTRACE: CapSet = CapSet::of(&[Capability::SYS_PTRACE]);
     const KILL: CapSet = CapSet::of(&[Capability::KILL]);
+
+    #[test]
+    fn what_only_shows_less_is_a_note() {
+        let mut subject = SubjectRecord::new(Container::default());
+        subject.calls = vec![
+            call("openat", KILL, "/proc/7/stat"),
+            call("openat", KILL, "/proc/8/stat"),
+        ];
+        assert_eq!(found(subject.calls.clone(), CapSet::EMPTY), []);
+        let notes = shown_less(&subject, CapSet::EMPTY);
+        assert!(
+            matches!(notes.as_slice(), [one] if one.starts_with("SYS_PTRACE is not recommended for what ")),
+            "{notes:?}"
+        );
+        // Who holds as much, or the capability, sees all of it.
+        assert!(shown_less(&subject, KILL).is_empty());
+        assert!(shown_less(&subject, PTRACE).is_empty());
+    }
 
     #[test]
     fn who_holds_more_than_what_is_recommended_takes_a_capability() {
