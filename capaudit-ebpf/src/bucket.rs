@@ -211,7 +211,10 @@ impl Bucket {
     /// Adds to the totals what is counted here of this call site, so that they say whether a check is due to be sampled.
     #[inline(always)]
     pub fn settle(self, site: &SiteKey) {
-        if let Some(way) = self.way_to(site) {
+        // As in `expect`.
+        if self.is_told()
+            && let Some(way) = self.way_to(site)
+        {
             self.place(any_way(way)).settle();
         }
     }
