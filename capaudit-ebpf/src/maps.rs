@@ -121,6 +121,8 @@ pub struct Scratch {
     pub bloom: [u64; BLOOM],
     /// What is found, and what of that was there before.
     pub finds: [Find; 2],
+    /// What is learned: on the stack, of which Linux 6.1 has 512 bytes for a program and its functions, it is too large.
+    pub trail: Trail,
 }
 
 /// Words that are return addresses of a call site.

@@ -189,7 +189,7 @@ impl Scratch {
 
     /// Remembers the steps of a find for `site`, in the place of those known before.
     #[inline(always)]
-    fn store(&self, site: u32, known: Option<*mut Trail>, find: usize) -> Option<()> {
+    fn store(&mut self, site: u32, known: Option<*mut Trail>, find: usize) -> Option<()> {
         let find = &self.finds[find & 1];
         if find.length == 0 {
             return None;
@@ -198,10 +198,8 @@ impl Scratch {
         let full = ((FOUND as u64).wrapping_sub(find.length) as i64 >> 63) as u64;
         let last = kernel::any((find.length & !full | FOUND as u64 & full).wrapping_sub(1));
         let outermost = find.steps[last as usize & (FOUND - 1)];
-        let mut trail = Trail {
-            extent: outermost + 8,
-            ..Trail::default()
-        };
+        let trail = &mut self.trail;
+        trail.extent = outermost + 8;
         for index in 0..STEPS {
             let left = kernel::any(last.wrapping_sub(index as u64));
             let is_none = ((left as i64) >> 63) as u16;
@@ -212,9 +210,9 @@ impl Scratch {
         }
         if let Some(known) = known {
             // SAFETY: a map value. Another processor may read half of it: it walks the stack once more.
-            unsafe { *known = trail };
+            unsafe { *known = *trail };
         } else {
-            let _ = TRAILS.insert(&site, &trail, 0);
+            let _ = TRAILS.insert(&site, trail, 0);
         }
         Some(())
     }
