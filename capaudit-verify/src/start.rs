@@ -70,9 +70,15 @@ pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<St
 /// From sessions; `started` is what the audit started, if it was one of this run.
 pub(super) fn of_ledger(
     enforcement: &Enforcement,
-    ledger: Ledger,
+    mut ledger: Ledger,
     started: Option<&str>,
 ) -> Result<Start, VerifyError> {
+    if let Enforcement::Lsm(_) = enforcement {
+        // Its program refuses to every container that starts meanwhile, whoever asked for it.
+        for subject in &mut ledger.subjects {
+            subject.other = false;
+        }
+    }
     let targets = target::find(enforcement, &ledger, started)?;
     let report = Report::of(&ledger);
     let findings = target::findings(&report, &targets);
