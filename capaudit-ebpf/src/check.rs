@@ -10,7 +10,7 @@ use capaudit_common::{
 };
 
 use crate::{
-    bucket::{Asker, Bucket, Cached},
+    bucket::{Asker, Bucket, Cached, MaybeBucket},
     count,
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, read},
     maps::{ENTERED, Entered, SENT, WATCHED, lose},
@@ -103,12 +103,15 @@ pub fn observe<const DIRECT: bool>(
     // A check that may be sent must not only be counted.
     let wanted = SendRule::now();
     let bucket = match wanted {
-        SendRule::Each => None,
+        SendRule::Each => MaybeBucket::NONE,
         SendRule::First | SendRule::EachButSpent => Bucket::of(tgid, question, told),
     };
     let asker = Asker { tgid, epoch };
     let site = 'counted: {
-        match bucket.and_then(|bucket| bucket.count(ctx, pointers.namespaces, asker, question)) {
+        match bucket
+            .get()
+            .and_then(|bucket| bucket.count(ctx, pointers.namespaces, asker, question))
+        {
             Some(Cached::Untracked) => return,
             Some(Cached::Tracked(place)) => break 'counted place.site(question),
             None => {}
@@ -116,7 +119,7 @@ pub fn observe<const DIRECT: bool>(
         let process = match process::look_up(task, tgid) {
             Lookup::Tracked(process) => process,
             Lookup::Untracked => {
-                if let Some(bucket) = bucket {
+                if let Some(bucket) = bucket.get() {
                     bucket.give_to_untracked(pointers.namespaces, asker, question);
                 }
                 return;
@@ -124,7 +127,7 @@ pub fn observe<const DIRECT: bool>(
             Lookup::Unclear => return,
         };
         // Where call sites are told apart, this one is counted in the slow way.
-        if let Some(bucket) = bucket
+        if let Some(bucket) = bucket.get()
             && bucket.renew(asker, process.execution, question)
             && !told
             && let Some(Cached::Tracked(place)) =
@@ -138,7 +141,7 @@ pub fn observe<const DIRECT: bool>(
             mount_namespace: 0,
         };
         let key = question.asked_by(process.execution);
-        let Some(total) = count::total(bucket, &key) else {
+        let Some(total) = count::total(bucket.get(), &key) else {
             return;
         };
         let single = match wanted {
@@ -146,19 +149,19 @@ pub fn observe<const DIRECT: bool>(
             SendRule::First | SendRule::EachButSpent => false,
         };
         if told {
-            if let Some(bucket) = bucket
+            if let Some(bucket) = bucket.get()
                 && let Some(site) = count::is_known(ctx, bucket, asker, &key, total)
             {
                 break 'counted site;
             }
-        } else if !count::is_due(bucket, asker, &key, total) && !single {
+        } else if !count::is_due(bucket.get(), asker, &key, total) && !single {
             return wanted.forgo();
         }
         if !single {
             wanted.forgo();
         }
         let single = kernel::any(single.into()) != 0;
-        let bucket = if told { bucket } else { None };
+        let bucket = if told { bucket } else { MaybeBucket::NONE };
         return walk::<DIRECT>(
             ctx, task, cred, target, process, asker, bucket, &key, total, spec, single,
         );
