@@ -438,6 +438,8 @@ impl Driver {
         // What is about to end when the command does, such as the other end of its pipe, is no more worth a word than what ended
         // just before.
         let deadline = Instant::now() + STRAGGLERS;
+        // A short command has ended before a record of it was taken: that it runs, and what it left running, is in these.
+        self.observation.catch_up();
         while self.status().is_some()
             && self.observation.tracker().is_live(&Identity::Command)
             && Instant::now() < deadline

@@ -390,7 +390,10 @@ fn bad_usage() -> Verdicts {
             ],
             "is no name of a container in a pod",
         ),
-        (&["kubernetes", "--container", "web"], "are for patches"),
+        (
+            &["kubernetes", "--container", "web"],
+            "no container \"web\" was audited",
+        ),
     ];
     for (words, expected) in cases {
         let output = session.try_export(words)?;

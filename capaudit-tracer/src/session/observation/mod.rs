@@ -136,6 +136,11 @@ impl Observation {
         self.tracer.following_children(spawn)
     }
 
+    /// Takes the records that are there already.
+    pub(in crate::session) fn catch_up(&mut self) {
+        while take_batch(&mut self.tracer, &mut self.collector) == BATCH {}
+    }
+
     /// Waits for records and takes some. May be cancelled at any time.
     ///
     /// # Errors
