@@ -98,7 +98,7 @@ fn files() -> Verdicts {
     let other = Bystander::new()?;
     let pid = other.pid();
     let mut names = vec![
-        "environ", "maps", "auxv", "io", "syscall", "wchan", "fdinfo/1",
+        "environ", "maps", "auxv", "io", "syscall", "wchan", "stat", "fdinfo/1",
     ];
     names.push("task/PID/smaps");
     for name in names {
@@ -122,7 +122,7 @@ fn files() -> Verdicts {
     )?;
     // What everybody may read is nothing to record.
     let audited = audit_script(&format!(
-        "cat /proc/{pid}/stat /proc/{pid}/cmdline >/dev/null"
+        "cat /proc/{pid}/status /proc/{pid}/cmdline >/dev/null"
     ))?;
     ensure(
         upon_others(&audited, &["open", "openat"]).is_empty(),
