@@ -67,8 +67,9 @@ impl Run {
     /// The same, where `capaudit` is the program, maybe with something around it.
     fn start_with(mut capaudit: Command, options: &[&str], script: &str) -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
+        // The containers of these tests are started from outside.
         let mut child = capaudit
-            .args(["run", "--format", "json", "--output"])
+            .args(["run", "--others", "--format", "json", "--output"])
             .arg(directory.path().join("report.json"))
             .arg("--save")
             .arg(directory.path().join("session.json"))
