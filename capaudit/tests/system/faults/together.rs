@@ -88,7 +88,7 @@ fn all_at_once() -> Verdicts {
         ended.status.success(),
         (ended.status, &ended.report.session),
     )?;
-    let watched = capaudit_core::report::Report::of(&capaudit_storage::load(&watched)?);
+    let watched = capaudit_core::report::Report::with_others(&capaudit_storage::load(&watched)?);
     let mut totals = Vec::new();
     for (by, report) in [
         ("run", &ended.report),
