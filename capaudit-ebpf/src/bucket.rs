@@ -41,33 +41,10 @@ pub struct Bucket {
     trails: *mut Trail,
 }
 
-/// A bucket, or none. Not an `Option`, of which the compiler leaves the rest unset where there is none, and moves it about all the
-/// same: the verifier takes no read of a register that was never written.
-#[derive(Clone, Copy)]
-pub struct MaybeBucket(Bucket);
-
-impl MaybeBucket {
-    pub const NONE: Self = Self(Bucket {
-        first: core::ptr::null_mut(),
-        trails: core::ptr::null_mut(),
-    });
-
-    /// The bucket, if there is one.
-    #[inline(always)]
-    pub fn get(self) -> Option<Bucket> {
-        (!self.0.first.is_null()).then_some(self.0)
-    }
-}
-
 impl Bucket {
     /// Where a process's checks of this kind are counted.
     #[inline(always)]
-    pub fn of(tgid: u32, question: CheckKind, told: bool) -> MaybeBucket {
-        Self::find(tgid, question, told).map_or(MaybeBucket::NONE, MaybeBucket)
-    }
-
-    #[inline(always)]
-    fn find(tgid: u32, question: CheckKind, told: bool) -> Option<Self> {
+    pub fn of(tgid: u32, question: CheckKind, told: bool) -> Option<Self> {
         let table = RECENT.get_ptr_mut(0)?;
         let hash = mix(tgid, question.what());
         let hash = (hash ^ (hash >> 16)) as usize;

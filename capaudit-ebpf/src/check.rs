@@ -10,7 +10,7 @@ use capaudit_common::{
 };
 
 use crate::{
-    bucket::{Asker, Bucket, Cached, MaybeBucket},
+    bucket::{Asker, Bucket, Cached},
     count,
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, read},
     maps::{ENTERED, Entered, SENT, WATCHED, lose},
@@ -102,14 +102,13 @@ pub fn observe<const DIRECT: bool>(
     let epoch = process::current_epoch();
     // A check that may be sent must not only be counted.
     let wanted = SendRule::now();
-    let bucket = match wanted {
-        SendRule::Each => MaybeBucket::NONE,
-        SendRule::First | SendRule::EachButSpent => Bucket::of(tgid, question, told),
-    };
+    // Also where each is sent, and it is not asked: the verifier takes no read of what was left unset.
+    let bucket = Bucket::of(tgid, question, told);
+    let each = matches!(wanted, SendRule::Each);
     let asker = Asker { tgid, epoch };
     let site = 'counted: {
         match bucket
-            .get()
+            .filter(|_| !each)
             .and_then(|bucket| bucket.count(ctx, pointers.namespaces, asker, question))
         {
             Some(Cached::Untracked) => return,
@@ -119,7 +118,7 @@ pub fn observe<const DIRECT: bool>(
         let process = match process::look_up(task, tgid) {
             Lookup::Tracked(process) => process,
             Lookup::Untracked => {
-                if let Some(bucket) = bucket.get() {
+                if let Some(bucket) = bucket {
                     bucket.give_to_untracked(pointers.namespaces, asker, question);
                 }
                 return;
@@ -127,7 +126,8 @@ pub fn observe<const DIRECT: bool>(
             Lookup::Unclear => return,
         };
         // Where call sites are told apart, this one is counted in the slow way.
-        if let Some(bucket) = bucket.get()
+        if !each
+            && let Some(bucket) = bucket
             && bucket.renew(asker, process.execution, question)
             && !told
             && let Some(Cached::Tracked(place)) =
@@ -141,7 +141,7 @@ pub fn observe<const DIRECT: bool>(
             mount_namespace: 0,
         };
         let key = question.asked_by(process.execution);
-        let Some(total) = count::total(bucket.get(), &key) else {
+        let Some(total) = count::total(bucket, &key) else {
             return;
         };
         let single = match wanted {
@@ -149,19 +149,20 @@ pub fn observe<const DIRECT: bool>(
             SendRule::First | SendRule::EachButSpent => false,
         };
         if told {
-            if let Some(bucket) = bucket.get()
+            if !each
+                && let Some(bucket) = bucket
                 && let Some(site) = count::is_known(ctx, bucket, asker, &key, total)
             {
                 break 'counted site;
             }
-        } else if !count::is_due(bucket.get(), asker, &key, total) && !single {
+        } else if !count::is_due(bucket, asker, &key, total) && !single {
             return wanted.forgo();
         }
         if !single {
             wanted.forgo();
         }
         let single = kernel::any(single.into()) != 0;
-        let bucket = if told { bucket } else { MaybeBucket::NONE };
+        let bucket = if told { bucket } else { None };
         return walk::<DIRECT>(
             ctx, task, cred, target, process, asker, bucket, &key, total, spec, single,
         );

@@ -14,7 +14,7 @@ use capaudit_common::{
 };
 
 use crate::{
-    bucket::{Asker, MaybeBucket},
+    bucket::{Asker, Bucket},
     count,
     kernel::{self, Pointer, follow, probe},
     maps::{
@@ -39,7 +39,7 @@ pub fn walk<const DIRECT: bool>(
     target: Pointer,
     process: Process,
     asker: Asker,
-    bucket: MaybeBucket,
+    bucket: Option<Bucket>,
     key: &CheckKey,
     total: *mut CheckCount,
     spec: SyscallSpec,
@@ -70,14 +70,14 @@ pub fn walk<const DIRECT: bool>(
         site,
         reserved: 0,
     };
-    if let Some(bucket) = bucket.get() {
+    if let Some(bucket) = bucket {
         bucket.settle(&site_key);
     }
     let sighting = sight(&site_key);
     let is_sent = kernel::any(u64::from(sighting.is_sent || single));
     let unsampled = kernel::any(sighting.unsampled);
     // Where the next check is walked in any case, nothing is to be recognized.
-    if let Some(bucket) = bucket.get()
+    if let Some(bucket) = bucket
         && unsampled != 0
         && let Some(trail) = trail::of(ctx, site)
     {
