@@ -58,7 +58,7 @@ impl Engine<'_> {
     ///
     /// The engine does not answer as it should.
     pub(crate) fn states(&self) -> io::Result<Vec<State>> {
-        let label = format!("label=com.docker.compose.project={}", self.0.project);
+        let label = label_of(&self.0.project);
         let listed = output(
             &self.0.client,
             &["ps", "--all", "--quiet", "--filter", &label],
@@ -108,8 +108,17 @@ fn listened_on(pid: u32) -> std::collections::BTreeSet<u16> {
         .collect()
 }
 
+/// The filter that a client lists what is of a project by.
+pub(crate) fn label_of(project: &str) -> String {
+    format!("label=com.docker.compose.project={project}")
+}
+
 /// Runs a client and gives its standard output.
-fn output(words: &[String], more: &[&str]) -> Result<String, OrderError> {
+///
+/// # Errors
+///
+/// It cannot be executed, or fails.
+pub(crate) fn output(words: &[String], more: &[&str]) -> Result<String, OrderError> {
     let Some((program, arguments)) = words.split_first() else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
     };

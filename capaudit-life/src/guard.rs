@@ -8,9 +8,11 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::process::CommandExt as _,
     path::Path,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{ChildStdin, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use crate::engine::{label_of, output};
 
 /// What the maker says if nothing is left to be removed.
 const NOTHING_LEFT: u8 = b'.';
@@ -93,7 +95,8 @@ pub fn keep(client: &str, project: &str, directory: &Path, detach: bool) -> io::
 }
 
 fn remove(client: &str, project: &str) -> io::Result<()> {
-    let label = format!("label=com.docker.compose.project={project}");
+    let label = label_of(project);
+    let client = [client.to_owned()];
     let began = Instant::now();
     let mut clean = 0;
     while clean < CLEAN {
@@ -112,12 +115,12 @@ fn remove(client: &str, project: &str) -> io::Result<()> {
                 vec!["network", "rm"],
             ),
         ] {
-            let listed = asked(client, &list)?;
+            let listed = output(&client, &list)?;
             let ids: Vec<&str> = listed.split_whitespace().collect();
             if !ids.is_empty() {
                 found = true;
                 // One that is in use goes the next time.
-                let _ = asked(client, &[remove, ids].concat());
+                let _ = output(&client, &[remove, ids].concat());
             }
         }
         clean = if found { 0 } else { clean + 1 };
@@ -131,28 +134,11 @@ fn remove(client: &str, project: &str) -> io::Result<()> {
     // Images that were built for the project: compose 2 and 1 name them differently.
     for separator in ["-", "_"] {
         let names = format!("reference={project}{separator}*");
-        let listed = asked(client, &["images", "--quiet", "--filter", &names])?;
+        let listed = output(&client, &["images", "--quiet", "--filter", &names])?;
         let ids: Vec<&str> = listed.split_whitespace().collect();
         if !ids.is_empty() {
-            let _ = asked(client, &[vec!["rmi", "--force"], ids].concat());
+            let _ = output(&client, &[vec!["rmi", "--force"], ids].concat());
         }
     }
     Ok(())
-}
-
-fn asked(client: &str, arguments: &[&str]) -> io::Result<String> {
-    let child: Child = Command::new(client)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let output = child.wait_with_output()?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(io::Error::other(format!(
-        "`{client} {}` failed",
-        arguments.join(" ")
-    )))
 }

@@ -24,13 +24,8 @@ mod text;
 
 use std::{cell::OnceCell, collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
-use capaudit_core::{
-    advise::Evidence,
-    capability::CapSet,
-    ledger::{Ledger, Phase},
-    report::Report,
-};
-use capaudit_life::{Guard, Test};
+use capaudit_core::{advise::Evidence, capability::CapSet, ledger::Ledger, report::Report};
+use capaudit_life::Guard;
 use capaudit_tracer::{
     launch::Signals,
     probe::{Enforcer, EnforcerConfig},
@@ -50,7 +45,7 @@ use state::{Audited, Key, State};
 
 pub use capaudit_life as life;
 pub use enforce::Via;
-pub use enforce::bounding::Refusal;
+pub use enforce::{bounding::Refusal, life::Life};
 pub use error::VerifyError;
 pub use execute::ExecuteError;
 pub use grants::{Grant, Grants};
@@ -108,29 +103,6 @@ pub enum Run {
     Command(Via),
     /// A compose project, through its whole life. The command is what people call that.
     Life(Box<Life>),
-}
-
-/// A life that is to be led.
-#[derive(Clone, Debug)]
-pub struct Life {
-    /// The command of compose: `docker compose`, `docker-compose`.
-    pub compose: Vec<OsString>,
-    /// The engine's client.
-    pub client: String,
-    /// Compose files that are used together.
-    pub files: Vec<PathBuf>,
-    /// Services that are audited; empty: all.
-    pub services: Vec<String>,
-    /// What each phase is tested by.
-    pub test: Option<Test>,
-    /// A service that tests the others, by its exit status.
-    pub exit_code_from: Option<String>,
-    /// Its phases, in the order of a life.
-    pub phases: Vec<Phase>,
-    /// Mounted places of the machine that the project gets itself, not a copy of.
-    pub as_is: Vec<PathBuf>,
-    /// The longest that a phase may take to begin.
-    pub patience: Duration,
 }
 
 impl Run {
@@ -280,20 +252,14 @@ fn living(life: &Life, signals: &Signals) -> Result<Enforcement, VerifyError> {
         ))
         .into());
     }
-    let mut services = life.services.clone();
-    if services.is_empty() {
-        services.extend_from_slice(resolved.services());
+    let mut life = life.clone();
+    if life.services.is_empty() {
+        life.services = resolved.services().to_vec();
     }
     let run = LifeRun {
-        compose,
-        client: vec![life.client.clone()],
-        services,
-        test: life.test.clone(),
-        exit_code_from: life.exit_code_from.clone(),
-        phases: life.phases.clone(),
-        as_is: life.as_is.clone(),
-        patience: life.patience,
         called: project_of(&life.files),
+        life,
+        compose,
         expected: OnceCell::new(),
         no_new_privileges: OnceCell::new(),
     };

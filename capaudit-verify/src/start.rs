@@ -159,7 +159,7 @@ pub(super) fn given(
     let mut subjects: Vec<String> = match enforcement {
         Enforcement::Bounding(_) | Enforcement::Docker(_) => vec![String::new()],
         Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
-        Enforcement::Life(run, _) => run.services.clone(),
+        Enforcement::Life(run, _) => run.life.services.clone(),
         Enforcement::Lsm(_) => vec![lsm::COMMAND.to_owned(), lsm::CONTAINERS.to_owned()],
     };
     let for_all = sets.iter().any(|(service, _set)| service.is_none());

@@ -109,7 +109,7 @@ pub(super) fn find(
         Enforcement::Compose(..) | Enforcement::Life(..) => {
             let services = match enforcement {
                 Enforcement::Compose(_, resolved) => resolved.services(),
-                Enforcement::Life(run, _) => &run.services,
+                Enforcement::Life(run, _) => &run.life.services,
                 _ => &[],
             };
             let of_service = |service: &str| {

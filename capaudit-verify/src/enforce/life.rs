@@ -27,25 +27,36 @@ use super::{
     words::NotUnderstood,
 };
 
-/// A life, but for what is granted in it.
+/// A life that is to be led.
 #[derive(Clone, Debug)]
-pub struct LifeRun {
-    /// Which project, and the command of compose.
-    pub compose: ComposeRun,
+pub struct Life {
+    /// The command of compose: `docker compose`, `docker-compose`.
+    pub compose: Vec<OsString>,
     /// The engine's client.
-    pub client: Vec<String>,
-    /// The services that are audited, and on which sets are enforced.
+    pub client: String,
+    /// Compose files that are used together.
+    pub files: Vec<PathBuf>,
+    /// Services that are audited; empty: all.
     pub services: Vec<String>,
     /// What each phase is tested by.
     pub test: Option<Test>,
     /// A service that tests the others, by its exit status.
     pub exit_code_from: Option<String>,
-    /// What the life consists of, in its order.
+    /// Its phases, in the order of a life.
     pub phases: Vec<Phase>,
-    /// Mounted places of the machine of which the project gets no copy.
+    /// Mounted places of the machine that the project gets itself, not a copy of.
     pub as_is: Vec<PathBuf>,
     /// The longest that a phase may take to begin.
     pub patience: Duration,
+}
+
+/// A life, but for what is granted in it.
+#[derive(Clone, Debug)]
+pub struct LifeRun {
+    /// What it consists of; the services are those that sets are enforced on.
+    pub life: Life,
+    /// Which project, and the command of compose.
+    pub compose: ComposeRun,
     /// Name of the project to those whose it is.
     pub called: String,
     /// What it looked like when it was audited.
@@ -62,10 +73,10 @@ impl LifeRun {
     /// A file cannot be written or copied, or the project is not understood.
     pub fn prepare_audit(&self, resolved: &Resolved, scratch: Scratch<'_>) -> io::Result<()> {
         let granted = match ungrantable() {
-            beyond if beyond.is_empty() => with_everything(resolved.text(), &self.services),
+            beyond if beyond.is_empty() => with_everything(resolved.text(), &self.life.services),
             beyond => {
                 let rest = CapSet::known().difference(beyond);
-                let sets = self.services.iter().map(|name| (name.clone(), rest));
+                let sets = self.life.services.iter().map(|name| (name.clone(), rest));
                 with_capabilities(resolved.text(), &sets.collect())
             }
         };
@@ -98,7 +109,7 @@ impl LifeRun {
     ) -> io::Result<()> {
         let granted = granted.map_err(io::Error::other)?;
         let copies = scratch.directory.join("mounts");
-        let own = compose::isolated(&granted, self.compose.project(), &copies, &self.as_is)
+        let own = compose::isolated(&granted, self.compose.project(), &copies, &self.life.as_is)
             .map_err(io::Error::other)?;
         std::fs::create_dir(&copies)?;
         for copy in &own.copies {
@@ -118,7 +129,7 @@ impl LifeRun {
             resolved.text(),
             self.compose.project(),
             &copies,
-            &self.as_is,
+            &self.life.as_is,
         )
         .map_err(io::Error::other)?;
         std::fs::write(scratch.compose_file(), own.text)
@@ -144,16 +155,16 @@ impl LifeRun {
         };
         let plan = Plan {
             compose: text(self.compose.bare(&scratch.compose_file())),
-            client: self.client.clone(),
+            client: vec![self.life.client.clone()],
             project: self.compose.project().to_owned(),
             file: scratch.compose_file(),
             phases: phases.to_vec(),
-            test: self.test.clone(),
-            exit_code_from: self.exit_code_from.clone(),
+            test: self.life.test.clone(),
+            exit_code_from: self.life.exit_code_from.clone(),
             expected: self.expected.get().cloned(),
             learned: learned(scratch),
             failure: scratch.directory.join("failure.json"),
-            patience_ms: u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX),
+            patience_ms: u64::try_from(self.life.patience.as_millis()).unwrap_or(u64::MAX),
         };
         let file = scratch.directory.join("life.json");
         std::fs::write(&file, serde_json::to_vec(&plan).map_err(io::Error::other)?)?;

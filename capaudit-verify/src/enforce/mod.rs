@@ -156,7 +156,7 @@ impl Enforcement {
             }
             Self::Life(run, resolved) => {
                 run.prepare_audit(resolved, scratch)?;
-                run.leading(&run.phases, scratch)?
+                run.leading(&run.life.phases, scratch)?
             }
         };
         Ok(Invocation {

@@ -32,15 +32,25 @@ impl Runner<'_> {
     ///
     /// It could not be made.
     pub(crate) fn audit(&mut self) -> Result<Audited, VerifyError> {
-        if let Some(audit) = self.state.audit() {
-            self.usual = Some(Duration::from_millis(audit.duration_ms));
-            if let (Enforcement::Life(run, _), Some(expected)) = (self.enforcement, &audit.expected)
-            {
-                run.expect(expected.clone());
+        let audited = match self.state.audit() {
+            Some(kept) => {
+                self.progress.ended(AUDIT, "kept from before");
+                kept
             }
-            self.progress.ended(AUDIT, "kept from before");
-            return Ok(audit);
+            None => {
+                let audited = self.audited()?;
+                self.state.save_audit(audited.clone())?;
+                audited
+            }
+        };
+        self.usual = Some(Duration::from_millis(audited.duration_ms));
+        if let (Enforcement::Life(run, _), Some(expected)) = (self.enforcement, &audited.expected) {
+            run.expect(expected.clone());
         }
+        Ok(audited)
+    }
+
+    fn audited(&mut self) -> Result<Audited, VerifyError> {
         let place = Workplace::new(self.directory)?;
         let led = match self.enforcement {
             Enforcement::Life(run, resolved) => self.audited_life(run, resolved, &place),
@@ -59,19 +69,13 @@ impl Runner<'_> {
             Enforcement::Compose(run, _) => Some(run.project().to_owned()),
             Enforcement::Life(run, _) => Some(run.called.clone()),
         };
-        let audited = Audited {
+        Ok(Audited {
             ledger,
             started,
             output: ended.output.last_lines(),
             duration_ms: milliseconds(ended.duration),
             expected,
-        };
-        if let (Enforcement::Life(run, _), Some(expected)) = (self.enforcement, &audited.expected) {
-            run.expect(expected.clone());
-        }
-        self.usual = Some(ended.duration);
-        self.state.save_audit(audited.clone())?;
-        Ok(audited)
+        })
     }
 
     fn audited_command(&mut self, place: &Workplace) -> Result<Led, VerifyError> {
@@ -100,7 +104,7 @@ impl Runner<'_> {
         let mut ledgers = Vec::new();
         let mut expected = Expected::default();
         let mut last: Option<Ended> = None;
-        for phase in &run.phases {
+        for phase in &run.life.phases {
             let words = run
                 .leading(&[*phase], place.scratch())
                 .map_err(VerifyError::system("cannot prepare a phase"))?;

@@ -157,7 +157,8 @@ impl Runner<'_> {
                 .try_fold(Phase::Start, |last, phase| Some(last.max(phase?))),
             _ => None,
         };
-        run.phases
+        run.life
+            .phases
             .iter()
             .copied()
             .filter(|phase| last.is_none_or(|last| *phase <= last))

@@ -32,7 +32,7 @@ pub(super) struct SavedSubject<'a> {
     user_namespace_level: u32,
     #[serde(default = "yes")]
     seen_from_start: bool,
-    #[serde(default, skip_serializing_if = "is_no")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     other: bool,
     #[serde(default, skip_serializing_if = "<[Unseen]>::is_empty")]
     unseen: Cow<'a, [Unseen]>,
@@ -46,12 +46,6 @@ pub(super) struct SavedSubject<'a> {
 /// What is true of records written before it was a question.
 fn yes() -> bool {
     true
-}
-
-/// What is not written, because records that were written before it was a question mean it.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_no(value: &bool) -> bool {
-    !*value
 }
 
 impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
