@@ -88,56 +88,49 @@ impl Bucket {
         asker: Asker,
         question: CheckKind,
     ) -> Option<Cached> {
-        if !self.is_told() {
-            return self.place(0).count(namespaces, asker, question, None);
-        }
+        let way = if self.is_told() {
+            any_way(self.way_of(context, asker, question)?)
+        } else if self.place(0).is_of(asker, question) {
+            0
+        } else {
+            return None;
+        };
+        self.place(way).count(namespaces)
+    }
+
+    /// The way to the place that knows process, key and call site.
+    #[inline(always)]
+    fn way_of(self, context: *mut c_void, asker: Asker, question: CheckKind) -> Option<usize> {
         // No loop: on Linux 6.1, the verifier takes none that falls through into its own beginning (`push_insn`,
         // kernel/bpf/verifier.c), as the compiler lays this one out.
         const { assert!(WAYS == 8) };
-        let counted = self.count_at(0, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        let counted = self.count_at(1, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        let counted = self.count_at(2, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        let counted = self.count_at(3, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        let counted = self.count_at(4, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        let counted = self.count_at(5, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        let counted = self.count_at(6, context, namespaces, asker, question);
-        if counted.is_some() {
-            return counted;
-        }
-        self.count_at(7, context, namespaces, asker, question)
+        let is_it = |way| self.is_way_of(way, context, asker, question);
+        Some(match () {
+            () if is_it(0) => 0,
+            () if is_it(1) => 1,
+            () if is_it(2) => 2,
+            () if is_it(3) => 3,
+            () if is_it(4) => 4,
+            () if is_it(5) => 5,
+            () if is_it(6) => 6,
+            () if is_it(7) => 7,
+            () => return None,
+        })
     }
 
+    /// Whether the place at this way knows process, key and call site. Of a process that is not followed, no site counts.
     #[inline(always)]
-    fn count_at(
+    fn is_way_of(
         self,
         way: usize,
         context: *mut c_void,
-        namespaces: Pointer,
         asker: Asker,
         question: CheckKind,
-    ) -> Option<Cached> {
-        // SAFETY: there is one for each place.
-        let trail = unsafe { self.trails.add(way) };
-        self.place(way)
-            .count(namespaces, asker, question, Some((context, trail)))
+    ) -> bool {
+        let place = self.place(way);
+        // SAFETY: there is a trail for each place; the place as in `Place::count`.
+        place.is_of(asker, question)
+            && unsafe { (*place.0).execution == 0 || trail::is_on(context, self.trails.add(way)) }
     }
 
     /// Lets the places of `execution` hold in the present epoch; whether there are any.
@@ -240,7 +233,7 @@ impl Bucket {
         self.place(way)
             .give(asker, execution, question, site.site, quota);
         // SAFETY: as in `count`; nobody else reads it.
-        unsafe { *self.trails.add(way) = *trail };
+        unsafe { trail::copy(trail, self.trails.add(way)) };
     }
 }
 
@@ -255,32 +248,25 @@ fn any_way(way: usize) -> usize {
 pub struct Place(*mut Recent);
 
 impl Place {
-    /// As [`Bucket::count`], if the check comes `from` there, where that is of interest.
+    /// Whether checks of this kind, of a process whose execution is not looked up, may be counted here.
     #[inline(always)]
-    fn count(
-        self,
-        namespaces: Pointer,
-        asker: Asker,
-        question: CheckKind,
-        from: Option<(*mut c_void, *const Trail)>,
-    ) -> Option<Cached> {
+    fn is_of(self, asker: Asker, question: CheckKind) -> bool {
+        // SAFETY: as in `count`.
+        let recent = unsafe { &*self.0 };
+        recent.tgid == asker.tgid
+            && recent.epoch == asker.epoch
+            && recent.quota != 0
+            && recent.question == question
+    }
+
+    /// Counts a check here, unless a process that is not followed has come to another mount namespace.
+    #[inline(always)]
+    fn count(self, namespaces: Pointer) -> Option<Cached> {
         // SAFETY: a map value that only this processor writes, in a program that does not interrupt itself.
         let recent = unsafe { &mut *self.0 };
-        if recent.tgid != asker.tgid
-            || recent.epoch != asker.epoch
-            || recent.quota == 0
-            || recent.question != question
-        {
-            return None;
-        }
         if recent.execution == 0 {
             let stays = recent.mount_namespace == kernel::mount_namespace_of(namespaces);
             return stays.then_some(Cached::Untracked);
-        }
-        if let Some((context, trail)) = from
-            && !trail::is_on(context, trail)
-        {
-            return None;
         }
         recent.quota -= 1;
         recent.pending += 1;
@@ -323,22 +309,8 @@ impl Place {
         unsafe {
             let change = (*recent).tail.wrapping_add(1);
             (&raw mut (*recent).tail).write_volatile(change);
-            let pending = (*recent).pending;
-            if pending != 0 {
-                let site = SiteKey {
-                    check: (*recent).question.asked_by((*recent).execution),
-                    site: (*recent).site,
-                    reserved: 0,
-                };
-                // If they are not there any more, user space has taken them over, with what is pending here.
-                if let Some(total) = CHECKS.get_ptr_mut(&site.check) {
-                    add_atomically(&raw mut (*total).count, pending as i64);
-                }
-                if site.site != ANY_SITE
-                    && let Some(total) = SITES.get_ptr_mut(&site)
-                {
-                    add_atomically(&raw mut (*total).count, pending as i64);
-                }
+            if (*recent).pending != 0 {
+                add_pending(kernel::number(recent.cast()));
             }
             (*recent).pending = 0;
             (*recent).tgid = asker.tgid;
@@ -350,4 +322,36 @@ impl Place {
             (&raw mut (*recent).head).write_volatile(change);
         }
     }
+}
+
+/// Adds what is counted at a place of this processor's, by its address, to its totals. A function that the verifier looks at once by itself (see
+/// [`crate::trail`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn add_pending(place: u64) -> u32 {
+    let Some(table) = RECENT.get_ptr(0) else {
+        return 0;
+    };
+    // The function takes no pointer.
+    let index = place.wrapping_sub(kernel::number(table.cast())) / size_of::<Recent>() as u64;
+    // SAFETY: a map value of this processor, and an index within it.
+    let recent = unsafe { &(*table).0[index as usize & (RECENT_LEN - 1)] };
+    let pending = i64::from(recent.pending);
+    let site = SiteKey {
+        check: recent.question.asked_by(recent.execution),
+        site: recent.site,
+        reserved: 0,
+    };
+    // If they are not there any more, user space has taken them over, with what is pending here.
+    if let Some(total) = CHECKS.get_ptr_mut(&site.check) {
+        // SAFETY: a map value; counted atomically.
+        unsafe { add_atomically(&raw mut (*total).count, pending) };
+    }
+    if site.site != ANY_SITE
+        && let Some(total) = SITES.get_ptr_mut(&site)
+    {
+        // SAFETY: as above.
+        unsafe { add_atomically(&raw mut (*total).count, pending) };
+    }
+    1
 }

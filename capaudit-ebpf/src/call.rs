@@ -144,7 +144,7 @@ fn report(
     let found = if failed {
         (unasked && watch::is_of_interest_refused(spec)).then_some(NOTHING)
     } else if watch::may_be_found(registers, spec) {
-        watch::find(task, registers, spec, value)
+        watch::find(spec, value)
     } else {
         None
     };

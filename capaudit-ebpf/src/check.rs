@@ -304,6 +304,8 @@ fn ask<const DIRECT: bool>(
             flags |= flag::INSETID;
         }
     }
+    // Not one case for the verifier for each way to get here, as below.
+    let mut flags = kernel::any(flags.into()) as u8;
     let mut syscall = NO_SYSCALL;
     let mut operation = 0;
     let mut spec = SyscallSpec::NONE;
@@ -346,7 +348,7 @@ fn ask<const DIRECT: bool>(
     );
     Asked {
         question: CheckKind::of(&key).map(kernel::any),
-        spec,
+        spec: SyscallSpec(kernel::any(spec.0.into()) as u32),
         told: told != 0,
         awaited: awaited != 0,
     }

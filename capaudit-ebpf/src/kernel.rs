@@ -1,10 +1,12 @@
 //! Reading kernel structures through offsets that user space took from the kernel's BTF.
 
+use core::{cell::UnsafeCell, ffi::c_void, mem::MaybeUninit};
+
 use aya_ebpf::{
     Global,
     helpers::{
-        bpf_get_current_task_btf, bpf_probe_read_kernel, bpf_probe_read_user,
-        generated::bpf_task_pt_regs,
+        bpf_get_current_task_btf, bpf_probe_read_user,
+        generated::{bpf_probe_read_kernel, bpf_task_pt_regs},
     },
 };
 use capaudit_common::{
@@ -35,16 +37,52 @@ pub fn direct<T: Copy>(pointer: Pointer, offset: &Global<u32>) -> T {
     unsafe { core::ptr::read_volatile(pointer.add(offset.load() as usize).cast::<T>()) }
 }
 
-/// Reads a field through any pointer; the default if that faults or the field does not exist.
+/// Reads a field through any pointer; zero if that faults, as it does through a null pointer, or the field does not exist.
 #[inline(always)]
-pub fn probe<T: Copy + Default>(pointer: Pointer, offset: &Global<u32>) -> T {
+pub fn probe<T: Zeroes>(pointer: Pointer, offset: &Global<u32>) -> T {
     let offset = offset.load();
-    if offset == ABSENT || pointer.is_null() {
-        return T::default();
+    if offset == ABSENT {
+        return T::ZERO;
     }
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(pointer.add(offset as usize).cast::<T>()) }.unwrap_or_default()
+    read_from(pointer.wrapping_add(offset as usize))
 }
+
+/// Reads from an address; zero if that faults. The helper itself clears what it could not read
+/// (`bpf_probe_read_kernel_common`, kernel/trace/bpf_trace.c): no branch, each of which would be one more case for the verifier.
+#[inline(always)]
+pub fn read_from<T: Zeroes>(address: Pointer) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the helper checks the address and writes the whole value, which may be zero.
+    unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address.cast(),
+        );
+        value.assume_init()
+    }
+}
+
+/// What may be all zeroes.
+pub trait Zeroes: Copy {
+    /// All of it zero.
+    const ZERO: Self;
+}
+
+macro_rules! zeroes {
+    ($($number:ty),*) => {
+        $(
+            impl Zeroes for $number {
+                const ZERO: Self = 0;
+            }
+
+            impl<const N: usize> Zeroes for [$number; N] {
+                const ZERO: Self = [0; N];
+            }
+        )*
+    };
+}
+zeroes!(u8, u16, u32, u64);
 
 /// As [`probe`], for a pointer.
 #[inline(always)]
@@ -52,11 +90,10 @@ pub fn follow(pointer: Pointer, offset: &Global<u32>) -> Pointer {
     probe::<u64>(pointer, offset) as Pointer
 }
 
-/// The pointer that lies at an address.
+/// The pointer that lies at an address; null if it cannot be read.
 #[inline(always)]
 pub fn at(address: Pointer) -> Pointer {
-    // SAFETY: the helper checks the address.
-    unsafe { bpf_probe_read_kernel(address.cast::<u64>()) }.unwrap_or_default() as Pointer
+    read_from::<u64>(address) as Pointer
 }
 
 /// Reads the low half of a word anywhere in the kernel, by one load. Only where `setting::CAST_TYPE` is not 0.
@@ -76,7 +113,7 @@ pub fn cast(address: *const u8) -> u32 {
 
 /// [`direct`] or [`probe`], as the hook allows.
 #[inline(always)]
-pub fn read<T: Copy + Default, const DIRECT: bool>(pointer: Pointer, offset: &Global<u32>) -> T {
+pub fn read<T: Zeroes, const DIRECT: bool>(pointer: Pointer, offset: &Global<u32>) -> T {
     if DIRECT {
         direct(pointer, offset)
     } else {
@@ -178,6 +215,20 @@ const USER_NS_LEVELS: u32 = 33;
 /// `target`: then `cap_capable` (security/commoncap.c) grants whatever the credentials hold.
 #[inline(always)]
 pub fn is_owned(cred: Pointer, own: Pointer, target: Pointer) -> bool {
+    // As numbers: the function takes no pointers.
+    is_owner(
+        number(cred.cast()),
+        number(own.cast()),
+        number(target.cast()),
+    ) != 0
+}
+
+/// [`is_owned`] as a function that the verifier looks at once by itself, not once for every state that it is called in: see
+/// [`crate::trail`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_owner(cred: u64, own: u64, target: u64) -> u32 {
+    let (cred, own, target) = (cred as Pointer, own as Pointer, target as Pointer);
     let mut namespace = target;
     for _ in 0..USER_NS_LEVELS {
         if namespace.is_null() {
@@ -185,12 +236,12 @@ pub fn is_owned(cred: Pointer, own: Pointer, target: Pointer) -> bool {
         }
         let parent = follow(namespace, &offset::USER_NS_PARENT);
         if parent == own {
-            return probe::<u32>(namespace, &offset::USER_NS_OWNER)
-                == probe::<u32>(cred, &offset::CRED_EUID);
+            let owner: u32 = probe(namespace, &offset::USER_NS_OWNER);
+            return u32::from(owner == probe(cred, &offset::CRED_EUID));
         }
         namespace = parent;
     }
-    false
+    0
 }
 
 /// Whether `namespace`, a user namespace, is `outer` or lies in it.
@@ -236,11 +287,32 @@ pub fn sets(cred: Pointer) -> Sets {
     }
 }
 
+/// 0, which the verifier cannot know: the value of a map that it takes for written.
+static UNKNOWN: Unknown = Unknown(UnsafeCell::new(0));
+
+struct Unknown(UnsafeCell<u64>);
+
+// SAFETY: nobody writes it.
+unsafe impl Sync for Unknown {}
+
 /// The same number, of which the verifier then knows nothing: it looks only once at what is done with it, not once for each way
 /// that it may have come about.
 #[inline(always)]
 pub fn any(mut number: u64) -> u64 {
-    // SAFETY: swaps the bytes and swaps them back; the verifier does not follow that (`check_alu_op`, kernel/bpf/verifier.c).
+    // SAFETY: nobody writes it.
+    let unknown = unsafe { UNKNOWN.0.get().read_volatile() };
+    // SAFETY: changes nothing. Written as an expression, the compiler would exclude the bits of a mask that follows one by one,
+    // and Linux 6.1 knows no bounds of what that makes.
+    unsafe { core::arch::asm!("{0} ^= {1}", inout(reg) number, in(reg) unknown) };
+    number
+}
+
+/// A pointer as a number, which is all that a function takes that the verifier looks at by itself.
+#[inline(always)]
+pub fn number(pointer: *const c_void) -> u64 {
+    let mut number = pointer as u64;
+    // SAFETY: swaps the bytes and swaps them back; what the verifier knows of the pointer is lost (`check_alu_op`,
+    // kernel/bpf/verifier.c). Of a number it follows the bytes, since 6.18 at the latest.
     unsafe { core::arch::asm!("{0} = be64 {0}", "{0} = be64 {0}", inout(reg) number) };
     number
 }

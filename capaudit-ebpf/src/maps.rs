@@ -5,12 +5,14 @@ use aya_ebpf::{
     maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
 };
 use capaudit_common::{
-    event::STACK_LEN,
+    event::{STACK_LEN, Target},
     key::{CallKey, CheckCount, CheckKey, RECENT_LEN, RecentChecks, SiteCount, SiteKey},
     scope::{Process, epoch, loss},
     syscall::TABLE_LEN,
     trail::Trail,
 };
+
+use crate::watch::Finding;
 
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
@@ -105,6 +107,14 @@ pub static IMAGES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// Room for a path while it is looked through.
 #[map]
 pub static PATH: PerCpuArray<[u8; PATH_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// What a system call did, while that is found out.
+#[map]
+pub static FINDING: PerCpuArray<Finding> = PerCpuArray::with_max_entries(1, 0);
+
+/// Whom it acted upon, likewise.
+#[map]
+pub static TARGET: PerCpuArray<Target> = PerCpuArray::with_max_entries(1, 0);
 
 /// Room for a stack while its call site is looked up.
 #[map]

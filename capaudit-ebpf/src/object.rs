@@ -99,7 +99,10 @@ pub unsafe fn describe(check: *mut Check, task: Pointer, spec: SyscallSpec) {
     check.file_mode = 0;
     check.file_uid = 0;
     check.file_gid = 0;
-    check.arguments = [0; 6];
+    for argument in &mut check.arguments {
+        // SAFETY: a reference is valid. Assigned as a whole, that is a loop over single bytes.
+        unsafe { core::ptr::write_volatile(argument, 0) };
+    }
     if check.key.syscall == capaudit_common::key::NO_SYSCALL {
         return;
     }

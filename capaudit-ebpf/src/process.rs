@@ -14,7 +14,7 @@ use capaudit_common::{
 
 use crate::{
     call,
-    kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, at, direct, follow, probe},
+    kernel::{self, PF_EXITING, PF_KTHREAD, Pointer, at, direct, follow, probe, read_from},
     maps::{EPOCH, EVENTS, IMAGES, PENDING, PROCESSES, SPAWNING, count_atomically, lose},
     send::{Wake, submit},
     setting::{self, offset},
@@ -277,11 +277,8 @@ pub fn exec(task: Pointer, bprm: Pointer) {
 fn privileged_file(task: Pointer, bprm: Pointer) -> Pointer {
     let bit = offset::BPRM_BY_SCRIPT.load();
     if bit != ABSENT && offset::BPRM_DESCRIPTOR.load() != ABSENT {
-        // SAFETY: the helper checks the address.
-        let byte = unsafe {
-            aya_ebpf::helpers::bpf_probe_read_kernel(bprm.wrapping_add((bit / 8) as usize))
-        };
-        if byte.unwrap_or_default() & (1 << (bit % 8)) != 0 {
+        let byte: u8 = read_from(bprm.wrapping_add((bit / 8) as usize));
+        if byte & (1 << (bit % 8)) != 0 {
             return target::file(task, probe(bprm, &offset::BPRM_DESCRIPTOR));
         }
     }

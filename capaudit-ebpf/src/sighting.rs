@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::{
-    bpf_get_current_comm, bpf_get_current_pid_tgid,
+    bpf_get_current_pid_tgid,
     generated::{bpf_get_stack, bpf_ktime_get_ns},
 };
 use capaudit_common::{
@@ -221,7 +221,7 @@ fn send<const DIRECT: bool>(
         (*check).sets = kernel::sets(asking);
         (*check).target_level = probe(target, &offset::USER_NS_LEVEL);
         (*check).cred_level = probe(user_ns, &offset::USER_NS_LEVEL);
-        (*check).comm = bpf_get_current_comm().unwrap_or([0; COMM_LEN]);
+        (*check).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
         object::describe(check, task, spec);
     }
     submit(entry, header.time, Wake::IfFilled);

@@ -10,8 +10,8 @@ use capaudit_common::{
 };
 
 use crate::{
-    kernel::{Pointer, at, direct, follow, probe},
-    maps::PROCESSES,
+    kernel::{self, Pointer, at, direct, follow, probe},
+    maps::{PROCESSES, TARGET},
     setting::{self, offset},
 };
 
@@ -51,13 +51,13 @@ pub fn unknown() -> Target {
     UNKNOWN
 }
 
-/// The process that the running `task` calls `number`, which for 0 is itself.
+/// The process that the running task calls `number`, which for 0 is itself.
 #[inline(always)]
-pub fn of_number(task: Pointer, number: u32) -> Target {
+pub fn of_number(number: u32) -> Target {
     if number == 0 {
         return NOBODY;
     }
-    of_pid(task, pid(task, number))
+    of_pid(find_pid(number))
 }
 
 /// Both of two processes.
@@ -87,13 +87,13 @@ pub fn of_pidfd(task: Pointer, descriptor: u32) -> Target {
     let inode = follow(file, &offset::FILE_INODE);
     match magic(inode) {
         // `pidfd_pid`, fs/pidfs.c since 6.9
-        PIDFS => of_pid(task, follow(inode, &offset::INODE_PRIVATE)),
+        PIDFS => of_pid(follow(inode, &offset::INODE_PRIVATE) as u64),
         // `pidfd_to_pid` takes directories of procfs, too, where only signals are sent.
-        PROCFS => of_pid(task, proc_pid(inode)),
+        PROCFS => of_pid(proc_pid(inode) as u64),
         _ => {
             let name = name(follow(file, &offset::FILE_DENTRY));
             if name == packed(b"[pidfd]") {
-                of_pid(task, follow(file, &offset::FILE_PRIVATE))
+                of_pid(follow(file, &offset::FILE_PRIVATE) as u64)
             } else {
                 NOBODY
             }
@@ -103,12 +103,12 @@ pub fn of_pidfd(task: Pointer, descriptor: u32) -> Target {
 
 /// The process that a directory or file of procfs is about: nobody if it is of no process, or not of procfs.
 #[inline(always)]
-pub fn of_proc(task: Pointer, inode: Pointer) -> Target {
+pub fn of_proc(inode: Pointer) -> Target {
     let pid = proc_pid(inode);
     if pid.is_null() {
         return NOBODY;
     }
-    of_pid(task, pid)
+    of_pid(pid as u64)
 }
 
 /// Whether a file of procfs is about the running task's own process.
@@ -122,9 +122,28 @@ pub fn is_own(task: Pointer, inode: Pointer) -> bool {
             == probe::<u32>(task, &offset::TASK_TGID)
 }
 
+/// The process that holds `pid`.
+#[inline(always)]
+fn of_pid(pid: u64) -> Target {
+    find_target(pid);
+    TARGET.get(0).copied().unwrap_or(UNKNOWN)
+}
+
+/// Stores in [`TARGET`] the process that holds `pid`. A function that the verifier looks at once by itself (see [`crate::trail`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_target(pid: u64) -> u32 {
+    let Some(target) = TARGET.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
+    unsafe { *target = holder(kernel::current(), pid as Pointer) };
+    1
+}
+
 /// The process that holds `pid`; the thread of that number is as good, as threads share what counts.
 #[inline(always)]
-fn of_pid(task: Pointer, pid: Pointer) -> Target {
+fn holder(task: Pointer, pid: Pointer) -> Target {
     // The first of the lists is that of the task itself: PIDTYPE_PID, include/linux/pid_types.h.
     let link = follow(pid, &offset::PID_TASKS);
     let links = offset::TASK_PID_LINKS.load();
@@ -159,14 +178,17 @@ fn of_pid(task: Pointer, pid: Pointer) -> Target {
 }
 
 /// `find_vpid`, kernel/pid.c: the pid of this number in the running task's namespace.
-#[inline(always)]
-fn pid(task: Pointer, number: u32) -> Pointer {
+/// Like [`find_target`] a function by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_pid(number: u32) -> u64 {
+    let task = kernel::current();
     let numbers = offset::PID_NUMBERS.load();
     let namespace_at = offset::UPID_NS.load();
     let slots_at = offset::XA_NODE_SLOTS.load();
     let slots = setting::XA_SLOTS.load();
     if numbers == ABSENT || namespace_at == ABSENT || slots_at == ABSENT || slots == 0 {
-        return core::ptr::null();
+        return 0;
     }
     // `task_active_pid_ns`: that of the innermost number
     let own = follow(task, &offset::TASK_THREAD_PID);
@@ -176,7 +198,7 @@ fn pid(task: Pointer, number: u32) -> Pointer {
     let mut entry = follow(namespace, &offset::PID_NS_ENTRIES) as u64;
     for _ in 0..PID_LEVELS {
         if entry & KIND_OF_ENTRY != NODE {
-            return core::ptr::null();
+            return 0;
         }
         let node = (entry - NODE) as Pointer;
         let shift = probe::<u8>(node, &offset::XA_NODE_SHIFT);
@@ -186,11 +208,7 @@ fn pid(task: Pointer, number: u32) -> Pointer {
             break;
         }
     }
-    if entry & KIND_OF_ENTRY == 0 {
-        entry as Pointer
-    } else {
-        core::ptr::null()
-    }
+    if entry & KIND_OF_ENTRY == 0 { entry } else { 0 }
 }
 
 /// The open file behind a descriptor of the running task; null if there is none.

@@ -26,6 +26,8 @@ const OUTERMOST: usize = 3;
 /// Innermost frames that make up a call site: our program, its glue, `cap_capable`, `security_capable`, the
 /// `capable()` variant, and the functions that tell why.
 pub const SITE_FRAMES: usize = 12;
+/// Words that are looked at together.
+const TOGETHER: usize = 8;
 /// Innermost frames that are the same for all call sites, whatever the hook: our program and what calls it.
 const GLUE_FRAMES: usize = 3;
 
@@ -49,6 +51,23 @@ pub fn is_on(context: *mut c_void, trail: *const Trail) -> bool {
     is_as(trail, |step| {
         words[(step as usize / 8) & (WORDS - 1)] as u32
     })
+}
+
+/// 1 if the check under way comes from call site `site`. By itself, as [`learn`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_from(context: u64, site: u32) -> u32 {
+    u32::from(
+        TRAILS
+            .get_ptr(&site)
+            .is_some_and(|known| is_on(context as *mut c_void, known)),
+    )
+}
+
+/// Whether the check under way comes from call site `site`, as far as that is recognized.
+#[inline(always)]
+pub fn is_site(context: *mut c_void, site: u32) -> bool {
+    is_from(kernel::number(context), site) != 0
 }
 
 /// Whether the words at the steps of `trail` are its addresses. The outermost tell most other call sites already.
@@ -91,7 +110,7 @@ fn fetch(context: u64, words: &mut [u64; WORDS], bytes: u64) -> bool {
 #[inline(always)]
 pub fn of(context: *mut c_void, site: u32) -> Option<*const Trail> {
     // As a number: the function takes no pointer.
-    if learn(kernel::any(context as u64), site) == 0 {
+    if learn(kernel::number(context), site) == 0 {
         return None;
     }
     TRAILS.get_ptr(&site)
@@ -110,39 +129,36 @@ extern "C" fn learn(context: u64, site: u32) -> u32 {
 
 #[inline(always)]
 fn try_learn(context: u64, site: u32) -> Option<()> {
-    if TRAILS
-        .get_ptr(&site)
-        .is_some_and(|known| is_on(context as *mut c_void, known))
-    {
+    if is_from(context, site) != 0 {
         return Some(());
     }
     let stack = STACK.get_ptr(0)?;
     let scratch = SCRATCH.get_ptr_mut(0)?;
     // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
     let scratch = unsafe { &mut *scratch };
-    scratch.bloom = [0; BLOOM];
+    clear(&mut scratch.bloom);
     for frame in GLUE_FRAMES..SITE_FRAMES {
         // SAFETY: within the map value.
         let (word, bit) = place(unsafe { (*stack)[frame] });
         scratch.bloom[word] |= 1 << bit;
     }
     // Beyond the registers of the system call there is nothing, and nothing mapped.
-    let room = kernel::any(kernel::registers(kernel::current()) as u64).wrapping_sub(context);
+    let room = kernel::number(kernel::registers(kernel::current()).cast()).wrapping_sub(context);
     if !fetch(context, &mut scratch.words, room) {
         return None;
     }
     for find in &mut scratch.finds {
-        find.steps = [0; FOUND];
+        clear(&mut find.steps);
         find.length = 0;
-        find.bloom = [0; BLOOM];
+        clear(&mut find.bloom);
     }
     let room = kernel::any(if room > WINDOW as u64 {
         WINDOW as u64
     } else {
         room
     });
-    for index in 1..WORDS {
-        scratch.keep((index * 8) as u16, room, 0);
+    for words in 0..WORDS / TOGETHER {
+        keep_words(words as u32, room);
     }
     let known = TRAILS.get_ptr_mut(&site);
     let mut chosen = 0;
@@ -155,6 +171,22 @@ fn try_learn(context: u64, site: u32) -> Option<()> {
         chosen = scratch.is_all_kept();
     }
     scratch.store(site, known, chosen)
+}
+
+/// Looks at the words of one group, and keeps those that are looked for. Called for each group: the verifier looks at it once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn keep_words(group: u32, room: u64) -> u32 {
+    let Some(scratch) = SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: as in `try_learn`.
+    let scratch = unsafe { &mut *scratch };
+    for index in 0..TOGETHER as u32 {
+        let word = group * TOGETHER as u32 + index;
+        scratch.keep((word * 8) as u16, room, 0);
+    }
+    1
 }
 
 impl Scratch {
@@ -210,12 +242,32 @@ impl Scratch {
         }
         if let Some(known) = known {
             // SAFETY: a map value. Another processor may read half of it: it walks the stack once more.
-            unsafe { *known = *trail };
+            unsafe { copy(trail, known) };
         } else {
             let _ = TRAILS.insert(&site, trail, 0);
         }
         Some(())
     }
+}
+
+/// Sets all of it to 0. Each by itself: assigned as a whole, that is a loop over single bytes.
+#[inline(always)]
+fn clear<T: Default>(words: &mut [T]) {
+    for word in words {
+        // SAFETY: a reference is valid.
+        unsafe { core::ptr::write_volatile(word, T::default()) };
+    }
+}
+
+/// Copies a trail. An assignment may overlap, as far as the compiler knows: that is a loop over single bytes.
+///
+/// # Safety
+///
+/// Both lie in different map values.
+#[inline(always)]
+pub unsafe fn copy(from: *const Trail, to: *mut Trail) {
+    // SAFETY: by the caller's promise.
+    unsafe { core::ptr::copy_nonoverlapping(from, to, 1) }
 }
 
 /// Where in [`Scratch::bloom`] an address has its bit. Its low half only: the high one may be signed (`CONFIG_ARM64_PTR_AUTH_KERNEL`).

@@ -9,7 +9,7 @@ use capaudit_common::{
 
 use crate::{
     kernel::{self, Pointer, follow, mix, user},
-    maps::{PATH, PATH_LEN},
+    maps::{FINDING, PATH, PATH_LEN},
     object::names_of,
     setting::offset,
     target::{self, NOBODY, packed},
@@ -45,40 +45,59 @@ const IPPROTO_ICMPV6: u64 = 58;
 const FIRST_UNPRIVILEGED: u16 = 1024;
 
 /// What a call did.
+#[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Finding {
     /// Whom it acted upon.
-    pub target: Target,
+    target: Target,
     /// What else tells the fact from others of the same call.
-    pub detail: u32,
-    /// How `path` or `file` is the object.
-    object: Object,
+    detail: u32,
+    /// What the object is: an [`object`] kind.
+    object: u32,
     /// Address of the path or socket address in the program's memory.
     address: u64,
-    /// Name of the file in procfs that was found by it.
-    dentry: Pointer,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Object {
-    None,
-    Path,
-    Names,
-    Address,
+    /// Address of the directory entry, in the kernel, of the file in procfs that was found by it.
+    dentry: u64,
 }
 
 /// Nothing but the call.
 pub const NOTHING: Finding = Finding {
     target: NOBODY,
     detail: 0,
-    object: Object::None,
+    object: object::NONE as u32,
     address: 0,
-    dentry: core::ptr::null(),
+    dentry: 0,
 };
 
 /// What a call that succeeded, with `value`, and of which [`may_be_found`] says so, did that is of interest; `None` if nothing.
 #[inline(always)]
-pub fn find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: i64) -> Option<Finding> {
+pub fn find(spec: SyscallSpec, value: i64) -> Option<Finding> {
+    if find_in_call(spec.0, value as u64) == 0 {
+        return None;
+    }
+    FINDING.get(0).copied()
+}
+
+/// Stores what the running task's call did in [`FINDING`]; 0 if nothing of interest. A function that the verifier looks at once by itself
+/// (see [`crate::trail`]), as are those below: inlined, they were verified 250 times as long.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_in_call(spec: u32, value: u64) -> u32 {
+    let task = kernel::current();
+    let registers = kernel::registers(task);
+    let Some(found) = try_find(task, registers, SyscallSpec(spec), value) else {
+        return 0;
+    };
+    let Some(finding) = FINDING.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
+    unsafe { *finding = found };
+    1
+}
+
+#[inline(always)]
+fn try_find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: u64) -> Option<Finding> {
     let argument = |index| kernel::argument(registers, index);
     let watched = spec.watch();
     let target = match watched {
@@ -93,22 +112,22 @@ pub fn find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: i64) ->
                     || (argument(0) == u64::from(AF_INET6) && argument(2) == IPPROTO_ICMPV6));
             return is_ping.then_some(NOTHING);
         }
-        watch::PID => target::of_number(task, argument(0) as u32),
+        watch::PID => target::of_number(argument(0) as u32),
         watch::MONITORED if argument(4) & OF_CGROUP == 0 && (argument(1) as i32) > 0 => {
-            target::of_number(task, argument(1) as u32)
+            target::of_number(argument(1) as u32)
         }
         watch::TWO_PIDS => target::both(
-            target::of_number(task, argument(0) as u32),
-            target::of_number(task, argument(1) as u32),
+            target::of_number(argument(0) as u32),
+            target::of_number(argument(1) as u32),
         ),
-        watch::PRIORITY => of_who(task, argument(0), argument(1) as u32),
-        watch::IO_PRIORITY => of_who(task, argument(0).wrapping_sub(1), argument(1) as u32),
-        watch::PTRACE => target::of_number(task, argument(1) as u32),
+        watch::PRIORITY => of_who(argument(0), argument(1) as u32),
+        watch::IO_PRIORITY => of_who(argument(0).wrapping_sub(1), argument(1) as u32),
+        watch::PTRACE => target::of_number(argument(1) as u32),
         watch::PIDFD | watch::NAMESPACE | watch::PIDFD_IOCTL => {
             target::of_pidfd(task, argument(0) as u32)
         }
         watch::CORE_SCHEDULING if argument(0) == SCHED_CORE => {
-            target::of_number(task, argument(2) as u32)
+            target::of_number(argument(2) as u32)
         }
         _ => NOBODY,
     };
@@ -123,9 +142,9 @@ pub fn is_of_interest_refused(spec: SyscallSpec) -> bool {
 
 /// Whom a call about a process, its group or a user's processes acts upon. `PRIO_PROCESS` is 0; the others are several.
 #[inline(always)]
-fn of_who(task: Pointer, kind: u64, number: u32) -> Target {
+fn of_who(kind: u64, number: u32) -> Target {
     match kind {
-        0 => target::of_number(task, number),
+        0 => target::of_number(number),
         _ => target::unknown(),
     }
 }
@@ -138,7 +157,7 @@ fn bound(address: u64) -> Option<Finding> {
     ((family == AF_INET || family == AF_INET6) && (1..FIRST_UNPRIVILEGED).contains(&port))
         .then_some(Finding {
             detail: u32::from(port),
-            object: Object::Address,
+            object: object::ADDRESS as u32,
             address,
             ..NOTHING
         })
@@ -162,7 +181,7 @@ fn opened(
     }
     let dentry = follow(file, &offset::FILE_DENTRY);
     let name = target::name(dentry);
-    let target = target::of_proc(task, inode);
+    let target = target::of_proc(inode);
     let is_somebody = target::is_somebody(&target);
     let is_of_interest = if is_somebody {
         is_guarded(name, dentry)
@@ -181,13 +200,13 @@ fn opened(
         } else {
             packed(b"status") as u32
         },
-        object: if is_absolute {
-            Object::Path
+        object: u32::from(if is_absolute {
+            object::PATH
         } else {
-            Object::Names
-        },
+            object::NAMES
+        }),
         address,
-        dentry,
+        dentry: dentry as u64,
     })
 }
 
@@ -239,12 +258,10 @@ fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Find
     };
     let address = kernel::argument(registers, index);
     let path = PATH.get_ptr_mut(0)?;
-    // SAFETY: a map value of this processor.
-    let path = unsafe { &mut *path };
-    // SAFETY: the buffer is a map value of that size.
+    // SAFETY: a map value of this processor; the buffer has that size.
     let length = unsafe {
         bpf_probe_read_user_str(
-            path.as_mut_ptr().cast(),
+            (*path).as_mut_ptr().cast(),
             PATH_LEN as u32,
             address as *const _,
         )
@@ -252,31 +269,32 @@ fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Find
     if length <= 1 {
         return None;
     }
-    if path[0] == b'/' {
-        if !is(path, 0, b"/proc/") {
+    // SAFETY: as above.
+    if unsafe { (*path)[0] } == b'/' {
+        let number = number_of_link(follows.into());
+        if number == 0 {
             return None;
         }
-        let number = number_of_link(path, follows)?;
-        let target = target::of_number(task, number);
+        let target = target::of_number(number);
         return target::is_somebody(&target).then_some(Finding {
             target,
-            object: Object::Path,
+            object: object::PATH as u32,
             address,
             ..NOTHING
         });
     }
-    if !is_link(path, 0, follows) {
+    if is_link(0, follows.into()) == 0 {
         return None;
     }
     let (inode, dentry) = directory(task, registers, index);
     if !target::is_proc(inode) {
         return None;
     }
-    let target = target::of_proc(task, inode);
+    let target = target::of_proc(inode);
     target::is_somebody(&target).then_some(Finding {
         target,
-        object: Object::Names,
-        dentry,
+        object: object::NAMES as u32,
+        dentry: dentry as u64,
         ..NOTHING
     })
 }
@@ -345,20 +363,37 @@ fn directory(task: Pointer, registers: Pointer, index: u32) -> (Pointer, Pointer
     (follow(dentry, &offset::DENTRY_INODE), dentry)
 }
 
-/// The number of the process or thread whose link `path` goes through: `/proc/7/root/etc`, `/proc/7/task/8/fd/0`.
-#[inline(always)]
-fn number_of_link(path: &[u8; PATH_LEN], follows: bool) -> Option<u32> {
-    let (number, end) = digits(path, PROC.len())?;
-    if !is(path, end, b"task/") {
-        return is_link(path, end, follows).then_some(number);
+/// The number of the process or thread whose link the path in [`PATH`] goes through: `/proc/7/root/etc`, `/proc/7/task/8/fd/0`;
+/// 0 if it goes through none, or `follows` is 0 and it ends there.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn number_of_link(follows: u32) -> u32 {
+    const TASK: &[u8; 5] = b"task/";
+    let Some(path) = PATH.get(0) else {
+        return 0;
+    };
+    if !is(path, 0, b"/proc/") {
+        return 0;
     }
-    let (thread, end) = digits(path, end + 5)?;
-    is_link(path, end, follows).then_some(thread)
+    let found = digits(PROC.len() as u32);
+    let (mut number, mut end) = (found as u32, (found >> 32) as u32);
+    if end != 0 && is(path, end, TASK) {
+        let found = digits(end + TASK.len() as u32);
+        (number, end) = (found as u32, (found >> 32) as u32);
+    }
+    if end == 0 || is_link(end, follows) == 0 {
+        return 0;
+    }
+    number
 }
 
-/// A number with a slash behind it, and where that ends.
-#[inline(always)]
-fn digits(path: &[u8; PATH_LEN], from: usize) -> Option<(u32, usize)> {
+/// A number in [`PATH`] with a slash behind it, and, shifted by 32, where that ends; 0 if there is none.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn digits(from: u32) -> u64 {
+    let Some(path) = PATH.get(0) else {
+        return 0;
+    };
     let mut number: u32 = 0;
     let mut end = from;
     for _ in 0..DIGITS {
@@ -369,38 +404,49 @@ fn digits(path: &[u8; PATH_LEN], from: usize) -> Option<(u32, usize)> {
         number = number
             .wrapping_mul(10)
             .wrapping_add(u32::from(digit - b'0'));
-        end += 1;
+        end = end.wrapping_add(1);
     }
-    (end > from && byte(path, end) == b'/').then_some((number, end + 1))
+    if end == from || byte(path, end) != b'/' {
+        return 0;
+    }
+    u64::from(end.wrapping_add(1)) << 32 | u64::from(number)
 }
 
-/// Whether what a path goes on with is a link, and one that is followed: the last name of a path need not be.
-#[inline(always)]
-fn is_link(path: &[u8; PATH_LEN], from: usize, follows: bool) -> bool {
-    let ends = |length: usize| match byte(path, from + length) {
+/// 1 if what the path in [`PATH`] goes on with is a link, and one that is followed: the last name of a path need not be.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_link(from: u32, follows: u32) -> u32 {
+    let Some(path) = PATH.get(0) else {
+        return 0;
+    };
+    let follows = follows != 0;
+    let ends = |length: u32| match byte(path, from.wrapping_add(length)) {
         0 => follows,
         b'/' => true,
         _ => false,
     };
-    (is(path, from, b"exe") && ends(3))
-        || (is(path, from, b"cwd") && ends(3))
-        || (is(path, from, b"root") && ends(4))
-        || (follows && (is(path, from, b"fd/") || is(path, from, b"ns/")))
-        || is(path, from, b"map_files/")
+    u32::from(
+        (is(path, from, b"exe") && ends(3))
+            || (is(path, from, b"cwd") && ends(3))
+            || (is(path, from, b"root") && ends(4))
+            || (follows && (is(path, from, b"fd/") || is(path, from, b"ns/")))
+            || is(path, from, b"map_files/"),
+    )
 }
 
 #[inline(always)]
-fn is<const N: usize>(path: &[u8; PATH_LEN], from: usize, word: &[u8; N]) -> bool {
-    let mut same = true;
+fn is<const N: usize>(path: &[u8; PATH_LEN], from: u32, word: &[u8; N]) -> bool {
+    let mut differences = 0;
     for (index, letter) in word.iter().enumerate() {
-        same &= byte(path, from + index) == *letter;
+        let difference = byte(path, from.wrapping_add(index as u32)) ^ letter;
+        differences = kernel::opaque(differences | u64::from(difference));
     }
-    same
+    differences == 0
 }
 
 #[inline(always)]
-fn byte(path: &[u8; PATH_LEN], index: usize) -> u8 {
-    path[index & (PATH_LEN - 1)]
+fn byte(path: &[u8; PATH_LEN], index: u32) -> u8 {
+    path[index as usize & (PATH_LEN - 1)]
 }
 
 impl Finding {
@@ -432,9 +478,8 @@ impl Finding {
         call.reserved = 0;
         call.object_len = 0;
         call.padding = 0;
-        match self.object {
-            Object::None => {}
-            Object::Path => {
+        match self.object as u8 {
+            object::PATH => {
                 // SAFETY: the buffer is the record's.
                 let length = unsafe {
                     bpf_probe_read_user_str(
@@ -448,15 +493,15 @@ impl Finding {
                     call.object_len = length as u16;
                 }
             }
-            Object::Names => {
+            object::NAMES => {
                 // SAFETY: the buffer is the record's.
-                let length = unsafe { names_of(self.dentry, call.object.as_mut_ptr()) };
+                let length = unsafe { names_of(self.dentry as Pointer, call.object.as_mut_ptr()) };
                 if length > 0 {
                     call.object_kind = object::NAMES;
                     call.object_len = length as u16;
                 }
             }
-            Object::Address => {
+            object::ADDRESS => {
                 let part = &mut call.object[..ADDRESS_LEN];
                 // SAFETY: the helper checks the address. A `sockaddr_in` is shorter, and may lie at the end of a page.
                 let whole = unsafe { bpf_probe_read_user_buf(self.address as *const u8, part) };
@@ -469,6 +514,7 @@ impl Finding {
                     call.object_len = 16;
                 }
             }
+            _ => {}
         }
     }
 }

@@ -68,15 +68,21 @@ fn refusals(refused: &[(Hook, ProgramError)]) -> String {
     each.join("; ")
 }
 
-/// An error with its causes, without the verifier's log, in one line.
+/// An error with its causes, of the verifier's log only what it ends with, in one line.
 pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {
         let part = match error.downcast_ref::<ProgramError>() {
-            Some(ProgramError::LoadError { io_error, .. }) => {
-                format!("the kernel refused the program ({io_error})")
-            }
+            Some(ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            }) => match complaint(&verifier_log.to_string()) {
+                Some(complaint) => {
+                    format!("the kernel refused the program ({io_error}): {complaint}")
+                }
+                None => format!("the kernel refused the program ({io_error})"),
+            },
             _ => error.to_string(),
         };
         let part = part.lines().next().unwrap_or_default().to_owned();
@@ -95,4 +101,32 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     text
+}
+
+/// What the verifier complains of: its log ends with that, and with statistics behind it (`print_verification_stats`,
+/// kernel/bpf/verifier.c). `None` if the log is empty.
+fn complaint(log: &str) -> Option<String> {
+    let lines = log.trim_end_matches('\0').lines().map(str::trim);
+    let is_statistics = |line: &&str| {
+        ["processed ", "verification time ", "stack depth "]
+            .iter()
+            .any(|start| line.starts_with(start))
+    };
+    lines
+        .rev()
+        .find(|line| !line.is_empty() && !is_statistics(line))
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaint;
+
+    #[test]
+    fn the_verifier_complains_in_the_line_before_its_statistics() {
+        let log = "0: (85) call pc+10466\nR1 is not a scalar\nverification time 12 usec\nstack depth 16+0\n\
+                   processed 20388 insns (limit 1000000) max_states_per_insn 7\n\0";
+        assert_eq!(complaint(log).as_deref(), Some("R1 is not a scalar"));
+        assert_eq!(complaint("\0"), None);
+    }
 }

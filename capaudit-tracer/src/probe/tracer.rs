@@ -272,3 +272,54 @@ fn attach_best(bpf: &mut Ebpf, btf: &Btf, wanted: Option<Hook>) -> Result<Hook, 
     }
     Err(ProbeError::NoHook(refused))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::{
+        super::config::{CheckEvents, TraceScope},
+        *,
+    };
+
+    /// What the verifier may look at of one program: 0.1 s at about 2 µs each. The kernel's own limit is a million
+    /// (`BPF_COMPLEXITY_LIMIT_INSNS`, include/linux/bpf_verifier.h).
+    const MOST_VERIFIED: u32 = 40_000;
+
+    /// Programs are loaded anew by each start, so this is time that users wait for.
+    #[test]
+    fn the_kernel_verifies_each_program_quickly_whatever_it_is_set_up_for() {
+        let default = TracerConfig::default;
+        let configs = [
+            default(),
+            TracerConfig {
+                checks_only: true,
+                ..default()
+            },
+            TracerConfig {
+                denied_only: true,
+                scope: TraceScope::Machine,
+                ..default()
+            },
+            TracerConfig {
+                scope: TraceScope::Chosen,
+                check_events: CheckEvents::PerSecond(NonZeroU32::MIN),
+                ..default()
+            },
+        ];
+        for config in configs {
+            let tracer = Tracer::start(&config).unwrap();
+            let mut verified = 0;
+            for (name, program) in tracer.programs.as_deref().unwrap().programs() {
+                let Ok(info) = program.info() else {
+                    continue; // of another hook
+                };
+                let count = info.verified_instruction_count().unwrap();
+                assert!(count < MOST_VERIFIED, "{name}: {count}, {config:?}");
+                verified += 1;
+            }
+            let expected = if config.checks_only { 4 } else { 5 };
+            assert!(verified >= expected, "{verified} programs, {config:?}");
+        }
+    }
+}
