@@ -29,6 +29,8 @@ pub struct Workload {
     pub name: String,
     /// The same without a project: what it is called in the files of one.
     pub service: String,
+    /// The compose project, where only it tells the service from another one of its name.
+    pub project: Option<String>,
     /// What was audited for it.
     pub members: Vec<String>,
     /// The images of its containers, as far as they are known.
@@ -88,13 +90,13 @@ pub(super) fn of_subjects(subjects: &[SubjectReport]) -> Vec<Workload> {
         let are_several = projects
             .get(&(subject.kind, service))
             .is_some_and(|projects| projects.len() > 1);
-        let name = match qualified_name_of(subject) {
-            Some(name) if are_several => name,
-            _ => service.to_owned(),
+        let (name, project) = match qualified_name_of(subject) {
+            Some(name) if are_several => (name, subject.compose_project.clone()),
+            _ => (service.to_owned(), None),
         };
         workloads
             .entry((subject.kind, name.clone()))
-            .or_insert_with(|| Workload::new(subject.kind, name, service))
+            .or_insert_with(|| Workload::new(subject.kind, name, service, project))
             .take(subject);
     }
     workloads.into_values().collect()
@@ -116,11 +118,12 @@ pub fn name_of(subject: &SubjectReport) -> &str {
 }
 
 impl Workload {
-    fn new(kind: Kind, name: String, service: &str) -> Self {
+    fn new(kind: Kind, name: String, service: &str, project: Option<String>) -> Self {
         Self {
             kind,
             name,
             service: service.to_owned(),
+            project,
             members: Vec::new(),
             images: BTreeSet::new(),
             granted: CapSet::EMPTY,
@@ -321,16 +324,24 @@ mod tests {
         };
         let one = of("a", "a-web-1", "CHOWN");
         let workloads = of_subjects(&[one.clone(), of("b", "b-web-1", "KILL")]);
-        let found: Vec<(&str, &str, String)> = workloads
+        let found: Vec<(&str, &str, Option<&str>, String)> = workloads
             .iter()
-            .map(|it| (&*it.name, &*it.service, it.cap_add().to_string()))
+            .map(|it| {
+                (
+                    &*it.name,
+                    &*it.service,
+                    it.project.as_deref(),
+                    it.cap_add().to_string(),
+                )
+            })
             .collect();
         let expected = [
-            ("a/web", "web", "CAP_CHOWN".to_owned()),
-            ("b/web", "web", "CAP_KILL".to_owned()),
+            ("a/web", "web", Some("a"), "CAP_CHOWN".to_owned()),
+            ("b/web", "web", Some("b"), "CAP_KILL".to_owned()),
         ];
         assert_eq!(found, expected);
-        assert_eq!(of_subjects(&[one])[0].name, "web");
+        let alone = of_subjects(&[one]);
+        assert_eq!((&*alone[0].name, &alone[0].project), ("web", &None));
     }
 
     #[test]

@@ -18,9 +18,10 @@ pub fn snippet(recommendation: &Recommendation) -> String {
     }
     let mut by_project: BTreeMap<Option<&str>, Vec<&Workload>> = BTreeMap::new();
     for service in services {
-        let project = service.name.strip_suffix(&service.service);
-        let project = project.and_then(|project| project.strip_suffix('/'));
-        by_project.entry(project).or_default().push(service);
+        by_project
+            .entry(service.project.as_deref())
+            .or_default()
+            .push(service);
     }
     let documents: Vec<String> = by_project
         .into_iter()
