@@ -86,7 +86,8 @@ fn of_workspace(manifest: &Path) -> Result<Vec<Package>> {
     Ok(metadata.packages)
 }
 
-/// Every normal dependency of a workspace's package, also of its dependencies, each with the chain of packages that leads to it.
+/// Every dependency of a workspace's package and of its build script, also of its dependencies, on any system, each with the
+/// chain of packages that leads to it.
 ///
 /// `cargo metadata` would resolve the whole workspace at once, and show features and so packages that only another
 /// member asks for.
@@ -96,7 +97,9 @@ pub(super) fn dependencies_of(package: &str) -> Result<Vec<Vec<String>>> {
         "--package",
         package,
         "--edges",
-        "normal",
+        "normal,build",
+        "--target",
+        "all",
         "--prefix",
         "depth",
         "--format",
@@ -155,5 +158,14 @@ mod tests {
     fn cargo_lists_what_a_package_depends_on() {
         let chains = dependencies_of("bpf-toolchain").unwrap();
         assert!(chains.contains(&vec!["bpf-toolchain".to_owned(), "anyhow".to_owned()]));
+    }
+
+    #[test]
+    fn cargo_lists_what_a_build_script_depends_on() {
+        let chains = dependencies_of("capaudit-tracer").unwrap();
+        assert!(chains.contains(&vec![
+            "capaudit-tracer".to_owned(),
+            "bpf-toolchain".to_owned()
+        ]));
     }
 }

@@ -34,7 +34,7 @@ pub(super) struct Crate {
     pub uses: &'static [&'static str],
     /// The project's crates that its build script may use.
     pub build_script_uses: &'static [&'static str],
-    /// Packages that may not be among its normal dependencies, nor among theirs.
+    /// Packages that may not be among the dependencies of its code and its build script on any system, nor among theirs.
     pub forbidden_packages: &'static [Forbidden],
     /// Paths outside the crate that its code may not name.
     pub forbidden_paths: &'static [Forbidden],
@@ -226,6 +226,10 @@ const SYSTEM_PATHS: &[Forbidden] = &[
         "the caller reads and writes files, and hands text in and out",
     ),
     forbidden("std::net", "pure code opens no sockets"),
+    forbidden("std::os", "what one system has ties the crate to it"),
+    forbidden("std::io::stdin", "text comes in as an argument"),
+    forbidden("std::io::stdout", "text goes out as a result"),
+    forbidden("std::io::stderr", "text goes out as a result"),
     forbidden(
         "std::process",
         "the caller runs programs and decides the exit status",

@@ -272,6 +272,22 @@ fn forbidden_paths_are_found_by_any_name() {
 }
 
 #[test]
+fn pure_crates_name_neither_one_system_nor_streams() {
+    let core = CRATES.iter().find(|rule| rule.name == "capaudit-core");
+    for user in [
+        "use std::os::unix::ffi::OsStrExt as _;",
+        "fn f() { std::io::stdin(); }",
+        "use std::io; fn f() { io::stdout(); }",
+        "use std::io::stderr;",
+    ] {
+        let folder = fixture(&[("lib.rs", user)]);
+        let tree = Tree::read(&folder.path().join("src/lib.rs")).unwrap();
+        let violations = check_code("capaudit-core", &tree, core, folder.path());
+        assert_eq!(violations.len(), 1, "{user}: {violations:?}");
+    }
+}
+
+#[test]
 fn a_forbidden_path_is_reported_once_in_a_file_with_the_reason() {
     let violations = violations(&[(
         "lib.rs",
