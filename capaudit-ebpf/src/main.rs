@@ -15,6 +15,7 @@ mod enforce;
 mod kernel;
 mod maps;
 mod object;
+mod path;
 mod process;
 mod send;
 mod setting;

@@ -12,8 +12,6 @@ use capaudit_common::{
     trail::Trail,
 };
 
-use crate::watch::Finding;
-
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
 
@@ -154,6 +152,22 @@ pub struct Pending {
     pub site: SiteKey,
     /// Non-zero if a check of this call was sent: its outcome is, too.
     pub sent: u64,
+}
+
+/// What a system call did.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Finding {
+    /// Whom it acted upon.
+    pub target: Target,
+    /// What else tells the fact from others of the same call.
+    pub detail: u32,
+    /// What the object is: a kind of `event::object`.
+    pub object: u32,
+    /// Address of the path or socket address in the program's memory.
+    pub address: u64,
+    /// Address of the directory entry, in the kernel, of the file in procfs that was found by it.
+    pub dentry: u64,
 }
 
 /// How much of a processor's allowance of single checks is used up.

@@ -9,16 +9,13 @@ use capaudit_common::{
 
 use crate::{
     kernel::{self, Pointer, follow, mix, user},
-    maps::{FINDING, PATH, PATH_LEN},
+    maps::{FINDING, Finding, PATH, PATH_LEN},
     object::names_of,
+    path::{PROC, is_link, number_of_link},
     setting::offset,
     target::{self, NOBODY, packed},
 };
 
-/// The directory of processes, as a path begins.
-const PROC: &[u8] = b"/proc/";
-/// Most digits of a pid.
-const DIGITS: usize = 10;
 /// Bytes of a socket address that is of interest: `sockaddr_in6`.
 const ADDRESS_LEN: usize = 28;
 
@@ -43,22 +40,6 @@ const IPPROTO_ICMP: u64 = 1;
 const IPPROTO_ICMPV6: u64 = 58;
 /// The first port that is nobody's privilege where `ip_unprivileged_port_start` is as the kernel has it.
 const FIRST_UNPRIVILEGED: u16 = 1024;
-
-/// What a call did.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Finding {
-    /// Whom it acted upon.
-    target: Target,
-    /// What else tells the fact from others of the same call.
-    detail: u32,
-    /// What the object is: an [`object`] kind.
-    object: u32,
-    /// Address of the path or socket address in the program's memory.
-    address: u64,
-    /// Address of the directory entry, in the kernel, of the file in procfs that was found by it.
-    dentry: u64,
-}
 
 /// Nothing but the call.
 pub const NOTHING: Finding = Finding {
@@ -361,92 +342,6 @@ fn directory(task: Pointer, registers: Pointer, index: u32) -> (Pointer, Pointer
     }
     let dentry = follow(follow(task, &offset::TASK_FS), &offset::FS_DIRECTORY);
     (follow(dentry, &offset::DENTRY_INODE), dentry)
-}
-
-/// The number of the process or thread whose link the path in [`PATH`] goes through: `/proc/7/root/etc`, `/proc/7/task/8/fd/0`;
-/// 0 if it goes through none, or `follows` is 0 and it ends there.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn number_of_link(follows: u32) -> u32 {
-    const TASK: &[u8; 5] = b"task/";
-    let Some(path) = PATH.get(0) else {
-        return 0;
-    };
-    if !is(path, 0, b"/proc/") {
-        return 0;
-    }
-    let found = digits(PROC.len() as u32);
-    let (mut number, mut end) = (found as u32, (found >> 32) as u32);
-    if end != 0 && is(path, end, TASK) {
-        let found = digits(end + TASK.len() as u32);
-        (number, end) = (found as u32, (found >> 32) as u32);
-    }
-    if end == 0 || is_link(end, follows) == 0 {
-        return 0;
-    }
-    number
-}
-
-/// A number in [`PATH`] with a slash behind it, and, shifted by 32, where that ends; 0 if there is none.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn digits(from: u32) -> u64 {
-    let Some(path) = PATH.get(0) else {
-        return 0;
-    };
-    let mut number: u32 = 0;
-    let mut end = from;
-    for _ in 0..DIGITS {
-        let digit = byte(path, end);
-        if !digit.is_ascii_digit() {
-            break;
-        }
-        number = number
-            .wrapping_mul(10)
-            .wrapping_add(u32::from(digit - b'0'));
-        end = end.wrapping_add(1);
-    }
-    if end == from || byte(path, end) != b'/' {
-        return 0;
-    }
-    u64::from(end.wrapping_add(1)) << 32 | u64::from(number)
-}
-
-/// 1 if what the path in [`PATH`] goes on with is a link, and one that is followed: the last name of a path need not be.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn is_link(from: u32, follows: u32) -> u32 {
-    let Some(path) = PATH.get(0) else {
-        return 0;
-    };
-    let follows = follows != 0;
-    let ends = |length: u32| match byte(path, from.wrapping_add(length)) {
-        0 => follows,
-        b'/' => true,
-        _ => false,
-    };
-    u32::from(
-        (is(path, from, b"exe") && ends(3))
-            || (is(path, from, b"cwd") && ends(3))
-            || (is(path, from, b"root") && ends(4))
-            || (follows && (is(path, from, b"fd/") || is(path, from, b"ns/")))
-            || is(path, from, b"map_files/"),
-    )
-}
-
-#[inline(always)]
-fn is<const N: usize>(path: &[u8; PATH_LEN], from: u32, word: &[u8; N]) -> bool {
-    let mut differences = 0;
-    for (index, letter) in word.iter().enumerate() {
-        let difference = byte(path, from.wrapping_add(index as u32)) ^ letter;
-        differences = kernel::opaque(differences | u64::from(difference));
-    }
-    differences == 0
-}
-
-#[inline(always)]
-fn byte(path: &[u8; PATH_LEN], index: u32) -> u8 {
-    path[index as usize & (PATH_LEN - 1)]
 }
 
 impl Finding {

@@ -275,7 +275,7 @@ fn attach_best(bpf: &mut Ebpf, btf: &Btf, wanted: Option<Hook>) -> Result<Hook, 
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{error::Error, num::NonZeroU32};
 
     use super::{
         super::config::{CheckEvents, TraceScope},
@@ -288,7 +288,8 @@ mod tests {
 
     /// Programs are loaded anew by each start, so this is time that users wait for.
     #[test]
-    fn the_kernel_verifies_each_program_quickly_whatever_it_is_set_up_for() {
+    fn the_kernel_verifies_each_program_quickly_whatever_it_is_set_up_for()
+    -> Result<(), Box<dyn Error>> {
         let default = TracerConfig::default;
         let configs = [
             default(),
@@ -308,18 +309,23 @@ mod tests {
             },
         ];
         for config in configs {
-            let tracer = Tracer::start(&config).unwrap();
+            let tracer = Tracer::start(&config)?;
             let mut verified = 0;
-            for (name, program) in tracer.programs.as_deref().unwrap().programs() {
+            for (name, program) in tracer
+                .programs
+                .iter()
+                .flat_map(|programs| programs.programs())
+            {
                 let Ok(info) = program.info() else {
                     continue; // of another hook
                 };
-                let count = info.verified_instruction_count().unwrap();
+                let count = info.verified_instruction_count().ok_or("Linux 5.16")?;
                 assert!(count < MOST_VERIFIED, "{name}: {count}, {config:?}");
                 verified += 1;
             }
             let expected = if config.checks_only { 4 } else { 5 };
             assert!(verified >= expected, "{verified} programs, {config:?}");
         }
+        Ok(())
     }
 }
