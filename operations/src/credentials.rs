@@ -1,11 +1,14 @@
 //! With which credentials an act runs.
 
-use std::io;
+use std::{io, rc::Rc};
 
 use capaudit_core::capability::{CapSet, Capability};
 use serde::{Deserialize, Serialize};
 
-use crate::sys::{self, call, prctl};
+use crate::{
+    profile::{Filters, Profile},
+    sys::{self, call, prctl},
+};
 
 /// As whom an act runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,15 +24,18 @@ pub(crate) enum Mode {
     UserNnp,
     /// User 0 of a user namespace of its own, in which the operation is set up, too.
     Userns,
+    /// As [`Self::Root`], under the engine's default seccomp profile for the set.
+    Docker,
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Root,
         Self::User,
         Self::Nnp,
         Self::UserNnp,
         Self::Userns,
+        Self::Docker,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -39,29 +45,44 @@ impl Mode {
             Self::Nnp => "nnp",
             Self::UserNnp => "user-nnp",
             Self::Userns => "userns",
+            Self::Docker => "docker",
         }
     }
 
     /// The credentials of this mode with a set.
-    pub(crate) const fn grant(self, set: CapSet) -> Grant {
-        Grant {
+    ///
+    /// # Errors
+    ///
+    /// The mode takes a profile and there is none, or the profile knows nothing of a capability.
+    pub(crate) fn grant(self, set: CapSet, profile: Option<&Profile>) -> io::Result<Grant> {
+        let filters = match (self, profile) {
+            (Self::Docker, None) => {
+                return Err(io::Error::other("`docker` takes `--profile FILE`"));
+            }
+            (Self::Docker, Some(profile)) => Some(profile.filters(set)?),
+            _ => None,
+        };
+        Ok(Grant {
             set,
+            filters,
             user: match self {
                 Self::User | Self::UserNnp => 1000,
-                Self::Root | Self::Nnp | Self::Userns => 0,
+                Self::Root | Self::Nnp | Self::Userns | Self::Docker => 0,
             },
             no_new_privs: matches!(self, Self::Nnp | Self::UserNnp),
-        }
+        })
     }
 }
 
 /// Exactly what an act holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Grant {
     /// Bounding, permitted and effective set; for users the inheritable and the ambient set, too.
     pub set: CapSet,
     pub user: u32,
     pub no_new_privs: bool,
+    /// Which system calls it may make, if not all.
+    pub filters: Option<Rc<Filters>>,
 }
 
 impl Grant {
@@ -71,6 +92,10 @@ impl Grant {
     ///
     /// Those of prctl(2), capset(2) and setresuid(2): this process held less.
     pub(crate) fn apply(&self) -> io::Result<()> {
+        // As long as that is permitted without `no_new_privs`, as container runtimes do.
+        if let Some(filters) = &self.filters {
+            filters.install()?;
+        }
         for capability in (0..64).filter_map(Capability::from_number) {
             if !self.set.contains(capability) {
                 let dropped = prctl(libc::PR_CAPBSET_DROP, [capability.number().into(), 0, 0, 0]);

@@ -1,6 +1,7 @@
 //! `operations`: the smallest things that ask the kernel for a capability, each with the truth by knock-out.
 //!
-//! One static program that runs on any kernel. `docs/internals/operations.md` says how to add an operation.
+//! One static program that runs on any kernel. It never asks capaudit, whose answers are compared with its own elsewhere.
+//! Begin to read with [`operation`], then [`judge`]. `docs/internals/operations.md` says how to add an operation.
 
 mod areas;
 mod credentials;
@@ -8,6 +9,7 @@ mod judge;
 mod keeper;
 mod operation;
 mod place;
+mod profile;
 mod series;
 mod show;
 mod sys;
@@ -27,6 +29,7 @@ use serde_json::json;
 
 use credentials::{Grant, Mode};
 use operation::Operation;
+use profile::Profile;
 use series::Series;
 use trial::Actor;
 use truth::Extent;
@@ -79,12 +82,15 @@ enum Command {
     /// Find the truth by knock-out: one JSON object a line
     Truth {
         names: Vec<String>,
-        /// root, user, nnp, user-nnp, userns
+        /// root, user, nnp, user-nnp, userns, docker
         #[arg(long = "as", value_delimiter = ',', default_value = "root", value_parser = mode)]
         modes: Vec<Mode>,
         /// Leave out how each act differs without each single capability, which takes most of the time
         #[arg(long)]
         minimal_only: bool,
+        /// What `docker` allows, by capability: JSON
+        #[arg(long)]
+        profile: Option<PathBuf>,
         /// Where to work; the file system decides a few operations
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -93,9 +99,12 @@ enum Command {
     /// container's: one JSON object a line
     Series {
         names: Vec<String>,
-        /// root, user, nnp, user-nnp, userns
+        /// root, user, nnp, user-nnp, userns, docker
         #[arg(long = "as", default_value = "root", value_parser = mode)]
         mode: Mode,
+        /// What `docker` allows, by capability: JSON
+        #[arg(long)]
+        profile: Option<PathBuf>,
         /// Where to work; the file system decides a few operations
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -158,7 +167,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         } => {
             let operation = find(&name)?;
             let mode = if userns { Mode::Userns } else { Mode::Root };
-            let whole = truth::whole(mode)?;
+            let whole = truth::whole(mode, None)?;
             let set = only
                 .unwrap_or(whole - without.unwrap_or_default())
                 .intersection(whole);
@@ -166,6 +175,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
                 set,
                 user: uid,
                 no_new_privs,
+                filters: None,
             };
             let base = scratch(None)?;
             let trial = trial::run(operation, &base.0, mode, &grant, Actor::Forked)?;
@@ -176,8 +186,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             names,
             modes,
             minimal_only,
+            profile,
             dir,
         } => {
+            let profile = profile.as_deref().map(Profile::read).transpose()?;
             let extent = if minimal_only {
                 Extent::Minimal
             } else {
@@ -186,14 +198,20 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let base = scratch(dir)?;
             for operation in chosen(&names)? {
                 for mode in &modes {
-                    let truth = truth::of(operation, &base.0, *mode, extent)?;
+                    let truth = truth::of(operation, &base.0, *mode, profile.as_ref(), extent)?;
                     writeln!(out, "{}", serde_json::to_string(&truth)?)?;
                 }
             }
         }
-        Command::Series { names, mode, dir } => {
+        Command::Series {
+            names,
+            mode,
+            profile,
+            dir,
+        } => {
+            let profile = profile.as_deref().map(Profile::read).transpose()?;
             let base = scratch(dir)?;
-            let series = Series::prepare(&base.0, mode)?;
+            let series = Series::prepare(&base.0, mode, profile.as_ref())?;
             for operation in chosen(&names)? {
                 let line = series.act(operation)?;
                 writeln!(out, "{}", serde_json::to_string(&line)?)?;

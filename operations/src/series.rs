@@ -14,6 +14,7 @@ use crate::{
     credentials::Mode,
     operation::Operation,
     place,
+    profile::Profile,
     sys::{self, call},
     trial::{self, Actor, Trial},
     truth,
@@ -38,6 +39,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Series<'a> {
     base: &'a Path,
     mode: Mode,
+    profile: Option<&'a Profile>,
     program: PathBuf,
     cgroups: PathBuf,
 }
@@ -48,7 +50,11 @@ impl<'a> Series<'a> {
     /// # Errors
     ///
     /// Those of the calls: the kernel has no cgroup2, or this process is not root.
-    pub(crate) fn prepare(base: &'a Path, mode: Mode) -> io::Result<Self> {
+    pub(crate) fn prepare(
+        base: &'a Path,
+        mode: Mode,
+        profile: Option<&'a Profile>,
+    ) -> io::Result<Self> {
         let program = base.join("operations");
         fs::copy("/proc/self/exe", &program)?;
         place::own_mounts(0)?;
@@ -59,6 +65,7 @@ impl<'a> Series<'a> {
         Ok(Self {
             base,
             mode,
+            profile,
             program,
             cgroups,
         })
@@ -81,7 +88,9 @@ impl<'a> Series<'a> {
             program: &self.program,
             cgroup: processes,
         };
-        let grant = self.mode.grant(truth::whole(self.mode)?);
+        let grant = self
+            .mode
+            .grant(truth::whole(self.mode, self.profile)?, self.profile)?;
         let trial = trial::run(operation, self.base, self.mode, &grant, actor);
         call!(SYS_close, processes)?;
         remove(&cgroup)?;

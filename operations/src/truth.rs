@@ -9,6 +9,7 @@ use crate::{
     credentials::{self, Mode},
     judge::{self, Difference},
     operation::{Details, Operation, Seen},
+    profile::Profile,
     trial::{self, Actor, Trial},
 };
 
@@ -76,6 +77,7 @@ struct Bench<'a> {
     operation: &'a Operation,
     base: &'a Path,
     mode: Mode,
+    profile: Option<&'a Profile>,
     trials: u32,
 }
 
@@ -105,7 +107,7 @@ impl Bench<'_> {
 
     fn once(&mut self, set: CapSet) -> io::Result<Seen> {
         self.trials += 1;
-        let grant = self.mode.grant(set);
+        let grant = self.mode.grant(set, self.profile)?;
         match trial::run(self.operation, self.base, self.mode, &grant, Actor::Forked)? {
             Trial::Acted(seen) | Trial::NotSetUp(seen) => Ok(seen),
         }
@@ -131,14 +133,16 @@ pub(crate) fn of(
     operation: &Operation,
     base: &Path,
     mode: Mode,
+    profile: Option<&Profile>,
     extent: Extent,
 ) -> io::Result<Truth> {
-    let whole = whole(mode)?;
+    let whole = whole(mode, profile)?;
     let lacking = kernel_has()? - whole;
     let mut bench = Bench {
         operation,
         base,
         mode,
+        profile,
         trials: 0,
     };
     let state = match state(&mut bench, whole, lacking, extent) {
@@ -168,7 +172,7 @@ fn state(
         bench.operation,
         bench.base,
         bench.mode,
-        &bench.mode.grant(whole),
+        &bench.mode.grant(whole, bench.profile)?,
         Actor::Forked,
     )? {
         return Ok(without_set_up(&seen));
@@ -282,15 +286,20 @@ fn reason(seen: &Seen) -> String {
     }
 }
 
-/// Everything that can be granted in a mode: in a user namespace that it made, a process holds every capability.
+/// Everything that can be granted in a mode: in a user namespace that it made, a process holds every capability, and a container
+/// only what its engine knows.
 ///
 /// # Errors
 ///
 /// The kernel does not tell its capabilities, or those of this process.
-pub(crate) fn whole(mode: Mode) -> io::Result<CapSet> {
+pub(crate) fn whole(mode: Mode, profile: Option<&Profile>) -> io::Result<CapSet> {
     match mode {
         Mode::Userns => kernel_has(),
         Mode::Root | Mode::User | Mode::Nnp | Mode::UserNnp => credentials::available(),
+        Mode::Docker => {
+            let grantable = profile.map(Profile::grantable).unwrap_or_default();
+            Ok(credentials::available()?.intersection(grantable))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::{
     mode::Mode,
+    profile,
     program::{Operation, Program},
 };
 use crate::{command, project};
@@ -92,6 +93,7 @@ pub(super) fn of(
     program: &Program,
     operations: &[Operation],
     mode: Mode,
+    profile: Option<&Path>,
     folder: &Path,
 ) -> Result<Audit> {
     let report = folder.join(format!("report.{mode}.json"));
@@ -102,6 +104,7 @@ pub(super) fn of(
             .arg("--")
             .arg(program.path())
             .args(["series", "--as", mode.name()])
+            .args(profile::arguments(profile))
             .args(operations.iter().map(|operation| &operation.operation)),
     )?;
     let text =

@@ -9,6 +9,7 @@ mod compare;
 mod machine;
 mod mode;
 mod page;
+mod profile;
 mod program;
 mod row;
 mod truth;
@@ -90,17 +91,31 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let folder = project::target().join("operations");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
 
+    let profile = match args.modes.contains(&Mode::Docker) {
+        true => Some(profile::of_docker(&folder)?),
+        false => None,
+    };
     let mut rows: Vec<Row> = Vec::new();
     // Audits come first: every trial of the search for the truth would be met by them.
     let audits = args
         .modes
         .iter()
-        .map(|mode| audit::of(&capaudit, &program, &chosen, *mode, &folder))
+        .map(|mode| {
+            audit::of(
+                &capaudit,
+                &program,
+                &chosen,
+                *mode,
+                profile.as_deref(),
+                &folder,
+            )
+        })
         .collect::<Result<Vec<_>>>()?;
     let truths = truth::of(
         &program,
         &chosen,
         &args.modes,
+        profile.as_deref(),
         usize::from(args.jobs),
         &folder,
     )?;

@@ -19,15 +19,18 @@ pub(super) enum Mode {
     UserNnp,
     /// User 0 of a user namespace
     Userns,
+    /// User 0 under Docker's default seccomp profile
+    Docker,
 }
 
 impl Mode {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Root,
         Self::User,
         Self::Nnp,
         Self::UserNnp,
         Self::Userns,
+        Self::Docker,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Mode {
             Self::Nnp => "nnp",
             Self::UserNnp => "user-nnp",
             Self::Userns => "userns",
+            Self::Docker => "docker",
         }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     mode::Mode,
+    profile,
     program::{Operation, Program},
 };
 use crate::command;
@@ -86,6 +87,7 @@ pub(super) fn of(
     program: &Program,
     operations: &[Operation],
     modes: &[Mode],
+    profile: Option<&Path>,
     jobs: usize,
     folder: &Path,
 ) -> Result<Truths> {
@@ -105,7 +107,7 @@ pub(super) fn of(
         .collect();
     let searches = parts
         .iter()
-        .map(|(part, file)| search(program, part, &modes.join(","), file))
+        .map(|(part, file)| search(program, part, &modes.join(","), profile, file))
         .collect::<Result<Vec<_>>>()?;
     let statuses = searches
         .into_iter()
@@ -127,9 +129,16 @@ pub(super) fn of(
     Truths::parse(&lines)
 }
 
-fn search(program: &Program, part: &[&Operation], modes: &str, file: &Path) -> Result<Child> {
+fn search(
+    program: &Program,
+    part: &[&Operation],
+    modes: &str,
+    profile: Option<&Path>,
+    file: &Path,
+) -> Result<Child> {
     Command::new(program.path())
         .args(["truth", "--minimal-only", "--as", modes])
+        .args(profile::arguments(profile))
         .args(part.iter().map(|operation| &operation.operation))
         .stdin(Stdio::null())
         .stdout(command::create(file)?)
