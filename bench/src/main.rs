@@ -1,5 +1,8 @@
 //! `cargo xtask bench`: what capaudit costs.
 //!
+//! This crate never judges a figure, and changes nothing of what it measures: it runs the program that users run.
+//! Begin to read with [`rounds`], then [`single`].
+//!
 //! All figures are measured side by side in one run, in rounds that take turns, so that whatever else the machine does
 //! hits them alike; each is the median of its rounds.
 

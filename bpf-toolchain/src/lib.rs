@@ -1,5 +1,7 @@
 //! The one place that knows how capaudit's BPF programs are compiled.
 //!
+//! This crate never loads what it compiles, and knows nothing of what the programs do. Begin to read with [`Toolchain`].
+//!
 //! The `capaudit-ebpf` crate is built for `bpfel-unknown-none`, a target without a shipped standard library. That takes
 //! a Rust compiler that comes with the library's sources (`core` is compiled along), and a `bpf-linker` built against
 //! the same major version of LLVM, since it reads the bitcode which the compiler writes. [`Toolchain::find`] looks for

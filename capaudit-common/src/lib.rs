@@ -1,8 +1,11 @@
 //! The wire types that capaudit's BPF programs and its user side share.
 //!
 //! Everything here is `repr(C)`, has no implicit padding and an asserted size, so that both sides,
-//! compiled by different compilers for different targets, agree byte for byte. Meaning lives on the user
-//! side; this crate only says what is where.
+//! compiled by different compilers for different targets, agree byte for byte.
+//!
+//! This crate never says what a record means (that is the user side's), and uses neither the standard library nor aya.
+//!
+//! Begin to read with [`event`] (the records), then [`key`] (what is counted).
 #![no_std]
 
 pub mod event;

@@ -1,6 +1,8 @@
 //! capaudit's BPF programs: what happens in the kernel.
 //!
-//! Entry points only. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted by
+//! This crate never decides what a check means, and waits for nobody: it counts, and sends what is new.
+//!
+//! Begin to read here, where the entry points are. A check's way: one of the `cap_capable` hooks below -> [`check::observe`] -> counted by
 //! [`bucket`] and [`count`], and at its first sightings sent to user space by [`sighting`] and [`send`]. [`process`] keeps track of who
 //! is followed, [`call`] of what system calls returned. [`enforce`] answers checks itself, where that is wanted.
 #![no_std]

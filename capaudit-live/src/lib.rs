@@ -1,6 +1,6 @@
 //! What a daemon and those who watch through it have in common: questions, and the lines of `capaudit.watch/1`.
 //!
-//! This crate knows neither how the daemon observes nor how anybody shows it; both are built upon this.
+//! This crate never knows how the daemon observes, nor how anybody shows it; both are built upon this.
 //!
 //! Begin to read with [`mod@line`], then [`client`].
 

@@ -1,4 +1,7 @@
 //! capaudit's own chores: `cargo xtask setup`, `test`, `lint`, `corpus`, …
+//!
+//! This crate never is part of what users run, and leaves every rule about capabilities to `capaudit-core`. Begin to
+//! read with `project`, which says where everything lies, then with the chore of interest: each has a module.
 
 mod architecture;
 mod bench;

@@ -125,6 +125,20 @@ impl Docs {
     }
 }
 
+/// What a crate's root has to say beside what the crate is for: what it must never know or do, and where to begin reading.
+const ROLE: [&str; 2] = ["never", "egin to read"];
+
+/// What of its role the text of a crate's root leaves out.
+pub(super) fn left_out_of_role(root: &str) -> Option<&'static str> {
+    let docs: Vec<&str> = root
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(str::trim)
+        .collect();
+    let docs = docs.join(" ");
+    ROLE.into_iter().find(|words| !docs.contains(words))
+}
+
 fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }

@@ -16,9 +16,10 @@ mod tests;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use self::{
+    packages::Package,
     policy::{CRATES, Crate, DOCUMENTED, LONGEST_FILE},
     source::Tree,
 };
@@ -38,6 +39,7 @@ pub(crate) fn check() -> Result<()> {
             let chains = packages::dependencies_of(&package.name)?;
             violations.extend(dependencies::check_tree(&chains, rule.forbidden_packages));
         }
+        violations.extend(check_role(package)?);
         for target in &package.targets {
             if target.is_product() {
                 let tree = Tree::read(&target.src_path)?;
@@ -93,6 +95,21 @@ fn check_lengths(tree: &Tree, root: &Path) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// Checks that a crate's root says what the crate is for: that of the library, where there is one.
+fn check_role(package: &Package) -> Result<Option<String>> {
+    let Some(target) = package.targets.iter().find(|target| target.is_product()) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(&target.src_path)
+        .with_context(|| format!("cannot read {}", target.src_path.display()))?;
+    Ok(docs::left_out_of_role(&text).map(|words| {
+        format!(
+            "{}: the crate's root does not say `{words}`: what it must never know or do, and where to begin reading",
+            package.name
+        )
+    }))
 }
 
 fn check_docs(tree: &Tree, root: &Path) -> Vec<String> {

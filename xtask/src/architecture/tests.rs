@@ -402,3 +402,17 @@ fn crates_whose_documentation_is_checked_are_crates_of_the_project() {
         assert!(CRATES.iter().any(|known| known.name == *name), "{name}");
     }
 }
+
+#[test]
+fn a_crate_s_root_says_what_the_crate_must_never_know_and_where_to_begin() {
+    let whole = "//! Reads things.\n//!\n//! It never writes.\n//!\n//! Begin to read with [`a`].\nmod a;\n";
+    assert_eq!(docs::left_out_of_role(whole), None);
+    assert_eq!(
+        docs::left_out_of_role("//! Reads things.\n//! Begin to read with [`a`].\n"),
+        Some("never")
+    );
+    assert_eq!(
+        docs::left_out_of_role("//! It never writes.\n// Begin to read with [`a`].\n"),
+        Some("egin to read")
+    );
+}
