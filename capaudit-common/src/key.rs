@@ -72,6 +72,30 @@ impl CheckKind {
         }
     }
 
+    /// The two words, to be handed on as numbers.
+    #[inline(always)]
+    pub const fn words(self) -> [u64; 2] {
+        [self.namespaces, self.what]
+    }
+
+    /// What [`Self::words`] took apart.
+    #[inline(always)]
+    pub const fn from_words([namespaces, what]: [u64; 2]) -> Self {
+        Self { namespaces, what }
+    }
+
+    /// `CheckKey::flags`.
+    #[inline(always)]
+    pub const fn flags(self) -> u8 {
+        (self.what >> 56) as u8
+    }
+
+    /// `CheckKey::capability`.
+    #[inline(always)]
+    pub const fn capability(self) -> u8 {
+        (self.what >> 48) as u8
+    }
+
     /// What is asked, but not in which namespaces, as a number.
     #[inline(always)]
     pub const fn what(self) -> u64 {

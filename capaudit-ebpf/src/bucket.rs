@@ -288,16 +288,11 @@ impl Place {
         }
     }
 
-    /// The call site of what is counted here, as a check of `question`.
+    /// The execution whose checks are counted here, and their call site.
     #[inline(always)]
-    pub fn site(self, question: CheckKind) -> SiteKey {
+    pub fn asker_and_site(self) -> (u64, u32) {
         // SAFETY: as in `count`.
-        let (execution, site) = unsafe { ((*self.0).execution, (*self.0).site) };
-        SiteKey {
-            check: question.asked_by(execution),
-            site,
-            reserved: 0,
-        }
+        unsafe { ((*self.0).execution, (*self.0).site) }
     }
 
     /// Adds what is counted here to its totals, and lets another execution's question have the place for its next `quota`

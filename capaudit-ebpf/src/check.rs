@@ -6,19 +6,18 @@ use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use capaudit_common::{
     key::{CheckKey, CheckKind, NO_SYSCALL, flag},
     scope::{Process, loss},
-    syscall::SyscallSpec,
 };
 
 use crate::{
     bucket::{Asker, Bucket, Cached},
     count,
     kernel::{self, PF_IO_WORKER, PF_KTHREAD, Pointer, direct, read},
-    maps::{ENTERED, Entered, SENT, WATCHED, lose},
+    maps::{CHECKS, ENTERED, Entered, SENT, WATCHED, lose},
     object,
     process::{self, Lookup},
     send::is_filled,
     setting::{self, offset},
-    sighting::{await_result, walk},
+    sighting::{await_result_of, walk},
 };
 
 /// `CAP_OPT_NOAUDIT`, include/linux/security.h since 5.1
@@ -93,12 +92,8 @@ pub fn observe<const DIRECT: bool>(
         return;
     }
     let tgid: u32 = direct(task, &offset::TASK_TGID);
-    let Asked {
-        question,
-        spec,
-        told,
-        awaited,
-    } = ask::<DIRECT>(task, pointers, cred, target, capability, options, result);
+    let question = ask::<DIRECT>(task, pointers, cred, target, capability, options, result);
+    let told = is_told(question);
     let epoch = process::current_epoch();
     // A check that may be sent must not only be counted.
     let wanted = SendRule::now();
@@ -106,13 +101,14 @@ pub fn observe<const DIRECT: bool>(
     let bucket = Bucket::of(tgid, question, told);
     let each = matches!(wanted, SendRule::Each);
     let asker = Asker { tgid, epoch };
-    let site = 'counted: {
+    // Of what was counted in one of the processor's own places: who asked, and from which call site.
+    let (execution, site) = 'counted: {
         match bucket
             .filter(|_| !each)
             .and_then(|bucket| bucket.count(ctx, pointers.namespaces, asker, question))
         {
             Some(Cached::Untracked) => return,
-            Some(Cached::Tracked(place)) => break 'counted place.site(question),
+            Some(Cached::Tracked(place)) => break 'counted place.asker_and_site(),
             None => {}
         }
         let process = match process::look_up(task, tgid) {
@@ -133,7 +129,7 @@ pub fn observe<const DIRECT: bool>(
             && let Some(Cached::Tracked(place)) =
                 bucket.count(ctx, pointers.namespaces, asker, question)
         {
-            break 'counted place.site(question);
+            break 'counted place.asker_and_site();
         }
         let process = Process {
             execution: kernel::any(process.execution),
@@ -153,7 +149,7 @@ pub fn observe<const DIRECT: bool>(
                 && let Some(bucket) = bucket
                 && let Some(site) = count::is_known(ctx, bucket, asker, &key, total)
             {
-                break 'counted site;
+                break 'counted (process.execution, site);
             }
         } else if !count::is_due(bucket, asker, &key, total) && !single {
             return wanted.forgo();
@@ -164,13 +160,52 @@ pub fn observe<const DIRECT: bool>(
         let single = kernel::any(single.into()) != 0;
         let bucket = if told { bucket } else { None };
         return walk::<DIRECT>(
-            ctx, task, cred, target, process, asker, bucket, &key, total, spec, single,
+            ctx, task, cred, target, process, asker, bucket, &key, total, single,
         );
     };
     wanted.forgo();
-    if awaited {
-        await_result(&site, bpf_get_current_pid_tgid() as u32, false);
+    if is_awaited(question) {
+        await_result_of(question, execution, site);
     }
+}
+
+/// Counts and sends a check that the hook may not see, because the compiler made it part of the function that asks: those of
+/// security/commoncap.c call `cap_capable` next to it. `cred` are the credentials that it is about, and it is about the namespace
+/// `target`. Nothing happens if the hook has seen such a check of the process.
+#[inline(always)]
+pub fn observe_inlined(ctx: *mut c_void, cred: Pointer, target: Pointer, capability: u32) {
+    let task = kernel::current();
+    let is_granted = kernel::sets(cred).effective & (1 << (capability & 63)) != 0;
+    let result = if is_granted { 0 } else { -1 };
+    if setting::CAPABILITIES.load() & (1 << (capability & 63)) == 0
+        || (setting::DENIED_ONLY.load() != 0 && is_granted)
+    {
+        return;
+    }
+    let tgid: u32 = direct(task, &offset::TASK_TGID);
+    let Lookup::Tracked(process) = process::look_up(task, tgid) else {
+        return;
+    };
+    let pointers = Pointers::load::<false>(task, cred);
+    let question = ask::<false>(task, pointers, cred, target, capability, None, result);
+    let key = question.asked_by(process.execution);
+    let seen = CheckKey {
+        flags: key.flags | flag::OPTIONS_KNOWN,
+        ..key
+    };
+    if CHECKS.get_ptr(&seen).is_some() {
+        return;
+    }
+    let Some(total) = count::total(None, &key) else {
+        return;
+    };
+    let asker = Asker {
+        tgid,
+        epoch: process::current_epoch(),
+    };
+    walk::<false>(
+        ctx, task, cred, target, process, asker, None, &key, total, false,
+    );
 }
 
 /// Pointers out of structures that the verifier knows.
@@ -257,15 +292,24 @@ fn take_allowance() -> bool {
     true
 }
 
-/// A check, and what follows from it.
-struct Asked {
-    question: CheckKind,
-    /// How its system call is treated.
-    spec: SyscallSpec,
-    /// What it means depends on the place in the kernel that makes it: each place is seen, however rare.
-    told: bool,
-    /// What it means depends on what became of the call: each outcome is seen.
-    awaited: bool,
+/// Whether what a check means depends on what became of the call: each outcome is seen.
+#[inline(always)]
+fn is_awaited(question: CheckKind) -> bool {
+    question.flags() & flag::DENIED != 0 && setting::CHECKS_ONLY.load() == 0
+}
+
+/// Whether what a check means depends on the place in the kernel that makes it: each place is seen, however rare.
+#[inline(always)]
+fn is_told(question: CheckKind) -> bool {
+    let flags = if setting::CHECKS_ONLY.load() == 0 {
+        flag::DENIED | flag::OVERRIDDEN
+    } else {
+        flag::OVERRIDDEN
+    };
+    // No branch, of which each would be another case for the verifier.
+    let by_flags = u64::from(question.flags() & flags);
+    let by_capability = (setting::TOLD_BY_SITE.load() >> (question.capability() & 63)) & 1;
+    kernel::opaque(by_flags | by_capability) != 0
 }
 
 /// What a check asks.
@@ -278,7 +322,7 @@ fn ask<const DIRECT: bool>(
     capability: u32,
     options: Option<u32>,
     result: i32,
-) -> Asked {
+) -> CheckKind {
     let Pointers {
         subjective,
         objective,
@@ -304,19 +348,15 @@ fn ask<const DIRECT: bool>(
             flags |= flag::INSETID;
         }
     }
-    // Not one case for the verifier for each way to get here, as below.
-    let mut flags = kernel::any(flags.into()) as u8;
     let mut syscall = NO_SYSCALL;
     let mut operation = 0;
-    let mut spec = SyscallSpec::NONE;
     if direct::<u32>(task, &offset::TASK_FLAGS) & (PF_KTHREAD | PF_IO_WORKER) == 0 {
         let registers = kernel::registers(task);
         syscall = direct::<u64>(registers, &offset::REGS_NUMBER) as u16;
         if kernel::is_compat(task) {
             flags |= flag::COMPAT;
         } else {
-            spec = setting::spec(syscall);
-            operation = object::operation(registers, spec, capability);
+            operation = object::operation(registers, setting::spec(syscall), capability);
         }
     }
     if user_ns != target && kernel::is_owned(cred, user_ns, target) {
@@ -337,19 +377,5 @@ fn ask<const DIRECT: bool>(
         flags,
     };
     // Not one case for the verifier for each way to get here.
-    let mut awaited = kernel::any(u64::from(flags & flag::DENIED));
-    if setting::CHECKS_ONLY.load() != 0 {
-        awaited = 0;
-    }
-    let told = kernel::any(
-        awaited
-            | u64::from(flags & flag::OVERRIDDEN)
-            | (setting::TOLD_BY_SITE.load() >> (capability & 63)) & 1,
-    );
-    Asked {
-        question: CheckKind::of(&key).map(kernel::any),
-        spec: SyscallSpec(kernel::any(spec.0.into()) as u32),
-        told: told != 0,
-        awaited: awaited != 0,
-    }
+    CheckKind::of(&key).map(kernel::any)
 }

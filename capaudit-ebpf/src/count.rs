@@ -77,7 +77,7 @@ pub fn is_known(
     asker: Asker,
     key: &CheckKey,
     total: *mut CheckCount,
-) -> Option<SiteKey> {
+) -> Option<u32> {
     // SAFETY: a map value; the time may be another processor's. The helper has no preconditions.
     unsafe { (*total).last = bpf_ktime_get_ns() };
     let site = SiteKey {
@@ -102,7 +102,7 @@ pub fn is_known(
     if let Some(trail) = TRAILS.get_ptr(&site.site) {
         bucket.expect(asker, &site, trail, kernel::any(left));
     }
-    Some(site)
+    Some(site.site)
 }
 
 /// The one of the key's known call sites that the check under way comes from.

@@ -244,6 +244,19 @@ extern "C" fn is_owner(cred: u64, own: u64, target: u64) -> u32 {
     0
 }
 
+/// The initial user namespace, in which `namespace` lies.
+#[inline(always)]
+pub fn outermost(mut namespace: Pointer) -> Pointer {
+    for _ in 0..USER_NS_LEVELS {
+        let parent = follow(namespace, &offset::USER_NS_PARENT);
+        if parent.is_null() {
+            break;
+        }
+        namespace = parent;
+    }
+    namespace
+}
+
 /// Whether `namespace`, a user namespace, is `outer` or lies in it.
 #[inline(always)]
 pub fn is_within(mut namespace: Pointer, outer: Pointer) -> bool {

@@ -14,6 +14,7 @@ mod call;
 mod check;
 mod count;
 mod enforce;
+mod inlined;
 mod kernel;
 mod maps;
 mod object;
@@ -98,6 +99,61 @@ fn check_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn check_kretprobe(ctx: RetProbeContext) -> u32 {
     check::leave(ctx.as_ptr(), ctx.ret());
+    0
+}
+
+/// Beside [`check_fexit`]: see [`inlined`].
+#[fexit(function = "cap_capset")]
+#[inline(always)]
+fn capset_fexit(ctx: FExitContext) -> u32 {
+    inlined::capset(ctx.as_ptr(), ctx.arg(1));
+    0
+}
+
+/// As [`capset_fexit`].
+#[fexit(function = "cap_task_prctl")]
+#[inline(always)]
+fn prctl_fexit(ctx: FExitContext) -> u32 {
+    inlined::prctl(ctx.as_ptr(), ctx.arg(0));
+    0
+}
+
+/// As [`capset_fexit`].
+#[fexit(function = "cap_mmap_addr")]
+#[inline(always)]
+fn mmap_addr_fexit(ctx: FExitContext) -> u32 {
+    inlined::mmap_addr(ctx.as_ptr(), ctx.arg(0));
+    0
+}
+
+/// Beside [`check_kprobe`]: see [`inlined`]. At the entry, as the return has no arguments: a first check that the hook sees is
+/// counted twice.
+#[kprobe]
+#[inline(always)]
+fn capset_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(old) = ctx.arg(1) {
+        inlined::capset(ctx.as_ptr(), old);
+    }
+    0
+}
+
+/// As [`capset_kprobe`].
+#[kprobe]
+#[inline(always)]
+fn prctl_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(option) = ctx.arg(0) {
+        inlined::prctl(ctx.as_ptr(), option);
+    }
+    0
+}
+
+/// As [`capset_kprobe`].
+#[kprobe]
+#[inline(always)]
+fn mmap_addr_kprobe(ctx: ProbeContext) -> u32 {
+    if let Some(address) = ctx.arg(0) {
+        inlined::mmap_addr(ctx.as_ptr(), address);
+    }
     0
 }
 

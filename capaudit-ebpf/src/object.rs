@@ -6,12 +6,13 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{Check, OBJECT_LEN, SECOND_LEN, object},
+    key::flag,
     syscall::{SyscallSpec, prctl, special},
 };
 
 use crate::{
     kernel::{self, Pointer, follow, mix, probe, user},
-    setting::offset,
+    setting::{self, offset},
     target,
 };
 
@@ -90,7 +91,7 @@ fn payload(registers: Pointer, spec: SyscallSpec) -> u64 {
 ///
 /// `check` is a reserved record.
 #[inline(always)]
-pub unsafe fn describe(check: *mut Check, task: Pointer, spec: SyscallSpec) {
+pub unsafe fn describe(check: *mut Check, task: Pointer) {
     // SAFETY: by the caller's promise.
     let check = unsafe { &mut *check };
     check.object_kind = object::NONE;
@@ -108,7 +109,10 @@ pub unsafe fn describe(check: *mut Check, task: Pointer, spec: SyscallSpec) {
     }
     let registers = kernel::registers(task);
     check.arguments = kernel::arguments(registers);
-
+    if check.key.flags & flag::COMPAT != 0 {
+        return; // numbers of another table
+    }
+    let spec = setting::spec(check.key.syscall);
     let path = spec.path_index();
     if path != 0 {
         let address = kernel::argument(registers, path - 1);

@@ -8,9 +8,9 @@ use aya_ebpf::helpers::{
 };
 use capaudit_common::{
     event::{COMM_LEN, Check, Header, STACK_LEN, kind},
-    key::{CheckCount, CheckKey, SiteCount, SiteKey, flag, is_sighting, next_sample},
+    key::{CheckCount, CheckKey, CheckKind, SiteCount, SiteKey, flag, is_sighting, next_sample},
     scope::{Process, loss},
-    syscall::{SyscallSpec, TABLE_LEN},
+    syscall::TABLE_LEN,
 };
 
 use crate::{
@@ -42,7 +42,6 @@ pub fn walk<const DIRECT: bool>(
     bucket: Option<Bucket>,
     key: &CheckKey,
     total: *mut CheckCount,
-    spec: SyscallSpec,
     single: bool,
 ) {
     let Some(stack) = STACK.get_ptr_mut(0) else {
@@ -89,7 +88,7 @@ pub fn walk<const DIRECT: bool>(
     let call = await_result(&site_key, pid_tgid as u32, sent);
     if sent {
         send::<DIRECT>(
-            task, cred, target, process, pid_tgid, &site_key, spec, stack, depth, call,
+            task, cred, target, process, pid_tgid, &site_key, stack, depth, call,
         );
     }
 }
@@ -138,9 +137,28 @@ fn sight(site: &SiteKey) -> Sighting {
     }
 }
 
+/// As [`await_result`], of a check that was counted and is not sent. A function that the verifier looks at once by itself (see
+/// [`crate::trail`]).
+#[inline(always)]
+pub fn await_result_of(question: CheckKind, execution: u64, site: u32) {
+    let [namespaces, what] = question.words();
+    await_outcome(namespaces, what, execution, site);
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn await_outcome(namespaces: u64, what: u64, execution: u64, site: u32) -> u64 {
+    let site = SiteKey {
+        check: CheckKind::from_words([namespaces, what]).asked_by(execution),
+        site,
+        reserved: 0,
+    };
+    await_result(&site, bpf_get_current_pid_tgid() as u32, false)
+}
+
 /// Has the outcome of the system call under way reported; returns what joins the two records.
 #[inline(always)]
-pub fn await_result(site: &SiteKey, thread: u32, sent: bool) -> u64 {
+fn await_result(site: &SiteKey, thread: u32, sent: bool) -> u64 {
     let key = &site.check;
     if setting::CHECKS_ONLY.load() != 0
         || key.syscall as usize >= TABLE_LEN
@@ -186,7 +204,6 @@ fn send<const DIRECT: bool>(
     process: Process,
     pid_tgid: u64,
     site: &SiteKey,
-    spec: SyscallSpec,
     stack: *const [u64; STACK_LEN],
     depth: u32,
     call: u64,
@@ -222,7 +239,7 @@ fn send<const DIRECT: bool>(
         (*check).target_level = probe(target, &offset::USER_NS_LEVEL);
         (*check).cred_level = probe(user_ns, &offset::USER_NS_LEVEL);
         (*check).comm = probe::<[u8; COMM_LEN]>(task, &offset::TASK_COMM);
-        object::describe(check, task, spec);
+        object::describe(check, task);
     }
     submit(entry, header.time, Wake::IfFilled);
 }

@@ -15,9 +15,10 @@ use capaudit_core::ledger::Hook;
 pub(super) fn attach(hook: Hook, bpf: &mut Ebpf, btf: &Btf) -> Result<(), ProgramError> {
     match hook {
         Hook::Fexit => {
-            let program: &mut FExit = program(bpf, "check_fexit")?;
-            program.load("cap_capable", btf)?;
-            program.attach()?;
+            attach_fexit(bpf, btf, "check_fexit", "cap_capable")?;
+            for (name, function) in INLINING {
+                attach_fexit(bpf, btf, &format!("{name}_fexit"), function)?;
+            }
         }
         Hook::TpBtf => {
             let program: &mut BtfTracePoint = program(bpf, "check_tp_btf")?;
@@ -27,12 +28,35 @@ pub(super) fn attach(hook: Hook, bpf: &mut Ebpf, btf: &Btf) -> Result<(), Progra
         Hook::Kprobe => {
             // The return first: an entry without its return would only fill the map.
             for name in ["check_kretprobe", "check_kprobe"] {
-                let program: &mut KProbe = program(bpf, name)?;
-                program.load()?;
-                program.attach("cap_capable", 0)?;
+                attach_kprobe(bpf, name, "cap_capable")?;
+            }
+            for (name, function) in INLINING {
+                attach_kprobe(bpf, &format!("{name}_kprobe"), function)?;
             }
         }
     }
+    Ok(())
+}
+
+/// Functions that ask `cap_capable` directly, which a compiler may have made part of them: programs, as the object names them, and
+/// kernel functions.
+const INLINING: [(&str, &str); 3] = [
+    ("capset", "cap_capset"),
+    ("prctl", "cap_task_prctl"),
+    ("mmap_addr", "cap_mmap_addr"),
+];
+
+fn attach_fexit(bpf: &mut Ebpf, btf: &Btf, name: &str, function: &str) -> Result<(), ProgramError> {
+    let program: &mut FExit = program(bpf, name)?;
+    program.load(function, btf)?;
+    program.attach()?;
+    Ok(())
+}
+
+fn attach_kprobe(bpf: &mut Ebpf, name: &str, function: &str) -> Result<(), ProgramError> {
+    let program: &mut KProbe = program(bpf, name)?;
+    program.load()?;
+    program.attach(function, 0)?;
     Ok(())
 }
 
