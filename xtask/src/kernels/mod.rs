@@ -24,7 +24,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{dist, operations::Selection, project};
+use crate::{
+    dist,
+    operations::{Mode, Selection},
+    project,
+};
 
 use self::archive::Archive;
 use self::emulator::Emulator;
@@ -69,6 +73,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", conflicts_with = "command")]
     operations: Option<usize>,
 
+    /// As whom the operations act; emulation is slow, and these differ from each other most
+    #[arg(long = "as", value_name = "MODE", value_delimiter = ',', requires = "operations", value_enum,
+          default_values_t = [Mode::Root, Mode::User, Mode::Userns])]
+    modes: Vec<Mode>,
+
     /// Command to run in the virtual machine [default: audit commands of known needs through every hook]
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -94,7 +103,10 @@ pub(crate) fn run(args: Args) -> Result<()> {
     for file in &args.add {
         root.add_from_host(file)?;
     }
-    let selection = args.operations.map(Selection::one_in).transpose()?;
+    let selection = args
+        .operations
+        .map(|count| Selection::one_in(count, &args.modes))
+        .transpose()?;
     if let Some(selection) = &selection {
         root.add_program("operations", selection.program())?;
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{
     audit::Audit,
@@ -14,14 +14,12 @@ use super::{
     truth::Truths,
 };
 
-/// Modes that differ from each other most; emulation is slow.
-const MODES: [Mode; 3] = [Mode::Root, Mode::User, Mode::Userns];
-
 /// A selection of operations, to be compared elsewhere.
 #[derive(Debug)]
 pub(crate) struct Selection {
     program: Program,
     operations: Vec<Operation>,
+    modes: Vec<Mode>,
 }
 
 /// What came of a selection in one machine.
@@ -34,13 +32,21 @@ pub(crate) struct Results {
 }
 
 impl Selection {
-    /// One of so many operations.
-    pub(crate) fn one_in(count: usize) -> Result<Self> {
+    /// One of so many operations, in these modes.
+    ///
+    /// # Errors
+    ///
+    /// The program cannot be built, or a mode takes an engine, which the machine does not have.
+    pub(crate) fn one_in(count: usize, modes: &[Mode]) -> Result<Self> {
+        if modes.contains(&Mode::Docker) {
+            bail!("no Docker engine runs in the virtual machine: leave out `--as docker`");
+        }
         let program = Program::build()?;
         let all = program.choose(&[], &[])?;
         Ok(Self {
             program,
             operations: all.into_iter().step_by(count.max(1)).collect(),
+            modes: modes.to_vec(),
         })
     }
 
@@ -57,7 +63,7 @@ impl Selection {
             .map(|operation| operation.operation.as_str())
             .collect();
         let names = names.join(" ");
-        let audits = MODES.map(|mode| {
+        let audits = self.modes.iter().map(|mode| {
             (
                 format!("operations as {mode}"),
                 format!(
@@ -66,7 +72,8 @@ impl Selection {
                 ),
             )
         });
-        let modes = MODES.map(Mode::name).join(",");
+        let modes: Vec<&str> = self.modes.iter().map(|mode| mode.name()).collect();
+        let modes = modes.join(",");
         let truth = (
             "the truth about operations".to_owned(),
             // Every trial makes and ends namespaces, and the kernel waits for readers at each.
@@ -75,7 +82,7 @@ impl Selection {
                  exec operations truth --minimal-only --as {modes} {names} >/out/truth\n"
             ),
         );
-        audits.into_iter().chain([truth]).collect()
+        audits.chain([truth]).collect()
     }
 
     /// Compares by the files that the scripts left.
@@ -88,7 +95,7 @@ impl Selection {
         let lines = |text: &str| text.trim_end().to_owned();
         let truths = Truths::parse(&lines(file("truth")?))?;
         let mut rows = Vec::new();
-        for mode in MODES {
+        for &mode in &self.modes {
             let acts = lines(file(&format!("acts.{mode}"))?);
             let audit = Audit::parse(mode, &acts, file(&format!("report.{mode}"))?)?;
             for operation in &self.operations {

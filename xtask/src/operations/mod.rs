@@ -21,9 +21,9 @@ use anyhow::{Context, Result, bail};
 use crate::{command, project};
 
 pub(crate) use machine::Selection;
+pub(crate) use mode::Mode;
 
 use baseline::Baseline;
-use mode::Mode;
 use page::Setting;
 use program::Program;
 use row::Row;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// As whom an operation acts: the program's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     /// User 0, as a container engine starts it
     Root,
     /// User 1000 with ambient capabilities
