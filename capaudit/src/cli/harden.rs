@@ -1,7 +1,7 @@
 //! `capaudit harden FILE`
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::{Command, Stdio},
@@ -10,7 +10,13 @@ use std::{
 
 use capaudit_core::{capability::CapSet, ledger::Phase, recommend::Recommendation};
 use capaudit_tracer::launch::Signals;
-use capaudit_verify::{Aim, Life, Plan, Run, Source, Verified, life::Test, progress::Terminal};
+use capaudit_verify::{
+    Aim, Life, Plan, Run, Source, Verified,
+    enforce::docker::{self, Service},
+    life::Test,
+    progress::Terminal,
+};
+use tempfile::TempDir;
 
 use super::{
     deliver::{check_writable, save},
@@ -20,7 +26,8 @@ use super::{
     terminal,
 };
 
-/// Find what the services of a compose project need through their whole life, prove it, and write it into the file.
+/// Find what the services of a compose project, or the container of a `docker run`, need through their whole life, prove it,
+/// and write it into the file.
 ///
 /// The project is made anew, with volumes of its own: its containers start on empty volumes, stop, start again, and are made
 /// anew on the same volumes, as after an update of their image. In each phase TEST is run. First every service may use all
@@ -32,6 +39,10 @@ use super::{
   capaudit harden compose.yaml -- ./integration-test.sh
   capaudit harden --exit-code-from tests --write compose.yaml
   capaudit harden --service db --proofs --save db.json compose.yaml
+  capaudit harden docker run -d -p 8080:80 -v data:/data nginx:1 -- ./integration-test.sh
+
+A `docker run` or `podman run` is led through its life as the one service of a project; its command is printed with what it
+needs. Options of capaudit stand before it.
 
 TEST finds in its environment: COMPOSE_PROJECT_NAME and COMPOSE_FILE, CAPAUDIT_PHASE (start, restart or recreate), and for
 each service CAPAUDIT_SERVICE_CONTAINER, CAPAUDIT_SERVICE_ADDRESS and CAPAUDIT_SERVICE_PORT_80 (where port 80 is published).
@@ -39,9 +50,13 @@ each service CAPAUDIT_SERVICE_CONTAINER, CAPAUDIT_SERVICE_ADDRESS and CAPAUDIT_S
 Exit status: 0 if the services lead their life with what was found; 1 if they do not, or something is left to do by hand; 2 if
 a file or an option cannot be used; 3 if tracing is not possible here.")]
 pub(super) struct Arguments {
-    /// Compose files that are used together
-    #[arg(required = true, value_name = "FILE")]
+    /// Compose files that are used together, or a command: docker run …, podman run …
+    #[arg(required_unless_present = "word", value_name = "FILE")]
     files: Vec<PathBuf>,
+
+    /// A word of the command, as [`with_words`] hands it on
+    #[arg(long, hide = true, allow_hyphen_values = true, value_name = "WORD")]
+    word: Vec<OsString>,
 
     /// Only this service; several times for several [default: all]
     #[arg(long, value_name = "NAME")]
@@ -101,16 +116,50 @@ pub(super) struct Arguments {
     test: Vec<OsString>,
 }
 
+/// The same command line, with each word of a `docker run` in it as a value of an option: the command has options of its own,
+/// which the parser would take for capaudit's.
+pub(super) fn with_words(mut line: Vec<OsString>) -> Vec<OsString> {
+    let is_ours = line.get(1).is_some_and(|word| word == "harden");
+    let begins = |at: usize| {
+        docker::is_client(&line[at])
+            && line
+                .get(at + 1)
+                .is_some_and(|word| word == "run" || word == "container" || is_option(word))
+    };
+    let end = |words: &[OsString]| words.iter().position(|word| word == "--");
+    let ours = end(&line).unwrap_or(line.len());
+    let Some(start) = (2..ours).find(|at| is_ours && begins(*at)) else {
+        return line;
+    };
+    let mut words = line.split_off(start);
+    let test = words.split_off(end(&words).unwrap_or(words.len()));
+    line.extend(words.into_iter().map(|word| {
+        let mut option = OsString::from("--word=");
+        option.push(word);
+        option
+    }));
+    line.extend(test);
+    line
+}
+
+fn is_option(word: &OsStr) -> bool {
+    word != "--" && word.as_encoded_bytes().starts_with(b"-")
+}
+
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     check_writable(arguments.save.as_deref())?;
-    let engine = Engine::find()?;
+    let made = Made::of(arguments)?;
+    let engine = Engine::find(made.as_ref().map(|made| made.client.as_str()))?;
     let plan = Plan {
         command: shown(arguments),
         run: Run::Life(Box::new(Life {
             compose: engine.compose,
             client: engine.client,
-            files: arguments.files.clone(),
+            files: match &made {
+                Some(made) => vec![made.file()],
+                None => arguments.files.clone(),
+            },
             services: arguments.service.clone(),
             test: test(arguments)?,
             exit_code_from: arguments.exit_code_from.clone(),
@@ -146,7 +195,101 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if !verified.verification.passed {
         return Ok(Exit::Finding);
     }
-    written(arguments, &verified)
+    match &made {
+        Some(made) => made.show(&verified),
+        None => written(arguments, &verified),
+    }
+}
+
+/// A compose project that was made of a command, for as long as its life is led.
+struct Made {
+    client: String,
+    service: Service,
+    directory: TempDir,
+}
+
+impl Made {
+    /// The project of what is to be hardened, if that is a command.
+    fn of(arguments: &Arguments) -> Result<Option<Self>, Failure> {
+        let Some(client) = arguments.word.first() else {
+            return Ok(None);
+        };
+        let refused = [
+            (
+                arguments.write,
+                "--write",
+                "it is in no file, and printed with what it needs",
+            ),
+            (
+                !arguments.service.is_empty(),
+                "--service",
+                "it has no services to choose from",
+            ),
+            (
+                arguments.exit_code_from.is_some(),
+                "--exit-code-from",
+                "it has no services to choose from",
+            ),
+            (
+                !arguments.files.is_empty(),
+                "FILE",
+                "harden one or the other",
+            ),
+        ];
+        if let Some((_, option, why)) = refused.into_iter().find(|(is_given, ..)| *is_given) {
+            return Err(Failure::usage(format!(
+                "{option} does not go with a `{} run`: {why}",
+                client.to_string_lossy()
+            )));
+        }
+        let directory = std::env::current_dir()
+            .map_err(|error| Failure::usage(format!("there is no working directory: {error}")))?;
+        let service = Service::of(&arguments.word, &directory)
+            .map_err(|error| Failure::usage(format!("{}: {error}", client.to_string_lossy())))?;
+        let cannot_write =
+            |error: io::Error| Failure::usage(format!("a project cannot be made: {error}"));
+        let made = Self {
+            client: client.to_string_lossy().into_owned(),
+            service,
+            directory: tempfile::tempdir().map_err(cannot_write)?,
+        };
+        // Compose names the project by the directory.
+        let file = made.file();
+        if let Some(parent) = file.parent() {
+            std::fs::create_dir(parent).map_err(cannot_write)?;
+        }
+        std::fs::write(file, &made.service.text).map_err(cannot_write)?;
+        Ok(Some(made))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory
+            .path()
+            .join(&self.service.name)
+            .join("compose.json")
+    }
+
+    /// Prints the command with what the container needs.
+    fn show(&self, verified: &Verified) -> Result<Exit, Failure> {
+        let subjects = verified.report.iter().flat_map(|report| &report.subjects);
+        let mut of_service = subjects.filter(|subject| {
+            subject.compose_service.as_deref() == Some(self.service.name.as_str())
+        });
+        let Some(subject) = of_service.next() else {
+            return Ok(Exit::Success);
+        };
+        let words = self.service.with(subject.cap_add);
+        let words: Vec<String> = words
+            .iter()
+            .map(|word| capaudit_core::text::quoted(&word.to_string_lossy()))
+            .collect();
+        let text = format!(
+            "\nThe command with what it needs:\n\n  {}\n",
+            words.join(" ")
+        );
+        super::deliver::deliver(&text, None, io::stdout()).map_err(Failure::usage)?;
+        Ok(Exit::Success)
+    }
 }
 
 /// Shows what changes, and writes it if that is wanted.
@@ -201,13 +344,16 @@ struct Engine {
 
 impl Engine {
     /// The first that is there: `docker compose`, `docker-compose`, `podman compose`.
-    fn find() -> Result<Self, Failure> {
+    fn find(wanted: Option<&str>) -> Result<Self, Failure> {
         let candidates: [(&str, &[&str]); 3] = [
             ("docker", &["docker", "compose"]),
             ("docker", &["docker-compose"]),
             ("podman", &["podman", "compose"]),
         ];
-        for (client, compose) in candidates {
+        let is_wanted = |client: &str| {
+            wanted.is_none_or(|wanted| std::path::Path::new(wanted).ends_with(client))
+        };
+        for (client, compose) in candidates.into_iter().filter(|(it, _)| is_wanted(it)) {
             let [program, arguments @ ..] = compose else {
                 continue;
             };
@@ -295,9 +441,40 @@ fn shown(arguments: &Arguments) -> Vec<OsString> {
         words.extend(["--phases".into(), phase.name().into()]);
     }
     words.extend(arguments.files.iter().map(OsString::from));
+    words.extend(arguments.word.iter().cloned());
     if !arguments.test.is_empty() {
         words.push("--".into());
         words.extend(arguments.test.iter().cloned());
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> String {
+        let words = text.split(' ').map(OsString::from).collect();
+        let words = with_words(words).into_iter();
+        let words: Vec<_> = words
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn the_words_of_a_command_are_told_from_capaudit_s() {
+        assert_eq!(
+            line("capaudit harden --proofs docker run -d nginx sh -c x -- docker run y"),
+            "capaudit harden --proofs --word=docker --word=run --word=-d --word=nginx --word=sh --word=-c --word=x -- docker run y"
+        );
+        for same in [
+            "capaudit harden compose.yaml --service docker -- docker run y",
+            "capaudit harden docker compose.yaml",
+            "capaudit run docker run nginx",
+            "capaudit",
+        ] {
+            assert_eq!(line(same), same);
+        }
+    }
 }

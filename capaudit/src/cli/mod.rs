@@ -99,7 +99,7 @@ pub fn main() -> ExitCode {
     let Invocation {
         failure_descriptor,
         arguments,
-    } = match Invocation::try_parse() {
+    } = match Invocation::try_parse_from(harden::with_words(std::env::args_os().collect())) {
         Ok(invocation) => invocation,
         Err(error) => {
             // Nobody is left to tell if this cannot be printed.

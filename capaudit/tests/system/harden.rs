@@ -21,6 +21,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("harden::what_is_mounted_is_copied", mounted),
         Trial::test("harden::a_failed_test_writes_nothing", failed_test),
         Trial::test("harden::killed_it_leaves_nothing", killed),
+        Trial::test("harden::the_command_of_one_container", command),
         Trial::test("harden::bad_usage", bad_usage),
     ]
 }
@@ -225,6 +226,59 @@ fn failed_test() -> Verdicts {
     ensure(
         project.read("compose.yaml")? == DATABASE,
         "it was written although the test failed",
+    )?;
+    nothing_is_left()
+}
+
+/// The same life, of a `docker run`, whose options are not taken for capaudit's.
+fn command() -> Verdicts {
+    let project = database()?;
+    let test = "echo $CAPAUDIT_PHASE >> phases";
+    let script = format!("{}:/srv/script:ro", project.file("script").display());
+    let run = [
+        "docker",
+        "run",
+        "-d",
+        "--rm",
+        "--name",
+        "db",
+        "-v",
+        "data:/data",
+        "-v",
+        &script,
+        "--network",
+        "none",
+    ];
+    let words = [
+        "gt-corpus:1",
+        "/srv/script/serve.sh",
+        "--",
+        "sh",
+        "-c",
+        test,
+    ];
+    let line = [&["harden", "--test-as-root"], &run[..], &words].concat();
+    let (out, err) = project.expect(0, CAPAUDIT, &line)?;
+    let hardened = "docker run --cap-drop ALL --cap-add CHOWN --cap-add DAC_READ_SEARCH --cap-add FOWNER -d --rm --name db -v data:/data";
+    ensure(out.contains(hardened), (&out, &err))?;
+    ensure(
+        out.trim_end().ends_with("gt-corpus:1 /srv/script/serve.sh"),
+        &out,
+    )?;
+    let phases = project.read("phases")?;
+    ensure(
+        phases.lines().take(3).eq(["start", "restart", "recreate"]),
+        &phases,
+    )?;
+    project.expect(
+        2,
+        CAPAUDIT,
+        &["harden", "docker", "run", "--gpus", "all", "gt-corpus:1"],
+    )?;
+    project.expect(
+        2,
+        CAPAUDIT,
+        &["harden", "--write", "docker", "run", "gt-corpus:1"],
     )?;
     nothing_is_left()
 }

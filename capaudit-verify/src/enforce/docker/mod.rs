@@ -2,6 +2,7 @@
 //! options.
 
 mod options;
+mod service;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,9 @@ use std::{
 
 use capaudit_core::capability::CapSet;
 
-use super::words::{NotUnderstood, Words};
+use super::words::{NotUnderstood, Word, Words};
+
+pub use service::Service;
 
 /// A `docker run` or `podman run`, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,15 @@ pub struct DockerRun {
     image: Vec<OsString>,
     name: Option<OsString>,
     removes_itself: bool,
+}
+
+/// A command line with all of its options.
+struct TakenApart {
+    run: DockerRun,
+    options: Vec<Word>,
+    detached: bool,
+    interactive: bool,
+    terminal: bool,
 }
 
 /// What a container gets besides, so that it can be told from others.
@@ -92,6 +104,27 @@ impl DockerRun {
     ///
     /// It is no `run`, an option is not known, or it cannot be run again and judged by its exit status.
     pub fn parse(command: &[OsString]) -> Result<Self, NotUnderstood> {
+        let TakenApart {
+            run,
+            detached,
+            interactive,
+            terminal,
+            ..
+        } = Self::take_apart(command)?;
+        if detached {
+            return Err(NotUnderstood::new(
+                "a detached container's success is not in the exit status of its `run`: leave -d out",
+            ));
+        }
+        if interactive && terminal {
+            return Err(NotUnderstood::new(
+                "the runs have no terminal, which `-i` with `-t` needs: leave `-i` out",
+            ));
+        }
+        Ok(run)
+    }
+
+    fn take_apart(command: &[OsString]) -> Result<TakenApart, NotUnderstood> {
         let (Subcommand::Run, at) = subcommand(command)? else {
             return Err(NotUnderstood::new(
                 "this is no `docker run` or `podman run`: for other commands use --via bounding or compose",
@@ -117,6 +150,7 @@ impl DockerRun {
         let (mut detached, mut interactive, mut terminal) = (false, false, false);
         // What ours takes the place of.
         let mut replaced = Vec::new();
+        let mut options = Vec::new();
         while let Some(option) = words.next_option()? {
             let on = option.is_on();
             let mut kept = &mut run.options;
@@ -133,22 +167,19 @@ impl DockerRun {
                 }
             }
             kept.extend(option.words.iter().cloned());
+            options.push(option);
         }
         run.image = rest[words.position()..].to_vec();
         if run.image.is_empty() {
             return Err(NotUnderstood::new("the command names no image"));
         }
-        if detached {
-            return Err(NotUnderstood::new(
-                "a detached container's success is not in the exit status of its `run`: leave -d out",
-            ));
-        }
-        if interactive && terminal {
-            return Err(NotUnderstood::new(
-                "the runs have no terminal, which `-i` with `-t` needs: leave `-i` out",
-            ));
-        }
-        Ok(run)
+        Ok(TakenApart {
+            run,
+            options,
+            detached,
+            interactive,
+            terminal,
+        })
     }
 
     /// The command with what it grants itself.
