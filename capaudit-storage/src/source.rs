@@ -7,6 +7,7 @@ use std::{
 };
 
 use capaudit_formats::{manifest::Files, yaml::Source};
+use capaudit_tracer::regular;
 
 /// Bytes of a file at most.
 const LARGEST: u64 = 16 << 20;
@@ -21,7 +22,11 @@ impl Files for Disk {
     }
 
     fn read(&self, path: &Path) -> io::Result<Source> {
-        read(path)
+        read(path, File::open(path)?)
+    }
+
+    fn read_named(&self, path: &Path) -> io::Result<Source> {
+        read(path, regular::open(path)?)
     }
 
     fn drop_ins(&self, unit: &Path) -> Vec<PathBuf> {
@@ -29,12 +34,10 @@ impl Files for Disk {
     }
 }
 
-fn read(path: &Path) -> io::Result<Source> {
+fn read(path: &Path, file: File) -> io::Result<Source> {
     let mut text = String::new();
-    // One more than may be: a file names others (`extends`), and /dev/zero has no end.
-    File::open(path)?
-        .take(LARGEST + 1)
-        .read_to_string(&mut text)?;
+    // One more than may be: /dev/zero has no end.
+    file.take(LARGEST + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -71,6 +74,24 @@ mod tests {
     fn a_file_without_end_is_refused() {
         let error = Disk.read(Path::new("/dev/zero")).unwrap_err();
         assert_eq!(error.to_string(), "it has more than 16 MiB");
+    }
+
+    #[test]
+    fn of_what_files_name_only_regular_files_are_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("base.yaml");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        for other in [&fifo, Path::new("/dev/zero")] {
+            let error = Disk.read_named(other).unwrap_err();
+            assert_eq!(error.to_string(), "it is no regular file");
+        }
     }
 
     #[test]

@@ -12,5 +12,6 @@ pub mod opaque;
 pub mod privilege;
 pub mod probe;
 pub mod proc;
+pub mod regular;
 pub mod session;
 pub mod subject;

@@ -104,7 +104,7 @@ impl Project {
             if project.files.len() >= MOST_FILES {
                 return Err(unusable(format!("more than {MOST_FILES} files")));
             }
-            let source = files.read(&path).map_err(|error| {
+            let source = files.read_named(&path).map_err(|error| {
                 unusable(format!("cannot read {path:?}, which is extended: {error}"))
             })?;
             let file = File::new(path, source)?;

@@ -19,6 +19,13 @@ pub trait Files {
     /// It cannot be read, is not UTF-8, or larger than anybody writes by hand.
     fn read(&self, path: &Path) -> io::Result<Source>;
 
+    /// Reads one that another file names, or that lies beside it: whoever wrote that is not who runs capaudit.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`], or it is no regular file.
+    fn read_named(&self, path: &Path) -> io::Result<Source>;
+
     /// The drop-ins beside a unit, in systemd's order: by name. None where they cannot be listed.
     fn drop_ins(&self, unit: &Path) -> Vec<PathBuf>;
 }

@@ -31,16 +31,15 @@ pub fn load(words: &[String], files: &dyn Files) -> Result<Vec<Workload>, Unusab
             workloads.push(of_set(set));
             continue;
         }
-        let read = |path: &Path| {
-            files
-                .read(path)
-                .map_err(|error| unusable(format!("cannot read {path:?}: {error}")))
-        };
+        let failed =
+            |path: &Path, error: std::io::Error| unusable(format!("cannot read {path:?}: {error}"));
+        let read = || files.read(path).map_err(|error| failed(path, error));
         let extension = path.extension().and_then(|extension| extension.to_str());
         if extension.is_some_and(|extension| UNITS.contains(&extension)) {
-            let mut unit = vec![read(path)?];
+            let mut unit = vec![read()?];
             for drop_in in files.drop_ins(path) {
-                unit.push(read(&drop_in)?);
+                let read = files.read_named(&drop_in);
+                unit.push(read.map_err(|error| failed(&drop_in, error))?);
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             workloads.push(systemd::workload(&name, &unit));
@@ -52,7 +51,7 @@ pub fn load(words: &[String], files: &dyn Files) -> Result<Vec<Workload>, Unusab
                     .to_owned(),
             ));
         }
-        let source = read(path)?;
+        let source = read()?;
         let stream = yaml::parse(&source)?;
         if stream
             .documents

@@ -35,6 +35,10 @@ impl Files for Memory {
         Ok(Source::new(name, text.clone()))
     }
 
+    fn read_named(&self, path: &Path) -> io::Result<Source> {
+        self.read(path)
+    }
+
     fn drop_ins(&self, unit: &Path) -> Vec<PathBuf> {
         let mut beside = unit.as_os_str().to_owned();
         beside.push(".d");

@@ -1,40 +1,29 @@
 //! Owner and mode of a file that a check was about, looked up as the process saw it.
 
-use std::{os::fd::OwnedFd, path::Path};
-
 use capaudit_core::ledger::FileOwner;
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, open, openat2, statx};
+use rustix::fs::{AtFlags, StatxFlags, statx};
+
+use crate::regular::{Below, pin_below, pin_directory};
 
 /// Looks a path up in the mount namespace and root directory of a process; a relative one in its working
 /// directory. `None` if process or file are gone, which they may well be: this is for advice only.
 ///
-/// The process has its way with what it can reach, so nothing is opened that could have an effect or block.
+/// The process has its way with what it can reach, so nothing is opened that could have an effect or block. Links are
+/// followed as the process would, but never out of its root.
 pub(super) fn of(pid: u32, path: &str) -> Option<FileOwner> {
-    let base = if path.starts_with('/') { "root" } else { "cwd" };
-    let directory = open(
-        format!("/proc/{pid}/{base}"),
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .ok()?;
-    let file = within(&directory, path, base == "root")?;
+    let (base, below) = if path.starts_with('/') {
+        ("root", Below::Root)
+    } else {
+        ("cwd", Below::Directory)
+    };
+    let directory = pin_directory(format!("/proc/{pid}/{base}")).ok()?;
+    let file = pin_below(&directory, path, below).ok()?;
     let found = statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).ok()?;
     Some(FileOwner {
         uid: found.stx_uid,
         gid: found.stx_gid,
         mode: found.stx_mode.into(),
     })
-}
-
-fn within(directory: &OwnedFd, path: &str, is_root: bool) -> Option<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    // Links are followed as the process would, but never out of its root, nor through /proc's magic ones.
-    let resolve = if is_root {
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
-    } else {
-        ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS
-    };
-    openat2(directory, Path::new(path), flags, Mode::empty(), resolve).ok()
 }
 
 #[cfg(test)]
