@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use capaudit_core::ledger::{self, Ledger, merge};
+use capaudit_core::ledger::{self, Ledger, LoadError, from_bytes, merge};
 
 use super::DaemonError;
 
@@ -29,11 +29,11 @@ impl State {
             directory.display()
         )))?;
         let file = directory.join("session.json");
-        let past = if file.exists() {
-            Some(capaudit_storage::load(&file)?)
-        } else {
-            None
-        };
+        let saved = capaudit_storage::read_own(&file).map_err(|error| LoadError::Read {
+            path: file.clone(),
+            error,
+        })?;
+        let past = saved.map(|saved| from_bytes(&saved, &file)).transpose()?;
         Ok(Self { file, past })
     }
 

@@ -4,12 +4,13 @@
 //!
 //! Begin to read with [`write_whole`]: a reader sees the earlier file or the new one.
 
+mod place;
 mod replace;
 mod source;
 
 use std::{
     fs::{File, Permissions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::fs::{MetadataExt as _, PermissionsExt as _},
@@ -18,10 +19,11 @@ use std::{
 };
 
 use capaudit_core::ledger::{Ledger, LoadError, from_bytes, to_bytes};
-use capaudit_tracer::privilege;
+use capaudit_tracer::{privilege, regular};
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, linkat, open};
 use tempfile::NamedTempFile;
 
+use place::{Attributes, Name, Place, Writer};
 pub use replace::replace;
 pub use source::Disk;
 
@@ -71,7 +73,11 @@ fn new_file(directory: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
         .prefix("capaudit-session-")
         .suffix(".json")
         .tempfile_in(directory)?;
-    fill(file.as_file_mut(), bytes, caller(), None)?;
+    let attributes = Attributes {
+        owner: Writer::this().caller,
+        mode: None,
+    };
+    fill(file.as_file_mut(), bytes, attributes)?;
     let (_file, path) = file.keep()?;
     Ok(path)
 }
@@ -81,70 +87,116 @@ const UNFINISHED: &str = ".capaudit-unfinished-";
 /// And end in so many letters and digits.
 const RANDOM: usize = 6;
 
-/// Writes a file through a temporary one beside it, so that nobody ever sees half of it. It keeps owner and mode; a new
-/// one has mode 0600 and belongs to the caller, under sudo to whom sudo was called by. A path that is no regular file
-/// (`/dev/stdout`, a pipe) is written directly.
+/// Writes a file through a temporary one beside it, so that nobody ever sees half of it. One of the writer's, or of whoever
+/// called sudo, keeps owner and mode; any other has mode 0600. Pipes, terminals and descriptors of this process
+/// (`/dev/stdout`) are written directly.
 ///
 /// The temporary file has no name before it is complete, where the file system can do that (`O_TMPFILE`): then there is
 /// nothing to be left behind by whoever is killed. What was left all the same is removed.
 ///
 /// # Errors
 ///
-/// The file cannot be written; the old one, if any, is left as it was.
+/// The file cannot be written, or others decide what the path leads to; the old file, if any, is left as it was.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let _writing = privilege::while_writing()?;
-    let special = std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file());
-    if special {
-        return std::fs::OpenOptions::new()
-            .write(true)
-            .open(path)?
-            .write_all(bytes);
-    }
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    remove_unfinished(directory);
-    let (owner, mode) = owner_and_mode(path);
-    let mut named = tempfile::Builder::new();
-    named.prefix(UNFINISHED).rand_bytes(RANDOM);
-    let unnamed = || -> io::Result<NamedTempFile<File>> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let mut file = File::from(open(directory, flags, Mode::RUSR | Mode::WUSR)?);
-        fill(&mut file, bytes, owner, mode)?;
-        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
-        named.make_in(directory, |name| {
-            linkat(CWD, &link, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
-            file.try_clone()
-        })
-    };
-    let temporary = match unnamed() {
-        Ok(temporary) => temporary,
-        // There are file systems that cannot do it; where it is something else, this fails as well.
-        Err(_error) => {
-            let mut temporary = named.tempfile_in(directory)?;
-            fill(temporary.as_file_mut(), bytes, owner, mode)?;
-            temporary
-        }
-    };
-    temporary.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    write_as(path, bytes, Writer::this())
 }
 
-fn fill(
-    file: &mut File,
-    bytes: &[u8],
-    owner: Option<(u32, u32)>,
-    mode: Option<u32>,
-) -> io::Result<()> {
+fn write_as(path: &Path, bytes: &[u8], writer: Writer) -> io::Result<()> {
+    let _writing = privilege::while_writing()?;
+    match Place::of(path, writer)? {
+        Place::Descriptor(descriptor) => place::write_descriptor(descriptor, bytes),
+        Place::Name(name) => match name.special() {
+            Some(special) => special.write(bytes),
+            None => {
+                let written = Written::beside(&name, bytes, name.attributes())?;
+                written.take_place()
+            }
+        },
+    }
+}
+
+/// Whether a file could be written: better known before a long test suite has run than after it.
+///
+/// # Errors
+///
+/// As for [`write_whole`].
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let _writing = privilege::while_writing()?;
+    match Place::of(path, Writer::this())? {
+        Place::Descriptor(descriptor) => place::check_descriptor(descriptor),
+        Place::Name(name) => name.check(),
+    }
+}
+
+/// Reads a file that was written by [`write_whole`], to go on from it: nobody else can have written it. `None` if there is none.
+///
+/// # Errors
+///
+/// It cannot be read, is no regular file or somebody else's, or others decide what the path leads to.
+pub fn read_own(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let Place::Name(name) = Place::of(path, Writer::this())? else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let Some(mut file) = name.read()? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// A file that is complete, and not where it is to be yet.
+struct Written<'a> {
+    temporary: NamedTempFile<File>,
+    name: &'a Name,
+}
+
+impl<'a> Written<'a> {
+    fn beside(name: &'a Name, bytes: &[u8], attributes: Attributes) -> io::Result<Self> {
+        let directory = name.directory();
+        remove_unfinished(&directory);
+        let mut named = tempfile::Builder::new();
+        named.prefix(UNFINISHED).rand_bytes(RANDOM);
+        let unnamed = || -> io::Result<NamedTempFile<File>> {
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            let mut file = File::from(open(&directory, flags, Mode::RUSR | Mode::WUSR)?);
+            fill(&mut file, bytes, attributes)?;
+            let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+            named.make_in(&directory, |name| {
+                linkat(CWD, &link, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+                file.try_clone()
+            })
+        };
+        let temporary = match unnamed() {
+            Ok(temporary) => temporary,
+            // There are file systems that cannot do it; where it is something else, this fails as well.
+            Err(_error) => {
+                let mut temporary = named.tempfile_in(&directory)?;
+                fill(temporary.as_file_mut(), bytes, attributes)?;
+                temporary
+            }
+        };
+        Ok(Self { temporary, name })
+    }
+
+    /// Whatever has the name by now is replaced, a link included: nothing is followed.
+    fn take_place(self) -> io::Result<()> {
+        let kept = self.temporary.persist(self.name.path());
+        kept.map(drop).map_err(|error| error.error)
+    }
+}
+
+fn fill(file: &mut File, bytes: &[u8], attributes: Attributes) -> io::Result<()> {
     // Says that it is being written; a file system without locks has nobody to tell.
     let _ = flock(&*file, FlockOperation::NonBlockingLockExclusive);
     file.write_all(bytes)?;
-    if let Some((user, group)) = owner {
-        // Not root: then it is ours either way.
-        let _ = std::os::unix::fs::fchown(&*file, Some(user), Some(group));
+    if let Some((user, group)) = attributes.owner {
+        let now = file.metadata()?;
+        if (now.uid(), now.gid()) != (user, group) {
+            std::os::unix::fs::fchown(&*file, Some(user), Some(group))?;
+        }
     }
-    if let Some(mode) = mode {
+    if let Some(mode) = attributes.mode {
         file.set_permissions(Permissions::from_mode(mode))?;
     }
     file.sync_all()
@@ -166,28 +218,16 @@ fn remove_unfinished(directory: &Path) {
         if !is_one {
             continue;
         }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = open(entry.path(), flags, Mode::empty()).map(File::from) else {
+        let Ok(file) = regular::open_unlinked(&entry.path()) else {
             continue;
         };
-        let is_ours = file.metadata().is_ok_and(|metadata| {
-            metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw()
-        });
+        let is_ours = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.uid() == rustix::process::geteuid().as_raw());
         if is_ours && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
             let _ = std::fs::remove_file(entry.path());
         }
     }
-}
-
-/// Whose a file is to be, and its mode: as it was, or for a new one, the caller's under sudo, and for nobody else to read.
-fn owner_and_mode(path: &Path) -> (Option<(u32, u32)>, Option<u32>) {
-    if let Ok(metadata) = std::fs::metadata(path) {
-        return (
-            Some((metadata.uid(), metadata.gid())),
-            Some(metadata.mode() & 0o7777),
-        );
-    }
-    (caller(), None)
 }
 
 /// User and group id of whoever called sudo, by its environment; `None` without sudo.

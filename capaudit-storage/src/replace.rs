@@ -1,10 +1,10 @@
 //! Files replaced by new ones, all or none.
 
-use std::{
-    fs, io,
-    io::Write as _,
-    os::unix::fs::{MetadataExt as _, fchown},
-    path::Path,
+use std::{io, path::Path};
+
+use crate::{
+    Written,
+    place::{Name, Place, Writer},
 };
 
 /// Gives files new texts. All are written beside the old ones first, with their mode and owner, and only then take
@@ -12,32 +12,26 @@ use std::{
 ///
 /// # Errors
 ///
-/// One of them cannot be written; the message says which.
+/// One of them cannot be written, or others decide what its path leads to; the message says which.
 pub fn replace(files: &[(&Path, &str)]) -> io::Result<()> {
-    let mut ready = Vec::new();
-    for (path, text) in files {
-        let prepare = || -> io::Result<_> {
-            let place = fs::canonicalize(path)?;
-            let old = fs::metadata(&place)?;
-            let directory = place.parent().unwrap_or(Path::new("/"));
-            let mut new = tempfile::Builder::new()
-                .prefix(".capaudit-")
-                .tempfile_in(directory)?;
-            new.write_all(text.as_bytes())?;
-            let owner = new.as_file().metadata()?;
-            if (owner.uid(), owner.gid()) != (old.uid(), old.gid()) {
-                fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
-            }
-            // After the owner: changing that takes setuid bits away.
-            new.as_file().set_permissions(old.permissions())?;
-            new.as_file().sync_all()?;
-            Ok((place, new))
-        };
-        ready.push((path, prepare().map_err(|error| named(path, &error))?));
+    let writer = Writer::this();
+    let place = |path: &Path| match Place::of(path, writer)? {
+        Place::Name(name) => Ok(name),
+        Place::Descriptor(_) => Err(io::ErrorKind::InvalidInput.into()),
+    };
+    let mut names: Vec<(&Path, Box<Name>)> = Vec::new();
+    for (path, _text) in files {
+        names.push((path, place(path).map_err(|error| named(path, &error))?));
     }
-    for (path, (place, new)) in ready {
-        new.persist(&place)
-            .map_err(|error| named(path, &error.error))?;
+    let mut ready = Vec::new();
+    for ((path, name), (_path, text)) in names.iter().zip(files) {
+        let written = name
+            .attributes_of_edited()
+            .and_then(|attributes| Written::beside(name, text.as_bytes(), attributes));
+        ready.push((path, written.map_err(|error| named(path, &error))?));
+    }
+    for (path, written) in ready {
+        written.take_place().map_err(|error| named(path, &error))?;
     }
     Ok(())
 }
@@ -49,7 +43,10 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    };
 
     use super::*;
 

@@ -138,9 +138,10 @@ impl State {
             runs: Vec::new(),
         };
         if let Some(path) = file {
-            match std::fs::read_to_string(path) {
-                Ok(text) => saved = load(path, &text, &saved.key)?,
+            match capaudit_storage::read_own(path) {
+                Ok(Some(text)) => saved = load(path, &text, &saved.key)?,
                 // Better known before the first run than after it.
+                Ok(None) => write(path, &saved)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => write(path, &saved)?,
                 Err(error) => {
                     return Err(StateError::Read {
@@ -230,8 +231,8 @@ impl State {
     }
 }
 
-fn load(path: &Path, text: &str, key: &Key) -> Result<SavedRuns, StateError> {
-    let saved: SavedRuns = serde_json::from_str(text).map_err(|error| StateError::Format {
+fn load(path: &Path, text: &[u8], key: &Key) -> Result<SavedRuns, StateError> {
+    let saved: SavedRuns = serde_json::from_slice(text).map_err(|error| StateError::Format {
         path: path.to_owned(),
         error,
     })?;

@@ -54,24 +54,7 @@ pub(super) fn save(ledger: &Ledger, file: &Path) -> Result<(), Failure> {
 /// One of them could not.
 pub(super) fn check_writable<'a>(files: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
     files.into_iter().try_for_each(|file| {
-        writable(file).map_err(|error| Failure::usage(format!("cannot write {file:?}: {error}")))
+        capaudit_storage::check_writable(file)
+            .map_err(|error| Failure::usage(format!("cannot write {file:?}: {error}")))
     })
-}
-
-fn writable(file: &Path) -> io::Result<()> {
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    if !directory.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "its directory does not exist",
-        ));
-    }
-    if file.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?;
-    Ok(())
 }

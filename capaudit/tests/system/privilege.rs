@@ -317,9 +317,12 @@ fn signals() -> Verdicts {
     let children = format!("/proc/{pid}/task/{pid}/children");
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let child = std::fs::read_to_string(&children)?;
-        let comm = std::fs::read_to_string(format!("/proc/{}/comm", child.trim()));
-        if comm.is_ok_and(|comm| comm == "sleep\n") {
+        // Beside it, what looks at others' files.
+        let slept = std::fs::read_to_string(&children)?
+            .split_whitespace()
+            .map(|child| std::fs::read_to_string(format!("/proc/{child}/comm")))
+            .any(|comm| comm.is_ok_and(|comm| comm == "sleep\n"));
+        if slept {
             break;
         }
         ensure(Instant::now() < deadline, "it never slept")?;
@@ -456,6 +459,47 @@ fn unit() -> Verdicts {
     )
 }
 
+/// Whether a file has this owner, group and mode.
+type Is<'a> = dyn Fn(&PathBuf, (u32, u32, u32)) -> Verdicts + 'a;
+
+/// What the caller's own programs may have planted for a file to be written: what is not theirs stays as it is.
+fn planted(directory: &Path, run: &dyn Fn(&[&str]) -> Verdicts, is: &Is<'_>) -> Verdicts {
+    let elsewhere = tempfile::tempdir()?;
+    let (victim, own) = (elsewhere.path().join("victim"), directory.join("planted"));
+    std::fs::write(&victim, "victim")?;
+    std::fs::set_permissions(&victim, PermissionsExt::from_mode(0o4755))?;
+    let write = ["report", "run.json", "--output", "planted"];
+    let caller = std::fs::metadata(directory)?;
+    let refused = |what: &str| -> Verdicts {
+        std::os::unix::fs::lchown(&own, Some(caller.uid()), Some(caller.gid()))?;
+        let began = Instant::now();
+        ensure(run(&write).is_err(), what)?;
+        ensure(began.elapsed() < Duration::from_secs(5), what)?;
+        std::fs::remove_file(&own)?;
+        Ok(())
+    };
+    std::os::unix::fs::symlink(&victim, &own)?;
+    refused("a link to a file of root's")?;
+    std::os::unix::fs::symlink(elsewhere.path().join("new"), &own)?;
+    refused("a link into a directory of root's")?;
+    nix::unistd::mkfifo(&own, nix::sys::stat::Mode::S_IRUSR)?;
+    refused("a pipe that nobody reads")?;
+    ensure(std::fs::read(&victim)? == b"victim", "it was written")?;
+    ensure(
+        std::fs::read_dir(elsewhere.path())?.count() == 1,
+        "a new file",
+    )?;
+    // By another name, a file of root's that others may execute as root.
+    std::fs::hard_link(&victim, &own)?;
+    run(&write)?;
+    is(&own, (caller.uid(), caller.gid(), 0o600))?;
+    std::fs::write(&own, "")?;
+    std::fs::set_permissions(&own, PermissionsExt::from_mode(0o6777))?;
+    run(&write)?;
+    is(&own, (caller.uid(), caller.gid(), 0o777))?;
+    is(&victim, (0, 0, 0o4755))
+}
+
 /// Every file that is written: in a directory of the caller's, who called sudo; over a file of somebody else's.
 fn files() -> Verdicts {
     const CALLER: (u32, u32) = (12, 34);
@@ -552,7 +596,7 @@ fn files() -> Verdicts {
     for name in all {
         is(&place(name), (CALLER.0, CALLER.1, 0o600))?;
     }
-    // What is there keeps its owner and mode.
+    // What is patched keeps its owner and mode; what is written anew takes over neither from somebody else's file.
     for name in ["run.json", "compose.yaml"] {
         chown(place(name), Some(56), Some(78))?;
         std::fs::set_permissions(place(name), PermissionsExt::from_mode(0o640))?;
@@ -584,9 +628,9 @@ fn files() -> Verdicts {
     is(&place("check.txt"), (CALLER.0, CALLER.1, 0o600))?;
     let patched = std::fs::read_to_string(place("compose.yaml"))?;
     ensure(patched.contains("cap_drop"), &patched)?;
-    for name in ["run.json", "compose.yaml"] {
-        is(&place(name), (56, 78, 0o640))?;
-    }
+    is(&place("compose.yaml"), (56, 78, 0o640))?;
+    is(&place("run.json"), (CALLER.0, CALLER.1, 0o600))?;
+    planted(directory.path(), &run, &is)?;
     let left: Vec<_> = std::fs::read_dir(directory.path())?
         .flatten()
         .map(|entry| entry.file_name())

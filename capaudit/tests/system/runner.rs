@@ -185,6 +185,7 @@ fn bad_usage() -> Verdicts {
 fn files_belong_to_the_caller() -> Verdicts {
     use std::os::unix::fs::MetadataExt as _;
     let directory = tempfile::tempdir()?;
+    std::os::unix::fs::chown(directory.path(), Some(12), Some(34))?;
     let file = directory.path().join("session.json");
     let output = capaudit()
         .args(["run", "--save"])
