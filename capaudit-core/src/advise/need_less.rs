@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     capability::Capability,
     ledger::{CheckRecord, FileOwner, Object, SubjectRecord},
+    text::quoted,
 };
 
 /// The greatest number of objects that advice names.
@@ -140,6 +141,8 @@ fn chowns(checks: &[&CheckRecord]) -> Vec<String> {
             } else {
                 String::new()
             };
+            // To be pasted: the names are those of whoever was audited.
+            let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
             format!("chown {owner} {}{rest}", paths.join(" "))
         })
         .collect()
@@ -181,4 +184,44 @@ fn list(names: &[String]) -> String {
         "before".clone_into(&mut text);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{
+        CheckIdentity, Credentials, Outcome, Place, Requester, Sample, Subject, UserIds,
+    };
+
+    #[test]
+    fn what_is_to_be_pasted_is_quoted_for_a_shell() {
+        let mut check = CheckRecord::new(CheckIdentity {
+            capability: Capability::CHOWN,
+            outcome: Outcome::Granted,
+            requester: Requester {
+                exe: "/bin/x".to_owned(),
+                comm: "x".to_owned(),
+                setup: false,
+            },
+            place: Place::Own,
+            inner_credentials: false,
+            credentials: Credentials::Own,
+            options: None,
+            syscall: Some("chown".to_owned()),
+            operation: 0,
+            callers: Vec::new(),
+        });
+        check.add_sample(Sample {
+            arguments: [0, 33, 33, 0, 0, 0],
+            object: Some(Object::Path("/tmp/x$(touch /pwned)\n; id".to_owned())),
+            second: None,
+            owner: None,
+            ids: UserIds::default(),
+            result: None,
+        });
+        let subject = SubjectRecord::new(Subject::Command);
+        let told = advice(Capability::CHOWN, &[&check], &subject).unwrap_or_default();
+        let line = r#"RUN chown 33:33 '/tmp/x$(touch /pwned)'"\\u{a}; id""#;
+        assert!(told.contains(line), "{told}");
+    }
 }
