@@ -64,7 +64,7 @@ fn object_of(check: &Check) -> Option<Object> {
         object::NETLINK => Some(Object::Netlink {
             kind: word16(bytes, 4)?,
             flags: word16(bytes, 6)?,
-            text: plain_text(bytes.get(16..).unwrap_or_default()),
+            text: operation_of_pam(bytes.get(16..).unwrap_or_default()),
         }),
         object::CAPDATA => {
             // Two structures of effective, permitted and inheritable: the low and the high halves
@@ -145,13 +145,15 @@ fn address(bytes: &[u8]) -> Option<Object> {
     }
 }
 
-/// The printable ASCII at the start.
-fn plain_text(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .take_while(|byte| matches!(byte, b' '..=b'~'))
-        .map(|byte| char::from(*byte))
-        .collect()
+/// Which operation a record of libpam's is about; empty for any other message. The rest says who did it with what, and decides
+/// nothing.
+fn operation_of_pam(bytes: &[u8]) -> String {
+    let is_word = |byte: &&u8| matches!(byte, b'!'..=b'~');
+    let word: Vec<u8> = bytes.iter().take_while(is_word).copied().collect();
+    match String::from_utf8(word) {
+        Ok(word) if word.starts_with("op=PAM:") => word,
+        _ => String::new(),
+    }
 }
 
 fn word16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -218,6 +220,18 @@ mod tests {
         assert_eq!(path_of_names(b"/\0"), "/");
         assert_eq!(path_of_names(b"memfd:x\0"), "memfd:x");
         assert_eq!(path_of_names(b""), "");
+    }
+
+    #[test]
+    fn of_a_message_nothing_is_kept_but_what_libpam_says_it_is_about() {
+        let kept = |text: &str| operation_of_pam(text.as_bytes());
+        assert_eq!(
+            kept("op=PAM:authentication acct=\"secret\""),
+            "op=PAM:authentication"
+        );
+        for other in ["password=secret", "op=login acct=secret", "", "\0op=PAM:x"] {
+            assert_eq!(kept(other), "", "{other:?}");
+        }
     }
 
     #[test]
