@@ -144,9 +144,14 @@ impl SubjectRecord {
         }
     }
 
-    /// Whether it was observed from its start to its end, with all that it had others do.
+    /// Whether it was observed from its start to its end, with all that it executed and had others do.
     pub fn is_complete(&self) -> bool {
-        self.seen_from_start && self.unseen.is_empty()
+        self.seen_from_start && self.unseen.is_empty() && self.unseen_files().next().is_none()
+    }
+
+    /// Executed files that were not seen: whether they grant capabilities is not known.
+    pub fn unseen_files(&self) -> impl Iterator<Item = &ExecRecord> {
+        self.execs.iter().filter(|exec| exec.unseen)
     }
 
     /// The phases of a life that facts about it were seen in; empty where no life was audited.

@@ -5,6 +5,9 @@ use crate::{
     text::{quoted, sanitize},
 };
 
+/// Files that are named one by one.
+const MOST_NAMED: usize = 3;
+
 /// Why the record of a subject is incomplete, each cause in one text; empty if it is complete.
 pub(super) fn incomplete(subject: &SubjectRecord) -> Vec<String> {
     let mut sentences: Vec<String> = subject
@@ -19,7 +22,25 @@ pub(super) fn incomplete(subject: &SubjectRecord) -> Vec<String> {
     if !subject.seen_from_start && !is_explained {
         sentences.insert(0, ran_already(subject.kind()).to_owned());
     }
+    sentences.extend(unseen_files(subject));
     sentences
+}
+
+fn unseen_files(subject: &SubjectRecord) -> Option<String> {
+    let mut files: Vec<&str> = subject.unseen_files().map(|it| it.exe.as_str()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let named: Vec<String> = files.iter().take(MOST_NAMED).map(|it| quoted(it)).collect();
+    let more = match files.len().saturating_sub(MOST_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!named.is_empty()).then(|| {
+        format!(
+            "it executed {}{more}, which could not be inspected: gone too soon, or on a file system that did not answer. Whether they have capabilities is not known.",
+            named.join(", ")
+        )
+    })
 }
 
 fn ran_already(kind: Kind) -> &'static str {
@@ -100,7 +121,7 @@ fn delegated(to: Deputy, command: &str, object: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{Container, Subject};
+    use crate::ledger::{Container, ExecRecord, Phases, Subject};
 
     fn told(
         identity: impl Into<Subject>,
@@ -133,6 +154,31 @@ mod tests {
         };
         let told = told(Subject::Command, vec![rest], true);
         assert!(told[0].contains("sleep 7, and 2 more"), "{told:?}");
+    }
+
+    #[test]
+    fn what_was_executed_and_not_seen_is_a_loss_of_that_subject() {
+        let exec = |exe: &str, unseen| ExecRecord {
+            exe: exe.to_owned(),
+            capabilities: None,
+            setid: None,
+            unseen,
+            ignored: false,
+            count: 1,
+            phases: Phases::default(),
+        };
+        let mut subject = SubjectRecord::new(Container::default());
+        subject.execs = vec![exec("/bin/seen", false)];
+        assert!(subject.is_complete() && incomplete(&subject).is_empty());
+        subject.execs = ["/d", "/c", "/b $x", "/a", "/a"]
+            .map(|exe| exec(exe, true))
+            .into();
+        assert!(!subject.is_complete());
+        let told = incomplete(&subject);
+        assert!(
+            told.len() == 1 && told[0].starts_with("it executed /a, '/b $x', /c and 1 more,"),
+            "{told:?}"
+        );
     }
 
     #[test]

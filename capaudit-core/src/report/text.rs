@@ -18,7 +18,8 @@ pub fn text(report: &Report, style: Style, all: bool) -> String {
     for subject in &report.subjects {
         if all || is_of_interest(report, subject) {
             out.push('\n');
-            subject_text(&mut out, subject, style, all);
+            let is_whole = report.session.lost_events == 0 && subject.incomplete.is_empty();
+            subject_text(&mut out, subject, is_whole, style, all);
         }
     }
     out
@@ -127,7 +128,13 @@ fn heading(out: &mut String, report: &Report, style: Style) {
     }
 }
 
-fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bool) {
+fn subject_text(
+    out: &mut String,
+    subject: &SubjectReport,
+    is_whole: bool,
+    style: Style,
+    all: bool,
+) {
     let kind = match subject.kind {
         Kind::Command => "command",
         Kind::Container => "container",
@@ -159,7 +166,11 @@ fn subject_text(out: &mut String, subject: &SubjectReport, style: Style, all: bo
     if subject.cap_add.is_empty() {
         line(
             out,
-            &format!("  needs {}", style.good("no capability at all")),
+            &if is_whole {
+                format!("  needs {}", style.good("no capability at all"))
+            } else {
+                "  needs no capability, as far as it was seen".to_owned()
+            },
         );
     } else {
         line(
