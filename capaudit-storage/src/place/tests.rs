@@ -189,6 +189,9 @@ fn descriptors_are_written_themselves() {
     assert!(check_descriptor(-1).is_err());
 }
 
+/// What is planted, and how.
+type Planted = (&'static str, fn(&Path));
+
 /// Whoever may write the directory swaps the file, and the directory itself, for whatever is bad, as fast as possible.
 #[test]
 fn whoever_swaps_links_and_files_meanwhile_gets_nothing_written_elsewhere() {
@@ -201,7 +204,7 @@ fn whoever_swaps_links_and_files_meanwhile_gets_nothing_written_elsewhere() {
     }
     // Ready to be renamed into place: what is planted for the file, and for its directory.
     let (file, way) = (place("real/out.json"), place("way"));
-    let plant: [(&str, fn(&Path)); 4] = [
+    let plant: [Planted; 4] = [
         ("link", |path| symlink("../victim", path).unwrap()),
         ("setuid", |path| {
             std::fs::write(path, "planted").unwrap();
