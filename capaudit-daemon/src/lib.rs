@@ -7,6 +7,7 @@
 
 pub mod metrics;
 mod peer;
+mod room;
 pub mod socket;
 mod state;
 mod watchers;
@@ -127,6 +128,7 @@ async fn observe(
     signals: Signals,
     complain: &dyn Fn(&str),
 ) -> Result<(), DaemonError> {
+    room::raise_limit().map_err(DaemonError::system("cannot raise the limit of descriptors"))?;
     let mut state = State::load(&plan.state)?;
     let (ask, mut questions) = mpsc::channel(QUESTIONS);
     let listener = socket::Listener::bind(&plan.socket, plan.group.as_deref())?;

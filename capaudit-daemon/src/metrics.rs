@@ -24,10 +24,12 @@ use prometheus_client::{
 };
 use tokio::{net::TcpListener, sync::mpsc};
 
-use super::{DaemonError, Question, ledger};
+use super::{DaemonError, Question, ledger, room::Room};
 
 /// How long a connection may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Connections at a time.
+const CONNECTIONS: usize = 16;
 
 /// A server that has not served anybody yet.
 pub struct Server {
@@ -51,13 +53,17 @@ impl Server {
 
     /// Answers requests for /metrics.
     pub async fn serve(self, ask: mpsc::Sender<Question>) {
+        let room = Room::of(CONNECTIONS);
         loop {
+            // Every user of the machine can connect: those beyond wait in the kernel, and take nothing of this process.
+            let place = room.take().await;
             let Ok((stream, _address)) = self.listener.accept().await else {
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
             let ask = ask.clone();
             tokio::spawn(async move {
+                let _place = place;
                 let answer = service_fn(|request| respond(request, &ask));
                 let connection =
                     http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
@@ -199,6 +205,29 @@ mod tests {
     };
 
     use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn whoever_connects_a_hundred_times_takes_few_descriptors() -> std::io::Result<()> {
+        const CLIENTS: usize = 100;
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let (ask, _questions) = mpsc::channel(1);
+        let server = tokio::spawn(Server { listener }.serve(ask));
+        let descriptors = || std::fs::read_dir("/proc/self/fd").map(Iterator::count);
+        let before = descriptors()?;
+        let mut clients = Vec::new();
+        for _ in 0..CLIENTS {
+            clients.push(tokio::net::TcpStream::connect(address).await?);
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let taken = descriptors()?.saturating_sub(before + CLIENTS);
+        // Other tests have some of their own meanwhile.
+        assert!(taken < CLIENTS / 2, "{taken}");
+        let connected = std::fs::read_to_string("/proc/self/net/tcp")?;
+        assert!(connected.lines().count() > CLIENTS, "all are connected");
+        server.abort();
+        Ok(())
+    }
 
     #[test]
     fn names_cannot_break_out_of_their_labels() {

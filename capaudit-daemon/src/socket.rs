@@ -8,10 +8,15 @@
 //!
 //! A refusal is `{"error": "why"}`.
 
-use std::{io, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+    time::Duration,
+};
 
 use capaudit_core::ledger::to_bytes;
-use capaudit_live::{LEDGER, WATCH};
+use capaudit_live::{LEDGER, SOCKET, WATCH};
 use nix::unistd::{Gid, Uid, chown};
 use tokio::{
     io::{
@@ -23,7 +28,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{DaemonError, ledger, peer::Allowed, subscription};
+use super::{DaemonError, ledger, peer::Allowed, room::Room, subscription};
 
 pub use super::Question;
 
@@ -31,6 +36,9 @@ pub use super::Question;
 const LONGEST: u64 = 256;
 /// How long a peer may take to ask, and to listen to an answer that has an end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connections at a time: more than may watch, so that those leave room for questions.
+const CONNECTIONS: usize = 64;
 
 /// A socket that nobody has been served at yet.
 pub struct Listener {
@@ -47,8 +55,16 @@ impl Listener {
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, DaemonError> {
         let failed = || DaemonError::system(format!("cannot listen at {}", path.display()));
         let allowed = Allowed::with_group(group).map_err(failed())?;
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(failed())?;
+        if path == Path::new(SOCKET)
+            && let Some(directory) = path.parent()
+        {
+            // systemd makes it for the unit; any other directory is its owner's to make.
+            match std::fs::create_dir(directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(failed()(error));
+                }
+                _ => {}
+            }
         }
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => {
@@ -57,7 +73,15 @@ impl Listener {
                     "another capaudit daemon listens there",
                 )));
             }
+            // The kernel refuses this of whatever is no socket, too (`unix_find_bsd`, net/unix/af_unix.c, Linux 6.18).
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                let found = std::fs::symlink_metadata(path).map_err(failed())?;
+                if !found.file_type().is_socket() {
+                    return Err(failed()(io::Error::new(
+                        io::ErrorKind::AlreadyExists,
+                        "something else is there, which is left as it is",
+                    )));
+                }
                 std::fs::remove_file(path).map_err(failed())?;
             }
             Err(_) => {}
@@ -75,7 +99,10 @@ impl Listener {
 
     /// Answers whoever may ask.
     pub async fn serve(self, ask: mpsc::Sender<Question>) {
+        let room = Room::of(CONNECTIONS);
         loop {
+            // Those beyond wait in the kernel, and take nothing of this process.
+            let place = room.take().await;
             let Ok((stream, _address)) = self.listener.accept().await else {
                 // Out of descriptors, say: others are served when there are some again.
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -87,7 +114,10 @@ impl Listener {
             });
             let ask = ask.clone();
             // A peer that goes away or dawdles is its own business.
-            tokio::spawn(async move { answer(stream, allowed, &ask).await });
+            tokio::spawn(async move {
+                let _place = place;
+                answer(stream, allowed, &ask).await
+            });
         }
     }
 }
@@ -132,4 +162,28 @@ pub async fn answer(
 
 fn refusal(why: &str) -> Vec<u8> {
     format!("{}\n", serde_json::json!({ "error": why })).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn nothing_but_a_socket_is_replaced_and_no_directory_is_made() -> io::Result<()> {
+        let directory = tempfile::tempdir()?;
+        let place = |name: &str| directory.path().join(name);
+        std::fs::write(place("file"), "text")?;
+        std::os::unix::fs::symlink("file", place("link"))?;
+        for name in ["file", "link", "no/such/socket"] {
+            assert!(Listener::bind(&place(name), None).is_err(), "{name}");
+        }
+        assert_eq!(std::fs::read(place("file"))?, b"text");
+        assert!(!place("no").exists());
+        drop(std::os::unix::net::UnixListener::bind(place("socket"))?);
+        assert!(
+            Listener::bind(&place("socket"), None).is_ok(),
+            "left behind"
+        );
+        Ok(())
+    }
 }

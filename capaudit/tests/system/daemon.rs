@@ -63,6 +63,7 @@ impl Daemon {
     }
 
     fn begin_by(&mut self, by: &[&str], options: &[&str]) -> Verdicts {
+        std::fs::create_dir_all(self.directory.path().join("run"))?;
         let place = self.directory.path().join("notify");
         let _ = std::fs::remove_file(&place);
         let notified = UnixDatagram::bind(&place)?;

@@ -111,6 +111,7 @@ fn at_any_moment() -> Verdicts {
     let directory = tempfile::tempdir()?;
     let session = directory.path().join("session.json");
     let session = session.to_string_lossy();
+    std::fs::create_dir(directory.path().join("run"))?;
     let socket = directory.path().join("run/socket");
     let socket = socket.to_string_lossy();
     let state = directory.path().to_string_lossy();
