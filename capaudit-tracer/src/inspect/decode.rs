@@ -45,6 +45,9 @@ pub enum Reading {
 /// A word that means nothing here.
 #[derive(Debug, Error)]
 pub enum DecodeError {
+    /// There is nothing in it.
+    #[error("an empty word is no set (for one without members, write 0x0)")]
+    Empty,
     /// It is to be a mask.
     #[error("not a mask of 1 to 16 hex digits: {0:?}")]
     Mask(String),
@@ -97,6 +100,9 @@ impl Word {
     ///
     /// It cannot be read that way.
     pub fn read(word: &str, reading: Reading) -> Result<Self, DecodeError> {
+        if word.trim().is_empty() {
+            return Err(DecodeError::Empty);
+        }
         let prefixed = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
         let digits = prefixed.unwrap_or(word);
         let as_mask = || {
@@ -224,6 +230,14 @@ mod tests {
 
     fn mask_of(bits: u64) -> Word {
         Word::Mask(CapSet::from_bits(bits))
+    }
+
+    #[test]
+    fn an_empty_word_is_refused() {
+        for (word, reading) in [("", Reading::ByLook), (" ", Reading::Mask)] {
+            let read = Word::read(word, reading);
+            assert!(matches!(read, Err(DecodeError::Empty)), "{read:?}");
+        }
     }
 
     #[test]
