@@ -9,5 +9,6 @@
 
 pub mod check;
 pub mod export;
+pub mod lock;
 pub mod manifest;
 pub mod yaml;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use capaudit_core::ledger::Phase;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Condition, Health, State};
+use crate::state::{Condition, Health, Image, State};
 
 /// What each service did in each phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Expected {
     pub services: BTreeMap<Phase, BTreeMap<String, Service>>,
     /// How long the phases took to begin, in milliseconds: the longest.
     pub begun_after_ms: u64,
+    /// What the services' containers were made of, in the first phase.
+    #[serde(default)]
+    pub images: BTreeMap<String, Image>,
 }
 
 impl Expected {
@@ -36,6 +39,9 @@ impl Expected {
             }
         }
         self.begun_after_ms = self.begun_after_ms.max(other.begun_after_ms);
+        for (service, image) in other.images {
+            self.images.entry(service).or_insert(image);
+        }
     }
 }
 
@@ -148,6 +154,7 @@ mod tests {
             listening: BTreeSet::new(),
             address: None,
             published: BTreeMap::new(),
+            image: Image::default(),
         }
     }
 
@@ -195,6 +202,7 @@ mod tests {
                 BTreeMap::from([("ftp".to_owned(), daemon(ports, false))]),
             )]),
             begun_after_ms: 7,
+            images: BTreeMap::new(),
         };
         let mut all = of(Phase::Start, &[21, 40_001]);
         all.add(of(Phase::Restart, &[21, 40_002]));

@@ -11,6 +11,7 @@
 mod engine;
 mod expect;
 mod guard;
+pub mod image;
 mod live;
 mod plan;
 mod ready;
@@ -21,3 +22,4 @@ pub use expect::{Expected, Service};
 pub use guard::{Guard, keep};
 pub use live::{Failure, LifeError, live};
 pub use plan::{Plan, Test};
+pub use state::Image;

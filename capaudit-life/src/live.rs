@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::{
     engine::{Engine, OrderError},
     expect::{self, Expected, Service},
+    image,
     plan::Plan,
     ready::{self, Begun},
     state::{Condition, State},
@@ -134,6 +135,13 @@ impl Living<'_> {
                 let services = learned.services.entry(self.phase).or_default();
                 learn(services, &states, &stopped);
                 learned.begun_after_ms = learned.begun_after_ms.max(begun_after);
+                for state in &states {
+                    let mut image = state.image.clone();
+                    if let Some(known) = image::known(&self.plan.client, &image.id)? {
+                        image.digests = known.digests;
+                    }
+                    learned.images.insert(state.service.clone(), image);
+                }
             }
         }
         Ok(())

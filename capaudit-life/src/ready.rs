@@ -28,7 +28,7 @@ pub(crate) enum Begun {
     /// A container does not do what it should.
     No {
         /// The container.
-        state: State,
+        state: Box<State>,
         /// What is wrong with it.
         fault: String,
     },
@@ -52,7 +52,10 @@ pub(crate) fn as_expected(
     loop {
         let states = engine.states()?;
         if let Some((state, fault)) = first_fault(&states, expected) {
-            return Ok(Begun::No { state, fault });
+            return Ok(Begun::No {
+                state: Box::new(state),
+                fault,
+            });
         }
         let waiting = states.iter().find_map(|state| {
             let what = expect::awaited(state, expected.get(&state.service)?)?;
@@ -68,7 +71,7 @@ pub(crate) fn as_expected(
         };
         if Instant::now() >= deadline {
             return Ok(Begun::No {
-                state: state.clone(),
+                state: Box::new(state.clone()),
                 fault: what,
             });
         }
@@ -87,7 +90,10 @@ pub(crate) fn settled(engine: &Engine<'_>) -> io::Result<Begun> {
     let mut since = Instant::now();
     loop {
         if let Some((state, fault)) = first_fault(&last, &BTreeMap::new()) {
-            return Ok(Begun::No { state, fault });
+            return Ok(Begun::No {
+                state: Box::new(state),
+                fault,
+            });
         }
         let waiting = last.iter().find_map(|state| {
             let what = unsettled(state, engine.0.exit_code_from.as_deref())?;
@@ -100,7 +106,7 @@ pub(crate) fn settled(engine: &Engine<'_>) -> io::Result<Begun> {
             }
             Some((state, what)) if Instant::now() >= deadline => {
                 return Ok(Begun::No {
-                    state: state.clone(),
+                    state: Box::new(state.clone()),
                     fault: what.to_owned(),
                 });
             }

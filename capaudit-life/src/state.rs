@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Label of the service that compose gives each container.
 const SERVICE: &str = "com.docker.compose.service";
@@ -21,6 +21,18 @@ pub(crate) struct State {
     pub(crate) address: Option<String>,
     /// What the ports of the container are published as, by port.
     pub(crate) published: BTreeMap<String, String>,
+    pub(crate) image: Image,
+}
+
+/// What a container was made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// What it was asked for by.
+    pub name: String,
+    /// Its id in the engine, a digest in hexadecimal digits; empty if the engine did not tell.
+    pub id: String,
+    /// By which registries know it, as `NAME@sha256:…`; none of an image that was built here. Sorted.
+    pub digests: Vec<String>,
 }
 
 /// Whether a container runs.
@@ -47,6 +59,8 @@ pub(crate) enum Health {
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Inspected {
     id: String,
+    #[serde(default)]
+    image: String,
     #[serde(default)]
     restart_count: u64,
     state: InspectedState,
@@ -79,6 +93,8 @@ struct InspectedHealth {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct InspectedConfig {
+    #[serde(default)]
+    image: String,
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
 }
@@ -144,6 +160,11 @@ impl Inspected {
                 .and_then(|mut labels| labels.remove(SERVICE))
                 .unwrap_or_default(),
             id: self.id,
+            image: Image {
+                name: self.config.image,
+                id: hexadecimal(&self.image),
+                digests: Vec::new(),
+            },
             condition,
             restarts: self.restart_count,
             listening: if is_own {
@@ -168,6 +189,11 @@ impl Inspected {
                 .collect(),
         }
     }
+}
+
+/// An image's id as both engines are taken to write it: Docker puts the algorithm before it, Podman does not.
+pub(crate) fn hexadecimal(id: &str) -> String {
+    id.trim_start_matches("sha256:").to_owned()
 }
 
 /// Ports in `LISTEN` in the text of /proc/PID/net/tcp or tcp6 (`get_tcp4_sock`, net/ipv4/tcp_ipv4.c), but not those of the
@@ -205,15 +231,16 @@ mod tests {
     #[test]
     fn a_container_is_what_its_engine_says() -> serde_json::Result<()> {
         let inspected: Inspected = serde_json::from_str(
-            r#"{"Id": "1a", "RestartCount": 2, "State": {"Status": "running", "Pid": 7, "ExitCode": 0,
+            r#"{"Id": "1a", "Image": "sha256:5f", "RestartCount": 2, "State": {"Status": "running", "Pid": 7, "ExitCode": 0,
                 "Health": {"Status": "starting"}},
-                "Config": {"Labels": {"com.docker.compose.service": "db"}},
+                "Config": {"Image": "db:1", "Labels": {"com.docker.compose.service": "db"}},
                 "HostConfig": {"NetworkMode": "p_default"},
                 "NetworkSettings": {"Networks": {"p_default": {"IPAddress": "172.18.0.2"}},
                 "Ports": {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": null}}}"#,
         )?;
         let state = inspected.state(|pid| BTreeSet::from([pid as u16]));
         assert_eq!(state.service, "db");
+        assert_eq!((&*state.image.name, &*state.image.id), ("db:1", "5f"));
         assert_eq!(state.condition, Condition::Running(Some(Health::Starting)));
         assert_eq!(state.restarts, 2);
         assert_eq!(state.listening, BTreeSet::from([7]));

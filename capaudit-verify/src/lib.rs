@@ -357,6 +357,7 @@ fn failed_at_once(
         report: Some(Report::of(&audited.ledger)),
         verification,
         ledger: Some(audited.ledger),
+        images: BTreeMap::new(),
     }
 }
 
@@ -410,6 +411,7 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
             report: ledger.as_ref().map(Report::of),
             verification,
             ledger,
+            images: BTreeMap::new(),
         };
     }
     for (grant, fate) in &minimum.fates {
@@ -436,6 +438,7 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
         report: ledger.as_ref().map(Report::of),
         verification,
         ledger,
+        images: runner.enforcement.images(),
     }
 }
 

@@ -7,6 +7,7 @@ use capaudit_core::{
     ledger::{Ledger, Settled, Settlement},
     report::Report,
 };
+use capaudit_life::Image;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -29,6 +30,9 @@ pub struct Verified {
     /// it is what is saved for exports.
     #[serde(skip)]
     pub ledger: Option<Ledger>,
+    /// What the services of a life were made of when it was audited. Not in the contract either: it is for the lock.
+    #[serde(skip)]
+    pub images: BTreeMap<String, Image>,
 }
 
 /// What the runs of a verification say.
@@ -234,6 +238,7 @@ mod tests {
         let verified = Verified {
             report: None,
             ledger: None,
+            images: BTreeMap::new(),
             verification: Verification {
                 via: Via::Bounding,
                 command: vec!["true".to_owned()],

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use capaudit_core::report::Report;
+use capaudit_formats::lock::Lock;
 use capaudit_live::line::Line;
 
 /// `UPDATE=1 cargo test --test schema` writes it anew.
@@ -28,4 +29,9 @@ fn the_published_schema_of_the_report_is_current() {
 #[test]
 fn the_published_schema_of_watched_lines_is_current() {
     is_current("watch.schema.json", &schemars::schema_for!(Line));
+}
+
+#[test]
+fn the_published_schema_of_the_lock_is_current() {
+    is_current("lock.schema.json", &schemars::schema_for!(Lock));
 }

@@ -34,6 +34,8 @@ pub use used::{Used, used};
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
+    /// What was looked for.
+    pub rules: &'static [Rule],
     /// The workloads that were checked, in the order in which they were given.
     pub subjects: Vec<Subject>,
     /// What was found, in the files' order.
@@ -125,20 +127,21 @@ pub fn check(
         about.judge_allowances(&mut findings);
     }
     if !workloads.is_empty() && subjects.iter().all(|subject| !subject.audited) {
-        let list = |names: Vec<&str>| match names.is_empty() {
-            true => "nothing".to_owned(),
-            false => names.join(", "),
-        };
-        return Err(NothingInCommon {
-            known: list(used.iter().map(|used| used.name.as_str()).collect()),
-            checked: list(
-                workloads
-                    .iter()
-                    .map(|workload| workload.title.as_str())
-                    .collect(),
-            ),
-        });
+        return Err(NothingInCommon::between(
+            used.iter().map(|used| used.name.as_str()),
+            workloads,
+        ));
     }
+    sort(&mut findings);
+    Ok(Outcome {
+        rules: &Rule::ALL,
+        subjects,
+        findings,
+    })
+}
+
+/// Into the files' order; what is about no place comes first.
+pub(crate) fn sort(findings: &mut [Finding]) {
     findings.sort_by(|one, other| {
         (one.place.is_some(), &one.place, one.subject).cmp(&(
             other.place.is_some(),
@@ -146,11 +149,28 @@ pub fn check(
             other.subject,
         ))
     });
-    Ok(Outcome { subjects, findings })
+}
+
+impl NothingInCommon {
+    /// What sessions know, and what is checked.
+    pub(crate) fn between<'a>(
+        known: impl Iterator<Item = &'a str>,
+        workloads: &[Workload],
+    ) -> Self {
+        let list = |names: Vec<&str>| match names.is_empty() {
+            true => "nothing".to_owned(),
+            false => names.join(", "),
+        };
+        let titles = workloads.iter().map(|workload| workload.title.as_str());
+        Self {
+            known: list(known.collect()),
+            checked: list(titles.collect()),
+        }
+    }
 }
 
 /// What limits everything else that is said.
-fn about_record(caveat: &Caveat) -> Finding {
+pub(crate) fn about_record(caveat: &Caveat) -> Finding {
     let rule = Rule::IncompleteRecord;
     let (level, message, mend) = match caveat {
         Caveat::Incomplete { count, losses } => (

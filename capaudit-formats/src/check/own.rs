@@ -6,7 +6,7 @@ use capaudit_core::{
     recommend::{Recommendation, Workload as Audited},
 };
 
-use super::{Outcome, check};
+use super::{Outcome, Rule, check};
 use crate::manifest::{Named, Platform, Workload};
 
 /// Compares what containers were started with (without any, what the command was) with what they used.
@@ -19,6 +19,7 @@ pub fn own_grants(recommendation: &Recommendation) -> Outcome {
         .map(started_with)
         .collect();
     check(&workloads, recommendation).unwrap_or(Outcome {
+        rules: &Rule::ALL,
         subjects: Vec::new(),
         findings: Vec::new(),
     })

@@ -50,10 +50,24 @@ pub enum Rule {
     NotUnderstood,
     /// The record does not hold everything.
     IncompleteRecord,
+    /// Granted otherwise than the lock says.
+    LockDrift,
+    /// In the file or in the lock, and not in the other.
+    NotLocked,
+    /// The service is another than the lock is about.
+    DefinitionChanged,
+    /// The image is another than the lock is about.
+    ImageChanged,
+    /// Whether the image is another could not be told.
+    ImageNotCompared,
+    /// Asked for in a session, and not in the lock.
+    AskedBeyondLock,
+    /// Nothing was run with what the lock says.
+    NotProven,
 }
 
 impl Rule {
-    /// Every rule, in the order of declaration.
+    /// Every rule on what was used, in the order of declaration.
     pub const ALL: [Self; 11] = [
         Self::OverGranted,
         Self::Missing,
@@ -66,6 +80,19 @@ impl Rule {
         Self::AllowNotNeeded,
         Self::NotUnderstood,
         Self::IncompleteRecord,
+    ];
+
+    /// Every rule on a lock, in the order of declaration, with those on sessions beside it.
+    pub const OF_LOCK: [Self; 9] = [
+        Self::NotAudited,
+        Self::IncompleteRecord,
+        Self::LockDrift,
+        Self::NotLocked,
+        Self::DefinitionChanged,
+        Self::ImageChanged,
+        Self::ImageNotCompared,
+        Self::AskedBeyondLock,
+        Self::NotProven,
     ];
 
     /// What programs call it: the rule's id in SARIF, a stable name in lower case.
@@ -82,19 +109,37 @@ impl Rule {
             Self::AllowNotNeeded => "allow-not-needed",
             Self::NotUnderstood => "not-understood",
             Self::IncompleteRecord => "incomplete-record",
+            Self::LockDrift => "lock-drift",
+            Self::NotLocked => "not-locked",
+            Self::DefinitionChanged => "definition-changed",
+            Self::ImageChanged => "image-changed",
+            Self::ImageNotCompared => "image-not-compared",
+            Self::AskedBeyondLock => "asked-beyond-lock",
+            Self::NotProven => "not-proven",
         }
     }
 
     /// How bad a finding by this rule is, if the record proves it.
     pub fn level(self) -> Level {
         match self {
-            Self::OverGranted | Self::Missing | Self::Privileged | Self::AddsAll | Self::NoDrop => {
-                Level::Error
-            }
-            Self::AllowWithoutReason | Self::NotUnderstood | Self::IncompleteRecord => {
-                Level::Warning
-            }
-            Self::NewPrivileges | Self::NotAudited | Self::AllowNotNeeded => Level::Note,
+            Self::OverGranted
+            | Self::Missing
+            | Self::Privileged
+            | Self::AddsAll
+            | Self::NoDrop
+            | Self::LockDrift
+            | Self::AskedBeyondLock => Level::Error,
+            Self::AllowWithoutReason
+            | Self::NotUnderstood
+            | Self::IncompleteRecord
+            | Self::NotLocked
+            | Self::DefinitionChanged
+            | Self::ImageChanged => Level::Warning,
+            Self::NewPrivileges
+            | Self::NotAudited
+            | Self::AllowNotNeeded
+            | Self::ImageNotCompared
+            | Self::NotProven => Level::Note,
         }
     }
 
@@ -124,6 +169,17 @@ impl Rule {
             Self::AllowNotNeeded => "A capability is allowed by a comment that is not needed.",
             Self::NotUnderstood => "A word in a list of capabilities is no capability.",
             Self::IncompleteRecord => "The record of the audit is incomplete.",
+            Self::LockDrift => "A service is granted something else than the lock says.",
+            Self::NotLocked => "A service is in the file or in the lock, and not in the other.",
+            Self::DefinitionChanged => {
+                "A service is defined otherwise than when what it needs was found out."
+            }
+            Self::ImageChanged => {
+                "A service has another image than that of which it was found out what it needs."
+            }
+            Self::ImageNotCompared => "Whether an image is that of the lock could not be told.",
+            Self::AskedBeyondLock => "A capability was asked for that the lock does not have.",
+            Self::NotProven => "Nothing was run with exactly what the lock says.",
         }
     }
 }

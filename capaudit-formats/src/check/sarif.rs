@@ -4,12 +4,13 @@
 use capaudit_core::text::sanitize;
 use serde_json::{Value, json};
 
-use super::{Finding, Outcome, Rule};
+use super::{Finding, Outcome};
 use crate::yaml::Place;
 
 /// The findings as a log of one run.
 pub fn sarif(outcome: &Outcome) -> Value {
-    let rules: Vec<Value> = Rule::ALL
+    let rules: Vec<Value> = outcome
+        .rules
         .iter()
         .map(|rule| {
             json!({
@@ -58,7 +59,7 @@ fn result(outcome: &Outcome, finding: &Finding) -> Value {
     let capabilities: Vec<&str> = finding.capabilities.names().collect();
     json!({
         "ruleId": finding.rule.id(),
-        "ruleIndex": Rule::ALL.iter().position(|rule| *rule == finding.rule),
+        "ruleIndex": outcome.rules.iter().position(|rule| *rule == finding.rule),
         "level": finding.level.to_string(),
         "message": { "text": format!("{} Mend: {}.", sentence(&finding.message), sanitize(&finding.mend)) },
         "locations": [location],

@@ -397,6 +397,7 @@ fn a_session_is_checked_against_what_it_was_started_with() {
 /// With every rule, and hostile names.
 fn everything() -> Outcome {
     Outcome {
+        rules: &Rule::ALL,
         subjects: vec![
             Subject {
                 title: "service <&\"\u{1b}[31m\u{202e}é>".to_owned(),
@@ -466,6 +467,7 @@ fn sarif_follows_its_schema() {
     let uri = &results[0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
     assert_eq!(uri, "file:///a%20b/%C3%A9%25.yaml");
     let empty = sarif(&Outcome {
+        rules: &Rule::ALL,
         subjects: vec![],
         findings: vec![],
     });

@@ -2,7 +2,7 @@
 
 use capaudit_core::text::{Style, sanitize};
 
-use super::{Level, Outcome};
+use super::{Level, Outcome, Rule};
 
 /// A line a finding, as compilers write them, with how to mend it; then the count.
 pub fn text(outcome: &Outcome, style: Style) -> String {
@@ -43,8 +43,13 @@ pub fn text(outcome: &Outcome, style: Style) -> String {
         .iter()
         .filter(|subject| subject.audited)
         .count();
+    let with = if outcome.rules.contains(&Rule::LockDrift) {
+        "the lock"
+    } else {
+        "what was audited"
+    };
     out.push_str(&format!(
-        "{}, {}, {}; {audited} of {} checked against what was audited\n",
+        "{}, {}, {}; {audited} of {} checked against {with}\n",
         count(Level::Error),
         count(Level::Warning),
         count(Level::Note),

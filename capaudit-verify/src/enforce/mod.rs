@@ -17,6 +17,7 @@ use capaudit_core::{
     capability::CapSet,
     ledger::{Phase, Phases},
 };
+use capaudit_life::Image;
 use compose::{ComposeRun, Resolved};
 use docker::{DockerRun, Mark};
 use life::LifeRun;
@@ -164,6 +165,15 @@ impl Enforcement {
             bounding: None,
             ourselves: false,
         })
+    }
+
+    /// What the services of a life were made of when it was audited.
+    pub fn images(&self) -> BTreeMap<String, Image> {
+        match self {
+            Self::Life(run, _) => run.expected.get().map(|it| it.images.clone()),
+            _ => None,
+        }
+        .unwrap_or_default()
     }
 
     /// The command with exactly these sets; `subjects` are their names. Of a life, these phases.

@@ -1,6 +1,9 @@
 //! `capaudit check --against FILE SESSION…`
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use capaudit_core::{
     recommend::Recommendation,
@@ -17,8 +20,9 @@ use super::{
     deliver::deliver,
     exit::Exit,
     failure::Failure,
+    lock,
     selection::{Selection, tell_others},
-    sessions::Sessions,
+    sessions::OptionalSessions,
     terminal,
 };
 
@@ -41,15 +45,23 @@ enum Format {
   capaudit check --against compose.yaml session.json
   capaudit check --against deployment.yaml --format sarif --output capaudit.sarif session.json
   capaudit check --against CHOWN,SETUID session.json
+  capaudit check --lock
+  capaudit check --lock=deploy/capaudit.lock --against compose.yaml session.json
 
 Several compose files are taken together, as with -f; a unit with the drop-ins beside it.
+With --lock, compose files are compared with what `capaudit harden --write` found, images with those that the engine has now,
+and sessions, if any are given, with the lock.
 A comment `# capaudit:allow NET_ADMIN reason` beside a capability or at its service vouches for it.
 
 Exit status: 0 without findings; 1 if there is one of --level or worse; 2 for bad usage or input.")]
 pub(super) struct Arguments {
     /// A compose file, a Kubernetes manifest, a unit of systemd's, or a set
-    #[arg(long, required = true, value_name = "FILE|SET")]
+    #[arg(long, required_unless_present = "lock", value_name = "FILE|SET")]
     against: Vec<String>,
+
+    /// Compare with this lock [default: capaudit.lock beside the first file; without --against, the files that it names]
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    lock: Option<Option<PathBuf>>,
 
     /// How findings are shown
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -67,21 +79,50 @@ pub(super) struct Arguments {
     selection: Selection,
 
     #[command(flatten)]
-    sessions: Sessions,
+    sessions: OptionalSessions,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let selection = &arguments.selection;
-    let report = selection.report(&selection.of(arguments.sessions.merged()?)?);
-    let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
-    let outcome = check::check(&workloads, &Recommendation::of(&report)).map_err(Failure::usage)?;
-    tell_others(&report);
+    let report = match arguments.sessions.merged()? {
+        Some(ledger) => Some(selection.report(&selection.of(ledger)?)),
+        None => None,
+    };
+    let audited = report.as_ref().map(Recommendation::of);
+    let outcome = match (&arguments.lock, &audited) {
+        (Some(file), _) => against_lock(arguments, file.as_deref(), audited.as_ref())?,
+        (None, Some(audited)) => {
+            let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
+            check::check(&workloads, audited).map_err(Failure::usage)?
+        }
+        (None, None) => return Err(Failure::usage("no session is given")),
+    };
+    report.as_ref().map(tell_others);
     show(arguments, &outcome).map_err(Failure::usage)?;
     Ok(if outcome.reaches(arguments.level) {
         Exit::Finding
     } else {
         Exit::Success
     })
+}
+
+fn against_lock(
+    arguments: &Arguments,
+    file: Option<&Path>,
+    audited: Option<&Recommendation>,
+) -> Result<Outcome, Failure> {
+    let mut files: Vec<PathBuf> = arguments.against.iter().map(PathBuf::from).collect();
+    let place = lock::place(file, &files);
+    let locked = lock::read(&place)?.ok_or_else(|| {
+        Failure::usage(format!("there is no {place:?}"))
+            .hint("`capaudit harden --write` writes one")
+    })?;
+    if files.is_empty() {
+        files = lock::files(&locked, &place);
+    }
+    let project = manifest::project(&files, &Disk).map_err(Failure::usage)?;
+    let images = lock::images(&locked);
+    capaudit_formats::lock::compare(&locked, &project, &images, audited).map_err(Failure::usage)
 }
 
 fn show(arguments: &Arguments, outcome: &Outcome) -> io::Result<()> {

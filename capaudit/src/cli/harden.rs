@@ -1,27 +1,24 @@
 //! `capaudit harden FILE`
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
 
 use capaudit_core::{capability::CapSet, ledger::Phase, recommend::Recommendation};
 use capaudit_tracer::launch::Signals;
-use capaudit_verify::{
-    Aim, Life, Plan, Run, Source, Verified,
-    enforce::docker::{self, Service},
-    life::Test,
-    progress::Terminal,
-};
-use tempfile::TempDir;
+use capaudit_verify::{Aim, Life, Plan, Run, Source, Verified, life::Test, progress::Terminal};
 
 use super::{
     deliver::{check_writable, save},
     exit::Exit,
     failure::Failure,
+    lock,
+    locking::Locking,
+    made::Made,
     patch::{IfIncomplete, Job},
     terminal,
 };
@@ -54,7 +51,7 @@ pub(super) struct Arguments {
     #[arg(required_unless_present = "word", value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// A word of the command, as [`with_words`] hands it on
+    /// A word of the command that is hardened; capaudit itself puts it so
     #[arg(long, hide = true, allow_hyphen_values = true, value_name = "WORD")]
     word: Vec<OsString>,
 
@@ -84,7 +81,7 @@ pub(super) struct Arguments {
 
     /// Only find out whether what is possible is needed
     #[arg(long)]
-    only_possible: bool,
+    pub(super) only_possible: bool,
 
     /// Audit nothing, but lead the life with this set: SERVICE=SET, several times, or one for all
     #[arg(long, value_name = "SET", value_parser = super::verify::set,
@@ -98,6 +95,14 @@ pub(super) struct Arguments {
     /// Save the record with what the runs showed, for `capaudit report`, `export` and `check`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+
+    /// Where the lock is, which --write writes [default: capaudit.lock beside the first file]
+    #[arg(long, value_name = "FILE", conflicts_with = "caps")]
+    lock: Option<PathBuf>,
+
+    /// Find it out again, although the lock still holds
+    #[arg(long)]
+    again: bool,
 
     /// Keep the runs in this file; the same command then goes on where it was interrupted
     #[arg(long, value_name = "FILE")]
@@ -116,41 +121,28 @@ pub(super) struct Arguments {
     test: Vec<OsString>,
 }
 
-/// The same command line, with each word of a `docker run` in it as a value of an option: the command has options of its own,
-/// which the parser would take for capaudit's.
-pub(super) fn with_words(mut line: Vec<OsString>) -> Vec<OsString> {
-    let is_ours = line.get(1).is_some_and(|word| word == "harden");
-    let begins = |at: usize| {
-        docker::is_client(&line[at])
-            && line
-                .get(at + 1)
-                .is_some_and(|word| word == "run" || word == "container" || is_option(word))
-    };
-    let end = |words: &[OsString]| words.iter().position(|word| word == "--");
-    let ours = end(&line).unwrap_or(line.len());
-    let Some(start) = (2..ours).find(|at| is_ours && begins(*at)) else {
-        return line;
-    };
-    let mut words = line.split_off(start);
-    let test = words.split_off(end(&words).unwrap_or(words.len()));
-    line.extend(words.into_iter().map(|word| {
-        let mut option = OsString::from("--word=");
-        option.push(word);
-        option
-    }));
-    line.extend(test);
-    line
-}
-
-fn is_option(word: &OsStr) -> bool {
-    word != "--" && word.as_encoded_bytes().starts_with(b"-")
-}
-
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    check_writable(arguments.save.as_deref())?;
-    let made = Made::of(arguments)?;
-    let engine = Engine::find(made.as_ref().map(|made| made.client.as_str()))?;
+    check_command(arguments)?;
+    let made = Made::of(&arguments.word)?;
+    let place = lock::place(arguments.lock.as_deref(), &arguments.files);
+    let lock_too = [&place].into_iter().filter(|_| arguments.write);
+    check_writable(arguments.save.iter().chain(lock_too).map(PathBuf::as_path))?;
+    let engine = Engine::find(made.as_ref().map(Made::client))?;
+    let locking = Locking {
+        place,
+        client: engine.client.clone(),
+        phases: phases(&arguments.phases)?.into_iter().collect(),
+        files: arguments.files.clone(),
+        services: arguments.service.clone(),
+        test: arguments.test.clone(),
+        exit_code_from: arguments.exit_code_from.clone(),
+        proofs: arguments.proofs,
+    };
+    let may_hold = made.is_none() && arguments.caps.is_empty() && !arguments.again;
+    if may_hold && locking.holds()? {
+        return Ok(Exit::Success);
+    }
     let plan = Plan {
         command: shown(arguments),
         run: Run::Life(Box::new(Life {
@@ -197,103 +189,48 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     match &made {
         Some(made) => made.show(&verified),
-        None => written(arguments, &verified),
+        None => written(arguments, &verified, &locking),
     }
 }
 
-/// A compose project that was made of a command, for as long as its life is led.
-struct Made {
-    client: String,
-    service: Service,
-    directory: TempDir,
-}
-
-impl Made {
-    /// The project of what is to be hardened, if that is a command.
-    fn of(arguments: &Arguments) -> Result<Option<Self>, Failure> {
-        let Some(client) = arguments.word.first() else {
-            return Ok(None);
-        };
-        let refused = [
-            (
-                arguments.write,
-                "--write",
-                "it is in no file, and printed with what it needs",
-            ),
-            (
-                !arguments.service.is_empty(),
-                "--service",
-                "it has no services to choose from",
-            ),
-            (
-                arguments.exit_code_from.is_some(),
-                "--exit-code-from",
-                "it has no services to choose from",
-            ),
-            (
-                !arguments.files.is_empty(),
-                "FILE",
-                "harden one or the other",
-            ),
-        ];
-        if let Some((_, option, why)) = refused.into_iter().find(|(is_given, ..)| *is_given) {
-            return Err(Failure::usage(format!(
-                "{option} does not go with a `{} run`: {why}",
-                client.to_string_lossy()
-            )));
-        }
-        let directory = std::env::current_dir()
-            .map_err(|error| Failure::usage(format!("there is no working directory: {error}")))?;
-        let service = Service::of(&arguments.word, &directory)
-            .map_err(|error| Failure::usage(format!("{}: {error}", client.to_string_lossy())))?;
-        let cannot_write =
-            |error: io::Error| Failure::usage(format!("a project cannot be made: {error}"));
-        let made = Self {
-            client: client.to_string_lossy().into_owned(),
-            service,
-            directory: tempfile::tempdir().map_err(cannot_write)?,
-        };
-        // Compose names the project by the directory.
-        let file = made.file();
-        if let Some(parent) = file.parent() {
-            std::fs::create_dir(parent).map_err(cannot_write)?;
-        }
-        std::fs::write(file, &made.service.text).map_err(cannot_write)?;
-        Ok(Some(made))
+/// Whether no option is there that does not go with a command.
+fn check_command(arguments: &Arguments) -> Result<(), Failure> {
+    let Some(client) = arguments.word.first() else {
+        return Ok(());
+    };
+    let refused = [
+        (
+            arguments.write,
+            "--write",
+            "it is in no file, and printed with what it needs",
+        ),
+        (
+            !arguments.service.is_empty(),
+            "--service",
+            "it has no services to choose from",
+        ),
+        (
+            arguments.exit_code_from.is_some(),
+            "--exit-code-from",
+            "it has no services to choose from",
+        ),
+        (
+            !arguments.files.is_empty(),
+            "FILE",
+            "harden one or the other",
+        ),
+    ];
+    if let Some((_, option, why)) = refused.into_iter().find(|(is_given, ..)| *is_given) {
+        return Err(Failure::usage(format!(
+            "{option} does not go with a `{} run`: {why}",
+            client.to_string_lossy()
+        )));
     }
-
-    fn file(&self) -> PathBuf {
-        self.directory
-            .path()
-            .join(&self.service.name)
-            .join("compose.json")
-    }
-
-    /// Prints the command with what the container needs.
-    fn show(&self, verified: &Verified) -> Result<Exit, Failure> {
-        let subjects = verified.report.iter().flat_map(|report| &report.subjects);
-        let mut of_service = subjects.filter(|subject| {
-            subject.compose_service.as_deref() == Some(self.service.name.as_str())
-        });
-        let Some(subject) = of_service.next() else {
-            return Ok(Exit::Success);
-        };
-        let words = self.service.with(subject.cap_add);
-        let words: Vec<String> = words
-            .iter()
-            .map(|word| capaudit_core::text::quoted(&word.to_string_lossy()))
-            .collect();
-        let text = format!(
-            "\nThe command with what it needs:\n\n  {}\n",
-            words.join(" ")
-        );
-        super::deliver::deliver(&text, None, io::stdout()).map_err(Failure::usage)?;
-        Ok(Exit::Success)
-    }
+    Ok(())
 }
 
 /// Shows what changes, and writes it if that is wanted.
-fn written(arguments: &Arguments, verified: &Verified) -> Result<Exit, Failure> {
+fn written(arguments: &Arguments, verified: &Verified, locking: &Locking) -> Result<Exit, Failure> {
     let Some(report) = &verified.report else {
         return Ok(Exit::Success);
     };
@@ -312,7 +249,9 @@ fn written(arguments: &Arguments, verified: &Verified) -> Result<Exit, Failure> 
     };
     let shown = job(true).run(report, &recommendation)?;
     if arguments.write || is_wanted(arguments) {
-        return job(false).run(report, &recommendation);
+        let exit = job(false).run(report, &recommendation)?;
+        locking.write(verified, report)?;
+        return Ok(exit);
     }
     super::failure::note("nothing was written: --write does");
     Ok(shown)
@@ -350,9 +289,8 @@ impl Engine {
             ("docker", &["docker-compose"]),
             ("podman", &["podman", "compose"]),
         ];
-        let is_wanted = |client: &str| {
-            wanted.is_none_or(|wanted| std::path::Path::new(wanted).ends_with(client))
-        };
+        let is_wanted =
+            |client: &str| wanted.is_none_or(|wanted| Path::new(wanted).ends_with(client));
         for (client, compose) in candidates.into_iter().filter(|(it, _)| is_wanted(it)) {
             let [program, arguments @ ..] = compose else {
                 continue;
@@ -447,34 +385,4 @@ fn shown(arguments: &Arguments) -> Vec<OsString> {
         words.extend(arguments.test.iter().cloned());
     }
     words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(text: &str) -> String {
-        let words = text.split(' ').map(OsString::from).collect();
-        let words = with_words(words).into_iter();
-        let words: Vec<_> = words
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        words.join(" ")
-    }
-
-    #[test]
-    fn the_words_of_a_command_are_told_from_capaudit_s() {
-        assert_eq!(
-            line("capaudit harden --proofs docker run -d nginx sh -c x -- docker run y"),
-            "capaudit harden --proofs --word=docker --word=run --word=-d --word=nginx --word=sh --word=-c --word=x -- docker run y"
-        );
-        for same in [
-            "capaudit harden compose.yaml --service docker -- docker run y",
-            "capaudit harden docker compose.yaml",
-            "capaudit run docker run nginx",
-            "capaudit",
-        ] {
-            assert_eq!(line(same), same);
-        }
-    }
 }

@@ -17,6 +17,9 @@ mod files;
 mod guard;
 mod harden;
 mod life;
+mod lock;
+mod locking;
+mod made;
 mod man;
 mod output;
 mod patch;
@@ -99,7 +102,7 @@ pub fn main() -> ExitCode {
     let Invocation {
         failure_descriptor,
         arguments,
-    } = match Invocation::try_parse_from(harden::with_words(std::env::args_os().collect())) {
+    } = match Invocation::try_parse_from(made::with_words(std::env::args_os().collect())) {
         Ok(invocation) => invocation,
         Err(error) => {
             // Nobody is left to tell if this cannot be printed.

@@ -23,6 +23,36 @@ pub(super) struct Sessions {
     socket: PathBuf,
 }
 
+/// Where facts come from, if from anywhere: what is checked against a lock needs no session.
+#[derive(Debug, clap::Args)]
+pub(super) struct OptionalSessions {
+    /// Sessions that `--save` wrote
+    #[arg(required_unless_present_any = ["live", "lock"], value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// What the running daemon has found so far
+    #[arg(long)]
+    live: bool,
+
+    /// Where the daemon listens
+    #[arg(long, value_name = "PATH", default_value = SOCKET, requires = "live")]
+    socket: PathBuf,
+}
+
+impl OptionalSessions {
+    /// All of them as one; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be used, or no daemon answers.
+    pub(super) fn merged(&self) -> Result<Option<Ledger>, Failure> {
+        if self.files.is_empty() && !self.live {
+            return Ok(None);
+        }
+        all(&self.files, self.live.then_some(&self.socket)).map(Some)
+    }
+}
+
 impl Sessions {
     /// All of them as one.
     ///
@@ -30,15 +60,19 @@ impl Sessions {
     ///
     /// A file cannot be used, or no daemon answers.
     pub(super) fn merged(&self) -> Result<Ledger, Failure> {
-        if !self.live {
-            return merged(&self.files);
-        }
-        let live = client::totals(&self.socket).map_err(Failure::usage)?;
-        if self.files.is_empty() {
-            return Ok(live);
-        }
-        one([merged(&self.files)?, live])
+        all(&self.files, self.live.then_some(&self.socket))
     }
+}
+
+fn all(files: &[PathBuf], socket: Option<&PathBuf>) -> Result<Ledger, Failure> {
+    let Some(socket) = socket else {
+        return merged(files);
+    };
+    let live = client::totals(socket).map_err(Failure::usage)?;
+    if files.is_empty() {
+        return Ok(live);
+    }
+    one([merged(files)?, live])
 }
 
 /// Saved sessions as one.

@@ -18,6 +18,7 @@ pub(crate) fn trials() -> Vec<Trial> {
     vec![
         Trial::test("harden::a_later_start_needs_more_than_the_first", later),
         Trial::test("harden::proofs_and_what_is_saved", proofs),
+        Trial::test("harden::what_was_found_is_locked", locked),
         Trial::test("harden::what_is_mounted_is_copied", mounted),
         Trial::test("harden::a_failed_test_writes_nothing", failed_test),
         Trial::test("harden::killed_it_leaves_nothing", killed),
@@ -167,6 +168,77 @@ fn proofs() -> Verdicts {
         &snippet,
     )?;
     ensure(!snippet.contains("- FOWNER"), &snippet)?;
+    nothing_is_left()
+}
+
+fn locked() -> Verdicts {
+    let project = database()?;
+    let harden = ["harden", "--proofs", "--write", "compose.yaml"];
+    let (_, err) = project.expect(0, CAPAUDIT, &harden)?;
+    ensure(err.contains("capaudit.lock: written"), err)?;
+    let text = project.read("capaudit.lock")?;
+    let lock: serde_json::Value = serde_json::from_str(&text)?;
+    let db = &lock["services"]["db"];
+    ensure(
+        db["capabilities"]["CHOWN"]["phases"] == serde_json::json!(["start"])
+            && db["capabilities"]["DAC_READ_SEARCH"]["proof"]
+                .as_str()
+                .is_some_and(|proof| proof.starts_with("restart: service db ended"))
+            && db["not_needed"]["FOWNER"]["evidence"] == "proven"
+            && db["exercised"]["enforced"] == true
+            && db["image"]["id"].as_str().is_some_and(|id| id.len() == 64),
+        &text,
+    )?;
+    let check = ["check", "--lock"];
+    let (out, _) = project.expect(0, CAPAUDIT, &check)?;
+    ensure(out.starts_with("0 errors, 0 warnings, 0 notes"), out)?;
+    // What is known is not found out again.
+    let (out, err) = project.expect(0, CAPAUDIT, &harden)?;
+    ensure(
+        err.contains("capaudit.lock still holds") && out.is_empty(),
+        (out, err),
+    )?;
+    let hardened = project.read("compose.yaml")?;
+    for (from, to, status, expected) in [
+        (
+            "- CHOWN\n",
+            "- CHOWN\n      - KILL\n",
+            1,
+            "error[lock-drift]: service db is granted KILL",
+        ),
+        (
+            "- CHOWN\n",
+            "",
+            1,
+            "error[lock-drift]: service db is not granted CHOWN",
+        ),
+        (
+            "serve.sh]",
+            "serve.sh, now]",
+            1,
+            "warning[definition-changed]",
+        ),
+        ("gt-corpus:1", "gt-corpus:2", 1, "warning[image-changed]"),
+        (
+            "# Its data",
+            "# The data",
+            0,
+            "0 errors, 0 warnings, 0 notes",
+        ),
+    ] {
+        project.write("compose.yaml", &hardened.replacen(from, to, 1))?;
+        let (out, err) = project.expect(status, CAPAUDIT, &check)?;
+        ensure(out.contains(expected), (to, out, err))?;
+    }
+    project.write("capaudit.lock", "{}")?;
+    let (_, err) = project.expect(2, CAPAUDIT, &check)?;
+    ensure(
+        err.contains("it is no lock") && err.lines().count() == 1,
+        err,
+    )?;
+    std::fs::remove_file(project.file("capaudit.lock"))?;
+    let (_, err) = project.expect(2, CAPAUDIT, &check)?;
+    ensure(err.contains("there is no \"capaudit.lock\""), err)?;
     nothing_is_left()
 }
 
