@@ -12,9 +12,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{
-    FileType, Mode, OFlags, ResolveFlags, Stat, fstat, getxattr, open as open_path, openat2,
-};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, open as open_path, openat2};
 
 /// Pins what a path leads to, which opens nothing.
 ///
@@ -101,15 +99,6 @@ pub fn open(path: &Path) -> io::Result<File> {
 pub fn open_unlinked(path: &Path) -> io::Result<File> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     reopen(&open_path(path, flags, Mode::empty())?)
-}
-
-/// Reads an extended attribute of what was pinned: an `O_PATH` descriptor has none, what its link leads to does.
-pub(crate) fn attribute(
-    pinned: &OwnedFd,
-    name: &str,
-    buffer: &mut [u8],
-) -> rustix::io::Result<usize> {
-    getxattr(link(pinned), name, buffer)
 }
 
 /// Whether this is a regular file.
