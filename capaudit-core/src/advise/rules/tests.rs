@@ -482,7 +482,7 @@ fn site_cases() -> Vec<Case> {
             "read",
             &["ptrace_may_access", "do_task_stat"],
         ),
-        harmless(C::BLOCK_SUSPEND, "epoll_ctl", &["capable", "do_epoll_ctl"]),
+        hidden(C::BLOCK_SUSPEND, "epoll_ctl", &["capable", "do_epoll_ctl"]),
         hidden(
             C::SYS_ADMIN,
             "listxattr",
