@@ -16,6 +16,8 @@ use crate::{
     target,
 };
 
+/// `_LINUX_CAPABILITY_VERSION_1`, include/uapi/linux/capability.h: one structure of data, not two.
+const CAPABILITY_VERSION_1: u32 = 0x1998_0330;
 /// Bytes of a netlink message that are kept: its header and the start of what follows.
 const NETLINK_LEN: usize = 64;
 /// Room for one name of a file's path.
@@ -155,7 +157,14 @@ pub unsafe fn describe(check: *mut Check, task: Pointer) {
         special::MESSAGE | special::BUFFER => {
             bytes::<NETLINK_LEN>(check, object::NETLINK, payload(registers, spec));
         }
-        special::CAPDATA => bytes::<24>(check, object::CAPDATA, check.arguments[1]),
+        special::CAPDATA => {
+            let (header, data) = (check.arguments[0], check.arguments[1]);
+            if user::<u32>(header) == Some(CAPABILITY_VERSION_1) {
+                bytes::<12>(check, object::CAPDATA, data);
+            } else {
+                bytes::<24>(check, object::CAPDATA, data);
+            }
+        }
         _ => {}
     }
 }

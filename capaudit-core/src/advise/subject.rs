@@ -172,7 +172,7 @@ fn hidden(judged: &[Judged<'_>], recommended: CapSet) -> Vec<String> {
     for fact in judged.iter().filter(|fact| {
         matches!(
             fact.judgement.rule,
-            Rule::Hidden | Rule::AuditRecordOfRecentPam
+            Rule::Hidden | Rule::AuditRecordOfRecentPam | Rule::ForcedBuffer
         )
     }) {
         let Some(CheckRecord { identity, .. }) = fact.check else {

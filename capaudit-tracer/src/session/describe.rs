@@ -1,6 +1,9 @@
 //! A check's record in terms that people know.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::LazyLock,
+};
 
 use capaudit_common::event::{Call, Check, object};
 use capaudit_core::{
@@ -8,7 +11,10 @@ use capaudit_core::{
     ledger::{FileOwner, Object, Sample, UserIds},
 };
 
-use crate::proc::{kallsyms::Symbols, until_nul};
+use crate::{
+    inspect::all_of_running_kernel,
+    proc::{kallsyms::Symbols, until_nul},
+};
 
 const AF_UNIX: u16 = 1;
 const AF_INET: u16 = 2;
@@ -67,13 +73,7 @@ fn object_of(check: &Check) -> Option<Object> {
             text: operation_of_pam(bytes.get(16..).unwrap_or_default()),
         }),
         object::CAPDATA => {
-            // Two structures of effective, permitted and inheritable: the low and the high halves
-            // (include/uapi/linux/capability.h, version 3).
-            let set = |at| -> Option<CapSet> {
-                Some(CapSet::from_bits(
-                    u64::from(word32(bytes, at)?) | u64::from(word32(bytes, at + 12)?) << 32,
-                ))
-            };
+            let set = |at| Some(capability_set(bytes, at)?.intersection(*ALL));
             Some(Object::Capset {
                 held: CapSet::from_bits(check.sets.permitted),
                 held_inheritable: CapSet::from_bits(check.sets.inheritable),
@@ -84,6 +84,18 @@ fn object_of(check: &Check) -> Option<Object> {
         }
         _ => None,
     }
+}
+
+/// The capabilities that there are: of others, capset(2) takes no notice (`mk_kernel_cap`, kernel/capability.c, Linux 6.12).
+static ALL: LazyLock<CapSet> = LazyLock::new(all_of_running_kernel);
+
+/// A set of capset(2)'s data: structures of effective, permitted and inheritable, the first with the low halves and the second, which
+/// version 1 does not have, with the high ones (include/uapi/linux/capability.h).
+fn capability_set(bytes: &[u8], at: usize) -> Option<CapSet> {
+    let high = word32(bytes, at + 12).unwrap_or_default();
+    Some(CapSet::from_bits(
+        u64::from(word32(bytes, at)?) | u64::from(high) << 32,
+    ))
 }
 
 /// What a call acted upon.
@@ -220,6 +232,20 @@ mod tests {
         assert_eq!(path_of_names(b"/\0"), "/");
         assert_eq!(path_of_names(b"memfd:x\0"), "memfd:x");
         assert_eq!(path_of_names(b""), "");
+    }
+
+    #[test]
+    fn the_data_of_capset_has_high_halves_unless_it_is_of_version_1() {
+        let mut bytes = [0u8; 24];
+        bytes[4] = 0x01;
+        bytes[16] = 0x02;
+        assert_eq!(
+            capability_set(&bytes, 4).map(CapSet::bits),
+            Some(1 | 1 << 33)
+        );
+        assert_eq!(capability_set(&bytes[..12], 4).map(CapSet::bits), Some(1));
+        assert_eq!(capability_set(&bytes[..4], 4), None);
+        assert_eq!(*ALL, all_of_running_kernel());
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub(super) const FORCED_BUFFER: Definition = Definition {
         (identity.by_syscall(&["setsockopt"]) && identity.is(Capability::NET_ADMIN) && such).then(|| {
             if asked_before {
                 return Meaning::tolerated(
-                    "forces a socket buffer beyond the system's limit after it asked without force: it goes on with what it got",
+                    "a socket buffer beyond the system's limit, after it asked without force: it goes on with what it got, unless it insists",
                 );
             }
             Meaning::possible(
