@@ -157,16 +157,25 @@ fn address(bytes: &[u8]) -> Option<Object> {
     }
 }
 
-/// Which operation a record of libpam's is about; empty for any other message. The rest says who did it with what, and decides
-/// nothing.
+/// Which operation a record of libpam's is about, and whether it names modules that granted it; empty for any other message. The
+/// rest says who did it with what, and decides nothing.
 fn operation_of_pam(bytes: &[u8]) -> String {
-    let is_word = |byte: &&u8| matches!(byte, b'!'..=b'~');
-    let word: Vec<u8> = bytes.iter().take_while(is_word).copied().collect();
-    match String::from_utf8(word) {
-        Ok(word) if word.starts_with("op=PAM:") => word,
-        _ => String::new(),
+    let is_word = |byte: &u8| matches!(byte, b'!'..=b'~');
+    let mut words = bytes.split(|byte| !is_word(byte));
+    let word = words.next().unwrap_or_default();
+    if !word.starts_with(b"op=PAM:") {
+        return String::new();
     }
+    let mut kept = String::from_utf8_lossy(word).into_owned();
+    if words.next().is_some_and(|word| word.starts_with(GRANTORS)) {
+        kept.push(' ');
+        kept.push_str(&String::from_utf8_lossy(GRANTORS));
+    }
+    kept
 }
+
+/// libpam names the modules that granted an operation since 1.2.0 (`_pam_audit_writelog`, libpam/pam_audit.c).
+const GRANTORS: &[u8] = b"grantors=";
 
 fn word16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
@@ -254,6 +263,10 @@ mod tests {
         assert_eq!(
             kept("op=PAM:authentication acct=\"secret\""),
             "op=PAM:authentication"
+        );
+        assert_eq!(
+            kept("op=PAM:setcred grantors=pam_secret acct=\"secret\""),
+            "op=PAM:setcred grantors="
         );
         for other in ["password=secret", "op=login acct=secret", "", "\0op=PAM:x"] {
             assert_eq!(kept(other), "", "{other:?}");
