@@ -47,7 +47,7 @@ each service CAPAUDIT_SERVICE_CONTAINER, CAPAUDIT_SERVICE_ADDRESS and CAPAUDIT_S
 Exit status: 0 if the services lead their life with what was found; 1 if they do not, or something is left to do by hand; 2 if
 a file or an option cannot be used; 3 if tracing is not possible here.")]
 pub(super) struct Arguments {
-    /// Compose files that are used together, or a command: docker run …, podman run …
+    /// Compose files that are used together, or a command: `docker run IMAGE`, `podman run IMAGE`
     #[arg(required_unless_present = "word", value_name = "FILE")]
     files: Vec<PathBuf>,
 
