@@ -189,28 +189,11 @@ fn list(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{
-        CheckIdentity, Credentials, Outcome, Place, Requester, Sample, Subject, UserIds,
-    };
+    use crate::ledger::{CheckIdentity, Sample, Subject, UserIds};
 
     #[test]
     fn what_is_to_be_pasted_is_quoted_for_a_shell() {
-        let mut check = CheckRecord::new(CheckIdentity {
-            capability: Capability::CHOWN,
-            outcome: Outcome::Granted,
-            requester: Requester {
-                exe: "/bin/x".to_owned(),
-                comm: "x".to_owned(),
-                setup: false,
-            },
-            place: Place::Own,
-            inner_credentials: false,
-            credentials: Credentials::Own,
-            options: None,
-            syscall: Some("chown".to_owned()),
-            operation: 0,
-            callers: Vec::new(),
-        });
+        let mut check = CheckRecord::new(CheckIdentity::usual(Capability::CHOWN, Some("chown")));
         check.add_sample(Sample {
             arguments: [0, 33, 33, 0, 0, 0],
             object: Some(Object::Path("/tmp/x$(touch /pwned)\n; id".to_owned())),

@@ -91,6 +91,29 @@ pub struct CheckIdentity {
     pub callers: Vec<String>,
 }
 
+#[cfg(test)]
+impl CheckIdentity {
+    /// A check as most are: granted, of the subject's own, by a plain program.
+    pub(crate) fn usual(capability: Capability, syscall: Option<&str>) -> Self {
+        Self {
+            capability,
+            outcome: Outcome::Granted,
+            requester: Requester {
+                exe: "/bin/x".to_owned(),
+                comm: "x".to_owned(),
+                setup: false,
+            },
+            place: Place::Own,
+            inner_credentials: false,
+            credentials: Credentials::Own,
+            options: None,
+            syscall: syscall.map(str::to_owned),
+            operation: 0,
+            callers: Vec::new(),
+        }
+    }
+}
+
 /// A check and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckRecord {

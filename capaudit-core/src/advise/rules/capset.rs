@@ -201,10 +201,7 @@ mod tests {
     use crate::{
         advise::Evidence,
         capability::{Capability, DOCKER_DEFAULT},
-        ledger::{
-            CallRecord, CheckIdentity, Container, Credentials, Hook, Outcome, Requester, Sample,
-            UserIds,
-        },
+        ledger::{CallRecord, CheckIdentity, Container, Hook, Requester, Sample, UserIds},
     };
 
     const LIST: CapSet = CapSet::of(&[Capability::NET_BIND_SERVICE, Capability::SYS_TIME]);
@@ -227,16 +224,8 @@ mod tests {
             setup: false,
         };
         let mut check = CheckRecord::new(CheckIdentity {
-            capability: Capability::SETPCAP,
-            outcome: Outcome::Granted,
             requester: requester.clone(),
-            place: Place::Own,
-            inner_credentials: false,
-            credentials: Credentials::Own,
-            options: None,
-            syscall: Some("capset".to_owned()),
-            operation: 0,
-            callers: Vec::new(),
+            ..CheckIdentity::usual(Capability::SETPCAP, Some("capset"))
         });
         check.add_sample(Sample {
             arguments: [0; 6],

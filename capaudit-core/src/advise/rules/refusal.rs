@@ -124,10 +124,7 @@ mod tests {
     use crate::{
         advise::{Fact, Verdict, judge},
         capability::{CapSet, Capability},
-        ledger::{
-            CheckIdentity, CheckRecord, Container, Credentials, Hook, Outcome, Place, Requester,
-            Session,
-        },
+        ledger::{CheckIdentity, CheckRecord, Container, Hook, Requester, Session},
     };
 
     fn requester() -> Requester {
@@ -149,16 +146,9 @@ mod tests {
 
     fn check(syscall: &str, operation: u32) -> CheckRecord {
         let mut check = CheckRecord::new(CheckIdentity {
-            capability: Capability::SYS_ADMIN,
-            outcome: Outcome::Granted,
             requester: requester(),
-            place: Place::Own,
-            inner_credentials: false,
-            credentials: Credentials::Own,
-            options: None,
-            syscall: Some(syscall.to_owned()),
             operation,
-            callers: Vec::new(),
+            ..CheckIdentity::usual(Capability::SYS_ADMIN, Some(syscall))
         });
         (check.count, check.failed, check.errno) = (1, 1, 22);
         check

@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::{
         advise::Evidence,
-        ledger::{CheckIdentity, CheckRecord, Container, Credentials, Object, Outcome},
+        ledger::{CheckIdentity, CheckRecord, Container, Object, Outcome},
     };
 
     fn call(syscall: &str, permitted: CapSet, path: &str) -> CallRecord {
@@ -259,16 +259,10 @@ mod tests {
             let call = call("perf_event_open", KILL, "");
             let mut subject = SubjectRecord::new(Container::default());
             subject.checks = vec![CheckRecord::new(CheckIdentity {
-                capability: Capability::PERFMON,
                 outcome: Outcome::Denied,
                 requester: call.requester.clone(),
                 place,
-                inner_credentials: false,
-                credentials: Credentials::Own,
-                options: None,
-                syscall: Some("perf_event_open".to_owned()),
-                operation: 0,
-                callers: Vec::new(),
+                ..CheckIdentity::usual(Capability::PERFMON, Some("perf_event_open"))
             })];
             subject.calls = vec![call];
             let reach = reaches(&subject).next()?;

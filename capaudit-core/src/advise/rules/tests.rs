@@ -5,28 +5,16 @@ use crate::{
     advise::{AnyOf, Evidence, Judgement, Verdict, judge},
     capability::CapSet,
     ledger::{
-        CheckRecord, Container, Credentials, FileOwner, Hook, Object, Options, Outcome, Place,
-        Requester, Sample, Session, SubjectRecord, UserIds,
+        CheckRecord, Container, Credentials, FileOwner, Hook, Object, Outcome, Place, Sample,
+        Session, SubjectRecord, UserIds,
     },
 };
 
 /// A check as most are: granted, own, of a plain program.
 fn check(capability: Capability, syscall: &str, callers: &[&str]) -> CheckRecord {
     let mut record = CheckRecord::new(CheckIdentity {
-        capability,
-        outcome: Outcome::Granted,
-        requester: Requester {
-            exe: "/bin/x".to_owned(),
-            comm: "x".to_owned(),
-            setup: false,
-        },
-        place: Place::Own,
-        inner_credentials: false,
-        credentials: Credentials::Own,
-        options: None::<Options>,
-        syscall: Some(syscall.to_owned()),
-        operation: 0,
         callers: callers.iter().map(|name| (*name).to_owned()).collect(),
+        ..CheckIdentity::usual(capability, Some(syscall))
     });
     record.count = 1;
     record

@@ -3,29 +3,12 @@
 use super::*;
 use crate::{
     capability::{CapSet, Capability},
-    ledger::{
-        Credentials, Hook, Losses, Object, Outcome, Place, Requester, SCHEMA, Target, UserIds,
-    },
+    ledger::{Hook, Losses, Object, SCHEMA, Target, UserIds},
 };
 use proptest::prelude::*;
 
 fn check(capability: Capability, count: u64, argument: u64) -> CheckRecord {
-    let mut record = CheckRecord::new(CheckIdentity {
-        capability,
-        outcome: Outcome::Granted,
-        requester: Requester {
-            exe: "/bin/x".to_owned(),
-            comm: "x".to_owned(),
-            setup: false,
-        },
-        place: Place::Own,
-        inner_credentials: false,
-        credentials: Credentials::Own,
-        options: None,
-        syscall: None,
-        operation: 0,
-        callers: Vec::new(),
-    });
+    let mut record = CheckRecord::new(CheckIdentity::usual(capability, None));
     record.count = count;
     record.first_ms = count;
     record.last_ms = count;
