@@ -48,12 +48,12 @@ Exit status: 0 if the services lead their life with what was found; 1 if they do
 a file or an option cannot be used; 3 if tracing is not possible here.")]
 pub(super) struct Arguments {
     /// Compose files that are used together, or a command: `docker run IMAGE`, `podman run IMAGE`
-    #[arg(required_unless_present = "word", value_name = "FILE")]
+    #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// A word of the command that is hardened; capaudit itself puts it so
-    #[arg(long, hide = true, allow_hyphen_values = true, value_name = "WORD")]
-    word: Vec<OsString>,
+    /// The command that is hardened in place of files, with its own options
+    #[arg(skip)]
+    pub(super) command: Vec<OsString>,
 
     /// Only this service; several times for several [default: all]
     #[arg(long, value_name = "NAME")]
@@ -124,7 +124,7 @@ pub(super) struct Arguments {
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     check_command(arguments)?;
-    let made = Made::of(&arguments.word)?;
+    let made = Made::of(&arguments.command)?;
     let place = lock::place(arguments.lock.as_deref(), &arguments.files);
     let lock_too = [&place].into_iter().filter(|_| arguments.write);
     check_writable(arguments.save.iter().chain(lock_too).map(PathBuf::as_path))?;
@@ -195,8 +195,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// Whether no option is there that does not go with a command.
 fn check_command(arguments: &Arguments) -> Result<(), Failure> {
-    let Some(client) = arguments.word.first() else {
-        return Ok(());
+    let Some(client) = arguments.command.first() else {
+        return if arguments.files.is_empty() {
+            Err(Failure::usage(
+                "nothing to harden: name a compose file, or a command (capaudit harden docker run IMAGE)",
+            ))
+        } else {
+            Ok(())
+        };
     };
     let refused = [
         (
@@ -379,7 +385,7 @@ fn shown(arguments: &Arguments) -> Vec<OsString> {
         words.extend(["--phases".into(), phase.name().into()]);
     }
     words.extend(arguments.files.iter().map(OsString::from));
-    words.extend(arguments.word.iter().cloned());
+    words.extend(arguments.command.iter().cloned());
     if !arguments.test.is_empty() {
         words.push("--".into());
         words.extend(arguments.test.iter().cloned());

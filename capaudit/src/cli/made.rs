@@ -15,9 +15,9 @@ use tempfile::TempDir;
 
 use super::{deliver, exit::Exit, failure::Failure};
 
-/// The same command line, with each word of a `docker run` in it as a value of an option: the command has options of its own,
-/// which the parser would take for capaudit's.
-pub(super) fn with_words(mut line: Vec<OsString>) -> Vec<OsString> {
+/// capaudit's own command line, and the words of the `docker run` that was in it: the command has options of its own, which
+/// the parser would take for capaudit's.
+pub(super) fn told_apart(mut line: Vec<OsString>) -> (Vec<OsString>, Vec<OsString>) {
     let is_ours = line.get(1).is_some_and(|word| word == "harden");
     let begins = |at: usize| {
         docker::is_client(&line[at])
@@ -28,17 +28,11 @@ pub(super) fn with_words(mut line: Vec<OsString>) -> Vec<OsString> {
     let end = |words: &[OsString]| words.iter().position(|word| word == "--");
     let ours = end(&line).unwrap_or(line.len());
     let Some(start) = (2..ours).find(|at| is_ours && begins(*at)) else {
-        return line;
+        return (line, Vec::new());
     };
-    let mut words = line.split_off(start);
-    let test = words.split_off(end(&words).unwrap_or(words.len()));
-    line.extend(words.into_iter().map(|word| {
-        let mut option = OsString::from("--word=");
-        option.push(word);
-        option
-    }));
-    line.extend(test);
-    line
+    let mut command = line.split_off(start);
+    line.extend(command.split_off(end(&command).unwrap_or(command.len())));
+    (line, command)
 }
 
 fn is_option(word: &OsStr) -> bool {
@@ -126,20 +120,26 @@ impl Made {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> String {
-        let words = text.split(' ').map(OsString::from).collect();
-        let words = with_words(words).into_iter();
-        let words: Vec<_> = words
-            .map(|word| word.to_string_lossy().into_owned())
-            .collect();
-        words.join(" ")
+    fn apart(text: &str) -> (String, String) {
+        let (line, command) = told_apart(text.split(' ').map(OsString::from).collect());
+        let joined = |words: Vec<OsString>| {
+            let words: Vec<_> = words
+                .iter()
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            words.join(" ")
+        };
+        (joined(line), joined(command))
     }
 
     #[test]
     fn the_words_of_a_command_are_told_from_capaudit_s() {
         assert_eq!(
-            line("capaudit harden --proofs docker run -d nginx sh -c x -- docker run y"),
-            "capaudit harden --proofs --word=docker --word=run --word=-d --word=nginx --word=sh --word=-c --word=x -- docker run y"
+            apart("capaudit harden --proofs docker run -d nginx sh -c x -- docker run y"),
+            (
+                "capaudit harden --proofs -- docker run y".to_owned(),
+                "docker run -d nginx sh -c x".to_owned()
+            )
         );
         for same in [
             "capaudit harden compose.yaml --service docker -- docker run y",
@@ -147,7 +147,7 @@ mod tests {
             "capaudit run docker run nginx",
             "capaudit",
         ] {
-            assert_eq!(line(same), same);
+            assert_eq!(apart(same), (same.to_owned(), String::new()));
         }
     }
 }

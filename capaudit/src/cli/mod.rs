@@ -99,10 +99,11 @@ enum Command {
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
+    let (line, command) = made::told_apart(std::env::args_os().collect());
     let Invocation {
         failure_descriptor,
-        arguments,
-    } = match Invocation::try_parse_from(made::with_words(std::env::args_os().collect())) {
+        mut arguments,
+    } = match Invocation::try_parse_from(line) {
         Ok(invocation) => invocation,
         Err(error) => {
             // Nobody is left to tell if this cannot be printed.
@@ -110,6 +111,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Command::Harden(arguments) = &mut arguments.command {
+        arguments.command = command;
+    }
     // Before anything is started that could inherit it.
     let sender = failure_descriptor
         .map(Sender::inherited)
