@@ -74,6 +74,8 @@ macro_rules! for_each_offset {
             FILE_DENTRY, "OFFSET_FILE_DENTRY", "file", "f_path.dentry", required;
             FILE_MOUNT, "OFFSET_FILE_MOUNT", "file", "f_path.mnt", optional;
             FILE_PRIVATE, "OFFSET_FILE_PRIVATE", "file", "private_data", optional;
+            SOCKET_SOCK, "OFFSET_SOCKET_SOCK", "socket", "sk", required;
+            SOCK_FAMILY, "OFFSET_SOCK_FAMILY", "sock", "__sk_common.skc_family", required;
             VFSMOUNT_FLAGS, "OFFSET_VFSMOUNT_FLAGS", "vfsmount", "mnt_flags", optional;
             VFSMOUNT_SUPER, "OFFSET_VFSMOUNT_SUPER", "vfsmount", "mnt_sb", optional;
             MOUNT_VFS, "OFFSET_MOUNT_VFS", "mount", "mnt", optional;

@@ -86,9 +86,7 @@ pub fn observe<const DIRECT: bool>(
 ) {
     let task = kernel::current();
     let pointers = Pointers::load::<DIRECT>(task, cred);
-    if setting::CAPABILITIES.load() & (1 << (capability & 63)) == 0
-        || (setting::DENIED_ONLY.load() != 0 && result == 0)
-    {
+    if !is_of_interest(capability, result) {
         return;
     }
     let tgid: u32 = direct(task, &offset::TASK_TGID);
@@ -103,10 +101,12 @@ pub fn observe<const DIRECT: bool>(
     let asker = Asker { tgid, epoch };
     // Of what was counted in one of the processor's own places: who asked, and from which call site.
     let (execution, site) = 'counted: {
-        match bucket
-            .filter(|_| !each)
-            .and_then(|bucket| bucket.count(ctx, pointers.namespaces, asker, question))
-        {
+        // No closure, which the compiler may leave a function that takes pointers.
+        let cached = match bucket {
+            Some(bucket) if !each => bucket.count(ctx, pointers.namespaces, asker, question),
+            _ => None,
+        };
+        match cached {
             Some(Cached::Untracked) => return,
             Some(Cached::Tracked(place)) => break 'counted place.asker_and_site(),
             None => {}
@@ -177,9 +177,7 @@ pub fn observe_inlined(ctx: *mut c_void, cred: Pointer, target: Pointer, capabil
     let task = kernel::current();
     let is_granted = kernel::sets(cred).effective & (1 << (capability & 63)) != 0;
     let result = if is_granted { 0 } else { -1 };
-    if setting::CAPABILITIES.load() & (1 << (capability & 63)) == 0
-        || (setting::DENIED_ONLY.load() != 0 && is_granted)
-    {
+    if !is_of_interest(capability, result) {
         return;
     }
     let tgid: u32 = direct(task, &offset::TASK_TGID);
@@ -206,6 +204,13 @@ pub fn observe_inlined(ctx: *mut c_void, cred: Pointer, target: Pointer, capabil
     walk::<false>(
         ctx, task, cred, target, process, asker, None, &key, total, false,
     );
+}
+
+/// Whether such checks are counted at all.
+#[inline(always)]
+fn is_of_interest(capability: u32, result: i32) -> bool {
+    setting::CAPABILITIES.load() & (1 << (capability & 63)) != 0
+        && (setting::DENIED_ONLY.load() == 0 || result != 0)
 }
 
 /// Pointers out of structures that the verifier knows.

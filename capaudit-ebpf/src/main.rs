@@ -16,6 +16,7 @@ mod count;
 mod enforce;
 mod inlined;
 mod kernel;
+mod log;
 mod maps;
 mod object;
 mod path;

@@ -12,6 +12,8 @@ use capaudit_common::{
     trail::Trail,
 };
 
+use crate::log;
+
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
 
@@ -190,18 +192,24 @@ pub struct Entered {
     pub options: u32,
 }
 
-/// Adds one to a counter of [`LOSSES`].
-#[inline(always)]
-pub fn lose(index: u32) {
-    increment(&LOSSES, index);
+/// Adds one to a counter of [`LOSSES`]. A function that the verifier looks at once by itself (see [`crate::trail`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn lose(index: u32) -> u32 {
+    if let Some(number) = increment(&LOSSES, index) {
+        log::lost(index, number);
+    }
+    0
 }
 
-/// Adds one to a counter that only this CPU writes.
+/// Adds one to a counter that only this CPU writes; what it is then.
 #[inline(always)]
-pub fn increment(map: &PerCpuArray<u64>, index: u32) {
-    if let Some(counter) = map.get_ptr_mut(index) {
-        // SAFETY: a map value of this CPU; tracing programs do not migrate.
-        unsafe { *counter += 1 };
+pub fn increment(map: &PerCpuArray<u64>, index: u32) -> Option<u64> {
+    let counter = map.get_ptr_mut(index)?;
+    // SAFETY: a map value of this CPU; tracing programs do not migrate.
+    unsafe {
+        *counter += 1;
+        Some(*counter)
     }
 }
 

@@ -29,6 +29,12 @@ const NAMES: usize = 12;
 /// and AUDIT_READ (`netlink_capable` and its kin).
 const NETLINK_CAPABILITIES: u64 = (1 << 12) | (1 << 21) | (1 << 29) | (1 << 30) | (1 << 37);
 
+/// `AF_NETLINK`, include/linux/socket.h
+const AF_NETLINK: u16 = 16;
+/// `S_IFMT` and `S_IFSOCK`, include/uapi/linux/stat.h
+const TYPE_OF_FILE: u16 = 0o170_000;
+const SOCKET: u16 = 0o140_000;
+
 /// Hash of what decides what the call does; 0 where the number alone does.
 #[inline(always)]
 pub fn operation(registers: Pointer, spec: SyscallSpec, capability: u32) -> u32 {
@@ -43,7 +49,8 @@ pub fn operation(registers: Pointer, spec: SyscallSpec, capability: u32) -> u32 
     }
     match spec.special_value() {
         special::MESSAGE | special::BUFFER
-            if NETLINK_CAPABILITIES & (1 << (capability & 63)) != 0 =>
+            if NETLINK_CAPABILITIES & (1 << (capability & 63)) != 0
+                && is_netlink(kernel::argument(registers, 0)) != 0 =>
         {
             if let Some(head) = user::<[u32; 2]>(payload(registers, spec)) {
                 // nlmsghdr: length, then type and flags
@@ -51,7 +58,14 @@ pub fn operation(registers: Pointer, spec: SyscallSpec, capability: u32) -> u32 
             }
         }
         special::CAPDATA => {
-            if let Some(data) = user::<[u64; 3]>(kernel::argument(registers, 1)) {
+            let data = kernel::argument(registers, 1);
+            if user::<u32>(kernel::argument(registers, 0)) == Some(CAPABILITY_VERSION_1) {
+                // What lies behind its one structure is anything.
+                if let Some([effective, permitted, inheritable]) = user::<[u32; 3]>(data) {
+                    hash = mix(hash, u64::from(effective));
+                    hash = mix(mix(hash, permitted.into()), inheritable.into());
+                }
+            } else if let Some(data) = user::<[u64; 3]>(data) {
                 hash = mix(mix(mix(hash, data[0]), data[1]), data[2]);
             }
         }
@@ -72,6 +86,20 @@ pub fn operation(registers: Pointer, spec: SyscallSpec, capability: u32) -> u32 
         _ => {}
     }
     hash
+}
+
+/// 1 if the running task's `descriptor` is a netlink socket. What is sent to any other is data of the program's, which decides
+/// nothing and is nobody's business. A function that the verifier looks at once by itself (see [`crate::trail`]).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn is_netlink(descriptor: u64) -> u32 {
+    let file = target::file(kernel::current(), descriptor as u32);
+    let mode: u16 = probe(follow(file, &offset::FILE_INODE), &offset::INODE_MODE);
+    if mode & TYPE_OF_FILE != SOCKET {
+        return 0;
+    }
+    let sock = follow(follow(file, &offset::FILE_PRIVATE), &offset::SOCKET_SOCK);
+    u32::from(probe::<u16>(sock, &offset::SOCK_FAMILY) == AF_NETLINK)
 }
 
 /// Address of the first byte that a sending call sends; 0 if it cannot be told.
@@ -154,7 +182,7 @@ pub unsafe fn describe(check: *mut Check, task: Pointer) {
                 check.object_len = check.arguments[2] as u16;
             }
         }
-        special::MESSAGE | special::BUFFER => {
+        special::MESSAGE | special::BUFFER if is_netlink(check.arguments[0]) != 0 => {
             bytes::<NETLINK_LEN>(check, object::NETLINK, payload(registers, spec));
         }
         special::CAPDATA => {

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// The directory of processes, as a path begins.
-pub const PROC: &[u8] = b"/proc/";
+pub const PROC: &[u8; 6] = b"/proc/";
 /// Most digits of a pid.
 const DIGITS: usize = 10;
 
@@ -21,7 +21,7 @@ pub extern "C" fn number_of_link(follows: u32) -> u32 {
     let Some(path) = PATH.get(0) else {
         return 0;
     };
-    if !is(path, 0, b"/proc/") {
+    if !is(path, 0, PROC) {
         return 0;
     }
     let found = digits(PROC.len() as u32);

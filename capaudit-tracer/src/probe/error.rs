@@ -35,6 +35,9 @@ pub enum ProbeError {
     /// A map could not be used.
     #[error("cannot use a BPF map: {}", one_line(.0))]
     Map(#[from] aya::maps::MapError),
+    /// What the programs say could not be read.
+    #[error("cannot read what the BPF programs say: {0}")]
+    Log(#[from] aya_log::Error),
     /// A program that follows processes was refused.
     #[error("cannot attach {program}: {}", one_line(.error))]
     Attach {

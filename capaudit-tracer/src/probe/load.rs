@@ -7,6 +7,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramError},
 };
 use capaudit_core::{capability::CapSet, kernel};
+use tracing::Level;
 
 use super::{
     btf::KernelBtf,
@@ -28,6 +29,11 @@ const NEWEST_HELPER: &str = "bpf_task_pt_regs";
 const LEAST_RING_BYTES: u32 = 4096;
 /// Room for processes, unless somebody asks for more.
 const MAX_PROCESSES: u32 = 1 << 16;
+
+/// Room for what the programs say, of which there is little.
+const LOG_BYTES: u32 = 1 << 14;
+/// `AYA_LOG_LEVEL` with which they warn.
+const LOG_WARNINGS: u8 = aya_log::Level::Warn as u8;
 
 /// What the programs take for granted once they are loaded.
 pub(super) struct ObjectConfig {
@@ -120,6 +126,13 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
         ("XA_SLOTS", slots),
         ("CAST_TYPE", cast.map_or(0, |cast| cast.structure)),
     ];
+    // What the programs say goes nowhere else; a constant, so that those which say nothing are as if they could not.
+    let level = u8::from(is_logged()) * LOG_WARNINGS;
+    let log_bytes = if is_logged() {
+        LOG_BYTES
+    } else {
+        LEAST_RING_BYTES
+    };
     let sets = [
         ("CAPABILITIES", config.capabilities.bits()),
         ("TOLD_BY_SITE", !kernel::deciding().bits()),
@@ -134,6 +147,8 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
         .map_max_entries("SITES", config.max_checks)
         .map_max_entries("PROCESSES", config.max_processes)
         .map_max_entries("CALLS", config.max_checks)
+        .map_max_entries("AYA_LOGS", log_bytes)
+        .override_global(aya_log::LEVEL, &level, true)
         .override_global("SYSCALL_SPECS", &table, true);
     for (name, value) in &sets {
         loader.override_global(name, value, true);
@@ -142,6 +157,11 @@ pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
         loader.override_global(name, value, true);
     }
     Ok((loader.load(&cast::link(OBJECT, cast))?, btf))
+}
+
+/// Whether the program's log takes warnings, which is what the programs have to say.
+pub(super) fn is_logged() -> bool {
+    tracing::enabled!(target: "capaudit", Level::WARN)
 }
 
 /// The tracepoints that show which processes begin, end and execute something.

@@ -15,6 +15,7 @@ use capaudit_core::{
     capability::Capability,
     ledger::{Hook, Losses},
 };
+use tracing::{debug, warn};
 
 use super::{
     config::TracerConfig,
@@ -22,12 +23,15 @@ use super::{
     error::ProbeError,
     event::Event,
     hook,
-    load::{ObjectConfig, attach_processes, attach_tracepoint, load, missed_runs, take},
+    load::{ObjectConfig, attach_processes, attach_tracepoint, is_logged, load, missed_runs, take},
     loss::LossCounters,
     process::Processes,
     record::RecordReader,
 };
 use crate::{opaque::Opaque, privilege};
+
+/// Carries what the programs say into the program's log.
+type Log = aya_log::EbpfLogger<&'static dyn log::Log>;
 
 /// The BPF programs at work. Dropping it detaches everything.
 pub struct Tracer {
@@ -42,6 +46,8 @@ pub struct Tracer {
     max_processes: u32,
     /// Runs that the kernel had left out when recording stopped.
     missed_runs: u64,
+    /// `None` where nobody reads it.
+    log: Option<Log>,
     /// Owns the programs and their links.
     programs: Option<Opaque<Ebpf>>,
 }
@@ -60,6 +66,7 @@ impl Tracer {
         if !config.checks_only {
             attach_tracepoint(&mut bpf, &btf, "call_exit", "sys_exit")?;
         }
+        let log = is_logged().then(|| Log::init(&mut bpf)).transpose()?;
         let hook = attach_best(&mut bpf, &btf, config.hook)?;
 
         Ok(Self {
@@ -73,6 +80,7 @@ impl Tracer {
             max_checks: config.max_checks,
             max_processes: config.max_processes,
             missed_runs: 0,
+            log,
             programs: Some(Opaque::new(bpf)),
         })
     }
@@ -106,6 +114,12 @@ impl Tracer {
     /// Stops recording. What is recorded already can still be taken.
     pub fn stop(&mut self) {
         self.missed_runs = self.programs.as_deref().map_or(0, missed_runs);
+        if self.missed_runs > 0 {
+            warn!(
+                runs = self.missed_runs,
+                "the kernel left out runs of the BPF programs"
+            );
+        }
         self.programs = None;
         // A program that runs while its link is closed runs to its end (RCU); it takes microseconds.
         std::thread::sleep(std::time::Duration::from_millis(1));
@@ -147,8 +161,14 @@ impl Tracer {
         for record in batch {
             match Event::decode(record) {
                 Some(event) => take(event),
-                None => self.losses.add_malformed(),
+                None => {
+                    debug!("a record of the BPF programs is not as this version knows them");
+                    self.losses.add_malformed();
+                }
             }
+        }
+        if let Some(log) = &mut self.log {
+            log.flush();
         }
         taken
     }
@@ -267,7 +287,10 @@ fn attach_best(bpf: &mut Ebpf, btf: &Btf, wanted: Option<Hook>) -> Result<Hook, 
         }
         match hook::attach(hook, bpf, btf) {
             Ok(()) => return Ok(hook),
-            Err(error) => refused.push((hook, error)),
+            Err(error) => {
+                debug!(%hook, %error, "the hook cannot be used here");
+                refused.push((hook, error));
+            }
         }
     }
     Err(ProbeError::NoHook(refused))

@@ -19,6 +19,7 @@ mod harden;
 mod life;
 mod lock;
 mod locking;
+mod log;
 mod made;
 mod man;
 mod output;
@@ -53,6 +54,11 @@ use failure::Failure;
     arg_required_else_help = true
 )]
 struct Arguments {
+    /// Write a log to standard error: what is lost, what does not answer, and from `info` on how the kernel is watched
+    /// [default: warn for the daemon, else off]
+    #[arg(long, global = true, value_name = "LEVEL", hide_possible_values = true)]
+    log: Option<log::LogLevel>,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -114,6 +120,11 @@ pub fn main() -> ExitCode {
     if let Command::Harden(arguments) = &mut arguments.command {
         arguments.command = command;
     }
+    log::begin(
+        arguments
+            .log
+            .unwrap_or_else(|| arguments.command.usual_log()),
+    );
     // Before anything is started that could inherit it.
     let sender = failure_descriptor
         .map(Sender::inherited)
@@ -137,6 +148,15 @@ pub fn main() -> ExitCode {
 }
 
 impl Command {
+    /// What is logged unless somebody says otherwise: a report says itself what was lost, a daemon's is read later, by others.
+    fn usual_log(&self) -> log::LogLevel {
+        match self {
+            #[cfg(feature = "daemon")]
+            Self::Daemon(_) => log::LogLevel::Warn,
+            _ => log::LogLevel::Off,
+        }
+    }
+
     fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Run(arguments) => run::run(arguments),

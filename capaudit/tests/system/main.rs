@@ -16,6 +16,7 @@ mod exports;
 mod faults;
 mod harden;
 mod live;
+mod log;
 mod mine;
 mod mounts;
 mod packaging;
@@ -24,6 +25,7 @@ mod podman;
 mod privilege;
 mod project;
 mod runner;
+mod secrets;
 mod shop;
 mod sites;
 mod terminal;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         command::trials(),
         sites::trials(),
         runner::trials(),
+        log::trials(),
+        secrets::trials(),
         attach::trials(),
         daemon::trials(),
         live::trials(),

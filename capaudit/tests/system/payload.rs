@@ -17,7 +17,7 @@ use nix::{
     unistd::{ForkResult, fork},
 };
 
-use crate::mounts;
+use crate::{mounts, secrets};
 
 /// Runs the payload named by the first word.
 pub(crate) fn run(words: &[String]) -> ExitCode {
@@ -36,6 +36,7 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
         ["reads", rounds @ ..] => reads(rounds).unwrap_or(false),
         ["writes", before, after] => writes(before, after).unwrap_or(false),
         ["start-container", name] => start_container(name).is_some(),
+        ["send-secret"] => secrets::send().unwrap_or(false),
         ["bind", port] => {
             std::net::TcpListener::bind(("127.0.0.1", port.parse().unwrap_or(0))).is_ok()
         }

@@ -17,6 +17,7 @@ use capaudit_core::{
     ledger::{Hook, Losses, SubjectRecord},
 };
 use tokio::{io::unix::AsyncFd, time::Interval};
+use tracing::info;
 
 pub(super) use self::ledgers::Origin;
 use crate::{
@@ -104,6 +105,13 @@ impl Observation {
             }
         }
         while take_batch(&mut tracer, &mut collector) == BATCH {}
+        let kernel = kernel_release();
+        info!(
+            hook = %tracer.hook(),
+            kernel,
+            version = env!("CARGO_PKG_VERSION"),
+            "the kernel is watched"
+        );
         let started = jiff::Timestamp::now();
         collector.begin(existing, started.as_second());
         return_memory();
@@ -114,7 +122,7 @@ impl Observation {
             records,
             tick: tokio::time::interval(TICK),
             notes,
-            kernel: kernel_release(),
+            kernel,
             started,
             clock: Instant::now(),
             last_record: Instant::now(),
