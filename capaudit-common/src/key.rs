@@ -263,6 +263,8 @@ pub mod call_flag {
     pub const FILTER_KNOWN: u8 = 1 << 1;
     /// The call failed with EPERM or EACCES, and no check was seen during it.
     pub const UNASKED: u8 = 1 << 2;
+    /// A system call of the 32-bit table: nothing else is known of it.
+    pub const COMPAT: u8 = 1 << 3;
 }
 
 /// Checks of a known call site that a processor counts by itself, at most, before it adds them to the totals.

@@ -73,14 +73,24 @@ pub mod watch {
     pub const PATH_BY_FLAGS_2: u32 = 13;
     /// The same unless argument 3 has it.
     pub const PATH_BY_FLAGS_3: u32 = 14;
-    /// Argument 0 is a path, whatever [`super::SyscallSpec::path_index`] says: mount(2).
+    /// Arguments 0 and 1 are paths, whatever [`super::SyscallSpec::path_index`] says: mount(2).
     pub const SOURCE: u32 = 15;
-    /// Binds a socket to the port of argument 1, of interest below 1024.
+    /// Binds a socket to the port of argument 1, of interest below 1024, or to a path.
     pub const BIND: u32 = 16;
     /// Makes a socket, of interest if it is one for pings; or is refused before any check.
     pub const SOCKET: u32 = 17;
     /// Is refused before any check.
     pub const REFUSAL: u32 = 18;
+    /// Follows the path, but not to what its last name links to.
+    pub const PATH_BUT_LAST: u32 = 19;
+    /// Follows the path and the second string, each to its end: rename(2).
+    pub const TWO_PATHS: u32 = 20;
+    /// Follows the second string: symlink(2).
+    pub const SECOND: u32 = 21;
+    /// As [`PATH`], or is refused before any check.
+    pub const PATH_OR_REFUSAL: u32 = 22;
+    /// Argument 1 is a `sockaddr`, which may be a path: connect(2).
+    pub const CONNECT: u32 = 23;
 }
 
 /// Options of prctl(2) that are about capabilities (include/uapi/linux/prctl.h).

@@ -3,7 +3,7 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_ns};
 use capaudit_common::{
     event::{Call, Header, Result, kind},
-    key::{CallKey, call_flag},
+    key::{CallKey, NO_SYSCALL, call_flag},
     offset::ABSENT,
     scope::{Process, execution, loss},
     syscall::{SyscallSpec, TABLE_LEN, special},
@@ -12,8 +12,8 @@ use capaudit_common::{
 use crate::{
     kernel::{self, Pointer, direct, probe, user},
     maps::{
-        AWAITED, CALLS, EVENTS, PENDING, PROCESSES, Pending, SITES, add_atomically,
-        count_atomically, lose,
+        AWAITED, CALLS, EVENTS, Finding, PENDING, PROCESSES, Pending, SITES, TARGET,
+        add_atomically, count_atomically, lose,
     },
     object,
     send::{Wake, submit},
@@ -47,10 +47,10 @@ pub fn exit(registers: Pointer, value: i64) {
     let failed = is_error(value);
     let may_be_reported = spec.is_reported()
         || (spec.may_be_reported()
-            && if failed {
-                matches!(value, EPERM | EACCES) && watch::is_of_interest_refused(spec)
+            && if matches!(value, EPERM | EACCES) {
+                watch::is_of_interest_refused(spec)
             } else {
-                watch::may_be_found(registers, spec)
+                (!failed || watch::may_lead_on(spec)) && watch::may_be_found(registers, spec)
             });
     if !awaited && !may_be_reported {
         return;
@@ -134,16 +134,24 @@ fn report(
 ) {
     let task = kernel::current();
     if kernel::is_compat(task) {
-        return;
+        // The number is of another table, and so are the registers: that there are such calls is all that is told.
+        let key = CallKey {
+            execution: process.execution,
+            operation: 0,
+            syscall: NO_SYSCALL,
+            failed: 0,
+            flags: call_flag::COMPAT,
+        };
+        return count(process, pid_tgid, key, [0; 6], 0, NOTHING);
     }
     if spec.special_value() == special::CLONE3 && value == 0 {
         return; // the child, in which what the arguments point to may be something else by now
     }
     let failed = is_error(value);
     let unasked = !asked && matches!(value, EPERM | EACCES);
-    let found = if failed {
+    let found = if matches!(value, EPERM | EACCES) {
         (unasked && watch::is_of_interest_refused(spec)).then_some(NOTHING)
-    } else if watch::may_be_found(registers, spec) {
+    } else if (!failed || watch::may_lead_on(spec)) && watch::may_be_found(registers, spec) {
         watch::find(spec, value)
     } else {
         None
@@ -151,6 +159,8 @@ fn report(
     if found.is_none() && !spec.is_reported() {
         return;
     }
+    // What a path led through was followed, whatever became of the call behind it.
+    let failed = failed && (found.is_none() || matches!(value, EPERM | EACCES));
     let finding = found.unwrap_or(NOTHING);
     let mut flags = 0;
     if unasked {
@@ -169,6 +179,23 @@ fn report(
         failed: failed as u8,
         flags,
     };
+    let mut arguments = kernel::arguments(registers);
+    if spec.special_value() == special::CLONE3 {
+        arguments[2] = user(kernel::argument(registers, 0)).unwrap_or_default();
+    }
+    count(process, pid_tgid, key, arguments, value, finding);
+}
+
+/// Counts a call, and sends it the first time.
+#[inline(always)]
+fn count(
+    process: Process,
+    pid_tgid: u64,
+    key: CallKey,
+    arguments: [u64; 6],
+    value: i64,
+    finding: Finding,
+) {
     if let Some(count) = CALLS.get_ptr_mut(&key) {
         // SAFETY: a map value; counted atomically.
         unsafe { count_atomically(count) };
@@ -187,14 +214,33 @@ fn report(
     unsafe {
         (*call).header = header;
         (*call).key = key;
-        (*call).arguments = kernel::arguments(registers);
-        if spec.special_value() == special::CLONE3 {
-            (*call).arguments[2] = user(kernel::argument(registers, 0)).unwrap_or_default();
-        }
+        (*call).arguments = arguments;
         (*call).value = value;
         finding.describe(call);
     }
     submit(entry, header.time, Wake::IfFilled);
+}
+
+/// What is executed was found through another process's link, which is for those who may trace that one: a fact of the process that
+/// asked for it. Told when the new program begins, as nothing is left of what was asked for by the time the call ends.
+#[inline(always)]
+pub fn executed(process: Process, task: Pointer, filename: Pointer) {
+    if setting::CHECKS_ONLY.load() != 0 || watch::find_executed(filename as u64) == 0 {
+        return;
+    }
+    let Some(target) = TARGET.get(0).copied() else {
+        return;
+    };
+    let finding = Finding { target, ..NOTHING };
+    let number = direct::<u64>(kernel::registers(task), &offset::REGS_NUMBER) as u16;
+    let key = CallKey {
+        execution: process.execution,
+        operation: finding.mixed_into(0),
+        syscall: number,
+        failed: 0,
+        flags: 0,
+    };
+    count(process, bpf_get_current_pid_tgid(), key, [0; 6], 0, finding);
 }
 
 #[inline(always)]

@@ -12,7 +12,7 @@ use capaudit_common::{
     trail::Trail,
 };
 
-use crate::log;
+use crate::{log, path::Walk};
 
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
@@ -107,6 +107,10 @@ pub static IMAGES: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 /// Room for a path while it is looked through.
 #[map]
 pub static PATH: PerCpuArray<[u8; PATH_LEN]> = PerCpuArray::with_max_entries(1, 0);
+
+/// What is known of it by then.
+#[map]
+pub static WALK: PerCpuArray<Walk> = PerCpuArray::with_max_entries(1, 0);
 
 /// What a system call did, while that is found out.
 #[map]

@@ -215,9 +215,14 @@ fn header(process: Process, kind: u32, tgid: u32, tid: u32) -> Header {
 pub fn exec(task: Pointer, bprm: Pointer) {
     let tgid: u32 = direct(task, &offset::TASK_TGID);
     // SAFETY: copied at once.
-    let previous = match unsafe { PROCESSES.get(&tgid) } {
-        Some(process) if process.flags & execution::IGNORED == 0 => process.execution,
-        known if entitled(task, tgid, known).is_some() => 0,
+    let previous = match unsafe { PROCESSES.get(&tgid) }.copied() {
+        Some(process) if process.flags & execution::IGNORED == 0 => {
+            if process.flags & execution::SETUP == 0 {
+                call::executed(process, task, follow(bprm, &offset::BPRM_FILENAME));
+            }
+            process.execution
+        }
+        known if entitled(task, tgid, known.as_ref()).is_some() => 0,
         _ => return,
     };
     let entered = enter(tgid, 0, kernel::mount_namespace(task));

@@ -24,6 +24,9 @@ const KIND_OF_ENTRY: u64 = 3;
 /// `PROC_SUPER_MAGIC`, `PID_FS_MAGIC`, include/uapi/linux/magic.h
 const PROCFS: u64 = 0x9fa0;
 const PIDFS: u64 = 0x5049_4446;
+/// `CGROUP_SUPER_MAGIC`, `CGROUP2_SUPER_MAGIC`, likewise
+const CGROUPS: u64 = 0x0027_e0eb;
+const CGROUPS_2: u64 = 0x6367_7270;
 
 /// A process that could not be found. It may hold anything.
 const UNKNOWN: Target = Target {
@@ -181,7 +184,7 @@ fn holder(task: Pointer, pid: Pointer) -> Target {
 /// Like [`find_target`] a function by itself.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_pid(number: u32) -> u64 {
+pub extern "C" fn find_pid(number: u32) -> u64 {
     let task = kernel::current();
     let numbers = offset::PID_NUMBERS.load();
     let namespace_at = offset::UPID_NS.load();
@@ -235,6 +238,12 @@ pub fn opened_file(task: Pointer, descriptor: u32) -> Pointer {
 #[inline(always)]
 pub fn is_proc(inode: Pointer) -> bool {
     magic(inode) == PROCFS
+}
+
+/// Whether `inode` is of a file system of cgroups.
+#[inline(always)]
+pub fn is_of_cgroups(inode: Pointer) -> bool {
+    matches!(magic(inode), CGROUPS | CGROUPS_2)
 }
 
 #[inline(always)]

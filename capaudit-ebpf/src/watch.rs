@@ -1,7 +1,10 @@
 //! What makes a system call a fact of its own although the kernel asks for no capability: see
 //! `capaudit_common::syscall::watch`.
 
-use aya_ebpf::helpers::{bpf_probe_read_user_buf, generated::bpf_probe_read_user_str};
+use aya_ebpf::helpers::{
+    bpf_probe_read_user_buf,
+    generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str},
+};
 use capaudit_common::{
     event::{Call, OBJECT_LEN, Target, object},
     syscall::{SyscallSpec, watch},
@@ -9,9 +12,9 @@ use capaudit_common::{
 
 use crate::{
     kernel::{self, Pointer, follow, mix, user},
-    maps::{FINDING, Finding, PATH, PATH_LEN},
+    maps::{FINDING, Finding, PATH, PATH_LEN, TARGET},
     object::names_of,
-    path::{PROC, is_link, number_of_link},
+    path::{BELOW_PROC, NUMBER, OF_DIRECTORY, find_link, may_have_link},
     setting::offset,
     target::{self, NOBODY, packed},
 };
@@ -19,8 +22,9 @@ use crate::{
 /// Bytes of a socket address that is of interest: `sockaddr_in6`.
 const ADDRESS_LEN: usize = 28;
 
-/// `AT_SYMLINK_NOFOLLOW`, include/uapi/linux/fcntl.h
+/// `AT_SYMLINK_NOFOLLOW`, `AT_FDCWD`, include/uapi/linux/fcntl.h
 const NOFOLLOW: u64 = 0x100;
+const AT_FDCWD: u64 = -100_i64 as u64;
 /// `PTRACE_ATTACH`, `PTRACE_SEIZE`, include/uapi/linux/ptrace.h. `PTRACE_TRACEME` compares the caller's own set with its parent's
 /// (`cap_ptrace_traceme`): a caller that holds less is allowed no less.
 const ATTACH: u64 = 16;
@@ -32,6 +36,9 @@ const OF_CGROUP: u64 = 1 << 2;
 /// The ioctls that `pidfd_ioctl` (fs/pidfs.c since 6.11) asks `ptrace_may_access` for: `_IO(0xff, 1)` to `_IO(0xff, 10)`.
 const FIRST_NAMESPACE: u64 = 0xff01;
 const LAST_NAMESPACE: u64 = 0xff0a;
+const AF_UNIX: u16 = 1;
+/// Where the path begins in a `sockaddr_un`.
+const PATH_IN_ADDRESS: u64 = 2;
 const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 const SOCK_DGRAM: u64 = 2;
@@ -83,10 +90,16 @@ fn try_find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: u64) ->
     let watched = spec.watch();
     let target = match watched {
         watch::OPEN => return opened(task, registers, spec, value as u32),
-        watch::PATH | watch::PATH_BY_FLAGS_2 | watch::PATH_BY_FLAGS_3 | watch::SOURCE => {
-            return followed(task, registers, spec);
-        }
-        watch::BIND => return bound(argument(1)),
+        watch::PATH
+        | watch::PATH_BUT_LAST
+        | watch::PATH_BY_FLAGS_2
+        | watch::PATH_BY_FLAGS_3
+        | watch::PATH_OR_REFUSAL
+        | watch::TWO_PATHS
+        | watch::SECOND
+        | watch::SOURCE => return followed(task, registers, spec),
+        watch::BIND => return bound(argument(1)).or_else(|| reached(task, argument(1))),
+        watch::CONNECT => return reached(task, argument(1)),
         watch::SOCKET => {
             let is_ping = argument(1) & SOCK_TYPE == SOCK_DGRAM
                 && ((argument(0) == u64::from(AF_INET) && argument(2) == IPPROTO_ICMP)
@@ -118,7 +131,10 @@ fn try_find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: u64) ->
 /// Whether the call is of interest where it was refused and nothing was asked for.
 #[inline(always)]
 pub fn is_of_interest_refused(spec: SyscallSpec) -> bool {
-    matches!(spec.watch(), watch::REFUSAL | watch::SOCKET | watch::BIND)
+    matches!(
+        spec.watch(),
+        watch::REFUSAL | watch::PATH_OR_REFUSAL | watch::SOCKET | watch::BIND
+    )
 }
 
 /// Whom a call about a process, its group or a user's processes acts upon. `PRIO_PROCESS` is 0; the others are several.
@@ -144,6 +160,15 @@ fn bound(address: u64) -> Option<Finding> {
         })
 }
 
+/// A socket address is a path, which led to a socket.
+#[inline(always)]
+fn reached(task: Pointer, address: u64) -> Option<Finding> {
+    if user::<u16>(address)? != AF_UNIX {
+        return None;
+    }
+    followed_by(task, address.wrapping_add(PATH_IN_ADDRESS), AT_FDCWD, true)
+}
+
 /// A file was opened.
 #[inline(always)]
 fn opened(
@@ -154,40 +179,58 @@ fn opened(
 ) -> Option<Finding> {
     let file = target::opened_file(task, descriptor);
     let inode = follow(file, &offset::FILE_INODE);
+    let address = kernel::argument(registers, spec.path_index().saturating_sub(1));
     if !target::is_proc(inode) {
-        if !may_be_followed(registers, spec) {
-            return None;
-        }
-        return followed(task, registers, spec);
+        return if target::is_of_cgroups(inode) {
+            moving(registers, spec, follow(file, &offset::FILE_DENTRY), address)
+        } else {
+            followed(task, registers, spec)
+        };
     }
     let dentry = follow(file, &offset::FILE_DENTRY);
     let name = target::name(dentry);
     let target = target::of_proc(inode);
     let is_somebody = target::is_somebody(&target);
-    let is_of_interest = if is_somebody {
-        is_guarded(name, dentry)
-    } else {
-        name == packed(b"status") && target::is_own(task, inode)
-    };
-    if !is_of_interest {
+    // Its sets are shown in that: its own, or those of a process of the same subject, which has the same set to lose.
+    let shows_sets = name == packed(b"status")
+        && if is_somebody {
+            target.flags & capaudit_common::event::target::FOLLOWED != 0
+        } else {
+            target::is_own(task, inode)
+        };
+    if !shows_sets && !(is_somebody && is_guarded(name, dentry)) {
         return None;
     }
-    let address = kernel::argument(registers, spec.path_index().saturating_sub(1));
-    let is_absolute = user::<u8>(address) == Some(b'/');
+    // By the names that the kernel has: a path may lead there by others.
     Some(Finding {
         target,
-        detail: if is_somebody {
-            0
-        } else {
+        detail: if shows_sets {
             packed(b"status") as u32
-        },
-        object: u32::from(if is_absolute {
-            object::PATH
         } else {
-            object::NAMES
-        }),
+            0
+        },
+        object: object::NAMES as u32,
         address,
         dentry: dentry as u64,
+    })
+}
+
+/// A file of cgroups was opened: of interest if processes are moved by it, and so maybe to other processors (`cpuset_can_attach`,
+/// kernel/cgroup/cpuset.c, asks `security_task_setscheduler`). Which processes, only what is written says.
+#[inline(always)]
+fn moving(registers: Pointer, spec: SyscallSpec, dentry: Pointer, address: u64) -> Option<Finding> {
+    /// `O_ACCMODE`, include/uapi/asm-generic/fcntl.h
+    const ACCESS: u64 = 3;
+    let name = target::name(dentry);
+    let flags = kernel::argument(registers, spec.path_index());
+    let writes = flags & ACCESS != 0;
+    // cgroup.procs, cgroup.threads, and the first hierarchies' tasks
+    let moves = name == packed(b"cgroup.") || name == packed(b"tasks");
+    (writes && moves).then_some(Finding {
+        target: target::unknown(),
+        object: object::PATH as u32,
+        address,
+        ..NOTHING
     })
 }
 
@@ -231,14 +274,69 @@ fn is_guarded(name: u64, dentry: Pointer) -> bool {
 /// follow who may trace it (`proc_pid_get_link`, fs/proc/base.c; `proc_ns_get_link`, fs/proc/namespaces.c).
 #[inline(always)]
 fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Finding> {
-    let index = path_index(spec);
+    let argument = |index| kernel::argument(registers, index);
+    let (first, second) = (
+        spec.path_index().saturating_sub(1),
+        spec.second_index().saturating_sub(1),
+    );
     let follows = match spec.watch() {
-        watch::PATH_BY_FLAGS_2 => kernel::argument(registers, 2) & NOFOLLOW == 0,
-        watch::PATH_BY_FLAGS_3 => kernel::argument(registers, 3) & NOFOLLOW == 0,
+        watch::PATH_BY_FLAGS_2 => argument(2) & NOFOLLOW == 0,
+        watch::PATH_BY_FLAGS_3 => argument(3) & NOFOLLOW == 0,
+        watch::PATH_BUT_LAST => false,
         _ => true,
     };
-    let address = kernel::argument(registers, index);
-    let path = PATH.get_ptr_mut(0)?;
+    // Where the first path has no descriptor before it, the second has none either.
+    let at = |index: u32| {
+        if first == 0 {
+            AT_FDCWD
+        } else {
+            argument(index.wrapping_sub(1))
+        }
+    };
+    let (paths, others) = match spec.watch() {
+        watch::SOURCE => (0, Some(1)),
+        watch::SECOND => (second, None),
+        watch::TWO_PATHS => (first, Some(second)),
+        _ => (first, None),
+    };
+    let of = |index| followed_by(task, argument(index), at(index), follows);
+    of(paths).or_else(|| others.and_then(of))
+}
+
+/// The same of one path, which if it is relative begins in the directory of `descriptor`.
+#[inline(always)]
+fn followed_by(task: Pointer, address: u64, descriptor: u64, follows: bool) -> Option<Finding> {
+    let found = find_followed(address, descriptor, follows.into());
+    if found == 0 {
+        return None;
+    }
+    let target = TARGET.get(0).copied()?;
+    let is_absolute = user::<u8>(address) == Some(b'/');
+    if is_absolute {
+        return Some(Finding {
+            target,
+            object: object::PATH as u32,
+            address,
+            ..NOTHING
+        });
+    }
+    let (_inode, dentry) = directory(task, descriptor as u32);
+    Some(Finding {
+        target,
+        object: object::NAMES as u32,
+        dentry: dentry as u64,
+        ..NOTHING
+    })
+}
+
+/// Stores in [`TARGET`] whose link a path of the program's goes through; 0 if it goes through none. A function that the verifier looks at
+/// once by itself.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_followed(address: u64, descriptor: u64, follows: u32) -> u32 {
+    let Some(path) = PATH.get_ptr_mut(0) else {
+        return 0;
+    };
     // SAFETY: a map value of this processor; the buffer has that size.
     let length = unsafe {
         bpf_probe_read_user_str(
@@ -248,65 +346,85 @@ fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Find
         )
     };
     if length <= 1 {
-        return None;
+        return 0;
     }
-    // SAFETY: as above.
-    if unsafe { (*path)[0] } == b'/' {
-        let number = number_of_link(follows.into());
-        if number == 0 {
-            return None;
-        }
-        let target = target::of_number(number);
-        return target::is_somebody(&target).then_some(Finding {
-            target,
-            object: object::PATH as u32,
-            address,
-            ..NOTHING
-        });
-    }
-    if is_link(0, follows.into()) == 0 {
-        return None;
-    }
-    let (inode, dentry) = directory(task, registers, index);
-    if !target::is_proc(inode) {
-        return None;
-    }
-    let target = target::of_proc(inode);
-    target::is_somebody(&target).then_some(Finding {
-        target,
-        object: object::NAMES as u32,
-        dentry: dentry as u64,
-        ..NOTHING
-    })
+    find_in_path(descriptor, follows)
 }
 
-/// Index of the argument that is the path.
+/// The same of the path in [`PATH`].
 #[inline(always)]
-fn path_index(spec: SyscallSpec) -> u32 {
-    match spec.watch() {
-        watch::SOURCE => 0,
-        _ => spec.path_index().saturating_sub(1),
-    }
-}
-
-/// Whether a path may lead through a link of a process's directory, by its first eight bytes. Hardly any does.
-#[inline(always)]
-fn may_be_followed(registers: Pointer, spec: SyscallSpec) -> bool {
-    const fn mask(bytes: u32) -> u64 {
-        (1 << (8 * bytes)) - 1
-    }
-    // Where they cannot be read, a short path lies at the end of a page.
-    let Some(start) = user::<u64>(kernel::argument(registers, path_index(spec))) else {
-        return true;
+fn find_in_path(descriptor: u64, follows: u32) -> u32 {
+    let Some(path) = PATH.get(0) else {
+        return 0;
     };
-    let three = start & mask(3);
-    (start & mask(6) == packed(PROC) && ((start >> 48) as u8).is_ascii_digit())
-        || three == packed(b"exe")
-        || three == packed(b"cwd")
-        || three == packed(b"roo")
-        || three == packed(b"fd/")
-        || three == packed(b"ns/")
-        || three == packed(b"map")
+    if !may_have_link(path) {
+        return 0;
+    }
+    let link = find_link(follows);
+    if link == 0 {
+        return 0;
+    }
+    let task = kernel::current();
+    let (inode, _dentry) = directory(task, descriptor as u32);
+    let of_directory = link & OF_DIRECTORY != 0;
+    if of_directory && !target::is_proc(inode) {
+        return 0;
+    }
+    let number = link as u32;
+    let found = if link & NUMBER == 0 {
+        target::of_proc(inode)
+    } else if of_directory || link & BELOW_PROC != 0 || target::find_pid(number) != 0 {
+        target::of_number(number)
+    } else {
+        NOBODY // a name that is a number by chance
+    };
+    if !target::is_somebody(&found) {
+        return 0;
+    }
+    let Some(target) = TARGET.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
+    unsafe { *target = found };
+    1
+}
+
+/// Whose link what is executed was found through: as [`find_followed`], for a path in the kernel.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn find_executed(filename: u64) -> u32 {
+    let Some(path) = PATH.get_ptr_mut(0) else {
+        return 0;
+    };
+    // SAFETY: a map value of this processor; the buffer has that size, and the helper checks the address.
+    let length = unsafe {
+        bpf_probe_read_kernel_str(
+            (*path).as_mut_ptr().cast(),
+            PATH_LEN as u32,
+            filename as *const _,
+        )
+    };
+    if length <= 1 {
+        return 0;
+    }
+    find_in_path(AT_FDCWD, 1)
+}
+
+/// Whether a call that failed, and was not refused, may have gone through a link all the same: there was nothing behind it, say.
+#[inline(always)]
+pub fn may_lead_on(spec: SyscallSpec) -> bool {
+    matches!(
+        spec.watch(),
+        watch::PATH
+            | watch::PATH_BUT_LAST
+            | watch::PATH_BY_FLAGS_2
+            | watch::PATH_BY_FLAGS_3
+            | watch::PATH_OR_REFUSAL
+            | watch::TWO_PATHS
+            | watch::SECOND
+            | watch::SOURCE
+            | watch::CONNECT
+    )
 }
 
 /// Whether a call that succeeded may be of interest, as far as that can be told without looking at anything but its arguments: most
@@ -315,9 +433,6 @@ fn may_be_followed(registers: Pointer, spec: SyscallSpec) -> bool {
 pub fn may_be_found(registers: Pointer, spec: SyscallSpec) -> bool {
     let argument = |index| kernel::argument(registers, index);
     match spec.watch() {
-        watch::PATH | watch::PATH_BY_FLAGS_2 | watch::PATH_BY_FLAGS_3 | watch::SOURCE => {
-            may_be_followed(registers, spec)
-        }
         watch::PIDFD_IOCTL => matches!(argument(1), FIRST_NAMESPACE..=LAST_NAMESPACE),
         watch::PID => argument(0) as u32 != 0,
         watch::PTRACE => matches!(argument(0), ATTACH | SEIZE),
@@ -326,19 +441,16 @@ pub fn may_be_found(registers: Pointer, spec: SyscallSpec) -> bool {
     }
 }
 
-/// The directory that a relative path begins in: that of the descriptor before it, else the working directory.
+/// The directory that a relative path begins in: that of the descriptor, else the working directory.
 #[inline(always)]
-fn directory(task: Pointer, registers: Pointer, index: u32) -> (Pointer, Pointer) {
-    if index == 1 {
-        let descriptor = kernel::argument(registers, 0) as u32;
-        // AT_FDCWD is negative.
-        if descriptor <= i32::MAX as u32 {
-            let file = target::file(task, descriptor);
-            return (
-                follow(file, &offset::FILE_INODE),
-                follow(file, &offset::FILE_DENTRY),
-            );
-        }
+fn directory(task: Pointer, descriptor: u32) -> (Pointer, Pointer) {
+    // AT_FDCWD is negative.
+    if descriptor <= i32::MAX as u32 {
+        let file = target::file(task, descriptor);
+        return (
+            follow(file, &offset::FILE_INODE),
+            follow(file, &offset::FILE_DENTRY),
+        );
     }
     let dentry = follow(follow(task, &offset::TASK_FS), &offset::FS_DIRECTORY);
     (follow(dentry, &offset::DENTRY_INODE), dentry)

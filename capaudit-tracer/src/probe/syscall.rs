@@ -37,7 +37,8 @@ fn by_name(name: &str) -> SyscallSpec {
         "chown" | "lchown" => PLAIN.path(0).selecting(0b110),
         "fchownat" => PLAIN.path(1).selecting(0b1100),
         "openat2" | "newfstatat" | "statx" | "readlinkat" | "utimensat" | "futimesat"
-        | "fanotify_mark" => PLAIN.path(1),
+        | "file_getattr" | "file_setattr" => PLAIN.path(1),
+        "fanotify_mark" => PLAIN.path(4),
         "name_to_handle_at" => PLAIN.path(1).reported(),
         "rename" | "link" | "symlink" => PLAIN.path(0).second(1),
         "renameat" | "renameat2" | "linkat" => PLAIN.path(1).second(3),
@@ -49,6 +50,7 @@ fn by_name(name: &str) -> SyscallSpec {
         }
         "listxattr" | "llistxattr" => PLAIN.path(0),
         "setxattrat" | "getxattrat" | "removexattrat" => PLAIN.path(1).second(3),
+        "listxattrat" => PLAIN.path(1),
         // Files by descriptor.
         "fchown" => PLAIN.special(special::FILE).selecting(0b110),
         "fchmod" => PLAIN.special(special::FILE).selecting(0b010),
@@ -125,6 +127,8 @@ fn by_name(name: &str) -> SyscallSpec {
         "set_mempolicy" => PLAIN.selecting(0b001).reported(),
         "mbind" => PLAIN.selecting(0b100).reported(),
         "get_mempolicy" => PLAIN.selecting(0b10000).reported(),
+        // Of the 32-bit table these numbers are capget and capset (arch/x86/entry/syscalls/syscall_32.tbl); of this one nothing.
+        "tuxcall" | "security" => PLAIN.reported(),
         "keyctl" => PLAIN.selecting(0b001),
         _ => PLAIN,
     }
@@ -151,17 +155,26 @@ fn watched(name: &str) -> u32 {
         "prctl" => watch::CORE_SCHEDULING,
         "open" | "openat" | "openat2" | "creat" => watch::OPEN,
         "readlink" | "readlinkat" | "stat" | "access" | "faccessat" | "faccessat2" | "chdir"
-        | "chroot" | "statfs" | "truncate" | "chmod" | "fchmodat" | "utimensat" | "mkdir"
-        | "mkdirat" | "rmdir" | "unlink" | "unlinkat" | "rename" | "renameat" | "renameat2"
-        | "link" | "linkat" | "setxattr" | "getxattr" | "listxattr" | "removexattr"
-        | "inotify_add_watch" | "open_tree" | "umount2" | "pivot_root" => watch::PATH,
+        | "chroot" | "statfs" | "truncate" | "chmod" | "fchmodat" | "fchmodat2" | "utimensat"
+        | "futimesat" | "utime" | "utimes" | "mkdir" | "mkdirat" | "rmdir" | "unlink"
+        | "unlinkat" | "setxattr" | "getxattr" | "listxattr" | "removexattr" | "setxattrat"
+        | "getxattrat" | "listxattrat" | "removexattrat" | "file_getattr" | "file_setattr"
+        | "inotify_add_watch" | "fanotify_mark" | "name_to_handle_at" | "open_tree" | "fspick"
+        | "umount2" | "symlinkat" | "acct" | "swapon" | "swapoff" => watch::PATH,
+        "lstat" | "lsetxattr" | "lgetxattr" | "llistxattr" | "lremovexattr" => watch::PATH_BUT_LAST,
+        "rename" | "renameat" | "renameat2" | "link" | "linkat" | "move_mount" | "pivot_root" => {
+            watch::TWO_PATHS
+        }
+        "symlink" => watch::SECOND,
         "statx" => watch::PATH_BY_FLAGS_2,
         "newfstatat" => watch::PATH_BY_FLAGS_3,
         "mount" => watch::SOURCE,
         "bind" => watch::BIND,
+        "connect" => watch::CONNECT,
         "socket" => watch::SOCKET,
         // AppArmor and SELinux are asked before the kernel asks for a capability (`security_path_chown`, `security_path_mknod`).
-        "chown" | "lchown" | "fchown" | "fchownat" | "mknod" | "mknodat" => watch::REFUSAL,
+        "chown" | "lchown" | "fchownat" | "mknod" | "mknodat" => watch::PATH_OR_REFUSAL,
+        "fchown" => watch::REFUSAL,
         _ => watch::NONE,
     }
 }
@@ -196,15 +209,19 @@ mod tests {
     fn a_path_that_is_watched_is_an_argument() {
         for number in Sysno::iter() {
             let spec = by_name(number.name());
-            let is_path = matches!(
-                watched(number.name()),
-                watch::OPEN | watch::PATH | watch::PATH_BY_FLAGS_2 | watch::PATH_BY_FLAGS_3
-            );
-            assert!(
-                !is_path || matches!(spec.path_index(), 1 | 2),
-                "{}",
-                number.name()
-            );
+            let (is_path, has_second) = match watched(number.name()) {
+                watch::OPEN
+                | watch::PATH
+                | watch::PATH_BUT_LAST
+                | watch::PATH_BY_FLAGS_2
+                | watch::PATH_BY_FLAGS_3
+                | watch::PATH_OR_REFUSAL => (true, false),
+                watch::TWO_PATHS => (true, true),
+                watch::SECOND => (false, true),
+                _ => (false, false),
+            };
+            assert!(!is_path || spec.path_index() != 0, "{}", number.name());
+            assert!(!has_second || spec.second_index() != 0, "{}", number.name());
         }
     }
 

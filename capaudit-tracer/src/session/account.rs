@@ -306,7 +306,8 @@ impl Accountant<'_> {
     }
 
     fn call_total(&self, key: &CallKey, count: u64, facts: &mut Facts) {
-        if contact::is_contact(key) {
+        let target = self.joined.target_of(key);
+        if contact::is_contact(key) && target.is_none() {
             return; // of interest while the audit goes on, see there
         }
         let first = self.joined.sampled_call(key);
@@ -318,7 +319,11 @@ impl Accountant<'_> {
         };
         let has = |bit: u8| key.flags & bit != 0;
         let record = CallRecord {
-            syscall: number_text(key.syscall),
+            syscall: if has(call_flag::COMPAT) {
+                OF_32_BIT_TABLE.to_owned()
+            } else {
+                number_text(key.syscall)
+            },
             requester: Requester {
                 exe: execution.exe.to_string(),
                 comm: execution.comm.to_string(),
@@ -329,7 +334,7 @@ impl Accountant<'_> {
             failed: key.failed != 0,
             result: first.map_or(0, |call| call.value),
             count,
-            target: self.joined.target_of(key),
+            target,
             object: first.and_then(describe::object_of_call),
             seccomp: has(call_flag::FILTER_KNOWN).then(|| has(call_flag::FILTERED)),
             unasked: has(call_flag::UNASKED),

@@ -124,12 +124,15 @@ impl Collector {
             Event::Adopt(fork) => self.adopt(&fork),
             Event::Exec(exec) => self.exec(&exec),
             Event::Exit(exit) => self.tracker.exit(&exit),
-            Event::Call(call) if contact::is_contact(&call.key) => {
-                self.contacts.connected(&self.tracker, &call);
-            }
             Event::Call(call) => {
                 let target = self.target(&call);
-                self.joined.call(*call, target);
+                let is_contact = contact::is_contact(&call.key);
+                if is_contact {
+                    self.contacts.connected(&self.tracker, &call);
+                }
+                if !is_contact || target.is_some() {
+                    self.joined.call(*call, target);
+                }
             }
         }
     }
