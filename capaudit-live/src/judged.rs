@@ -55,7 +55,7 @@ impl JudgedCheck {
             session,
         });
         let syscall = record.identity.syscall.as_deref().unwrap_or_default();
-        let sample = record.samples.first();
+        let sample = record.samples().seen().first();
         let object = sample.map(|sample| acted_upon(syscall, sample));
         Self {
             time,
@@ -74,7 +74,7 @@ impl JudgedCheck {
 
     /// What the call returned, if that was seen; negative is an errno.
     pub fn result(&self) -> Option<i64> {
-        self.record.samples.first()?.result
+        self.record.samples().seen().first()?.result
     }
 }
 

@@ -229,7 +229,7 @@ impl Line {
     /// The line of a check.
     pub fn check(check: &JudgedCheck) -> Self {
         let identity = &check.record.identity;
-        let sample = check.record.samples.first();
+        let sample = check.record.samples().seen().first();
         let subject = &check.subject;
         let text = |known: Option<&str>| known.unwrap_or_default().to_owned();
         Self::Check(Box::new(CheckLine {

@@ -198,7 +198,8 @@ fn leaves_of(
             };
             let syscall = example.identity.syscall.as_deref().unwrap_or_default();
             let object = example
-                .samples
+                .samples()
+                .seen()
                 .last()
                 .map(|sample| acted_upon(syscall, sample))
                 .unwrap_or_default();

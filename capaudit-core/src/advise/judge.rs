@@ -1,21 +1,60 @@
 //! One fact, judged.
 
 use crate::{
-    advise::{Fact, Judgement, Meaning, Rule, rules, seccomp},
+    advise::{Evidence, Fact, Judgement, Meaning, Rule, rules, seccomp},
     capability::Capability,
     ledger::{ExecRecord, SubjectRecord},
 };
 
 /// Judges a check: the first rule that applies decides; where none does, the check is a need.
+///
+/// Rules say that something is harmless only if it is so of every single check. Where that is so of all that were seen
+/// closely, but not all were, the check stays a need, which one run cannot tell to be one.
 pub fn judge(fact: &Fact<'_>) -> Judgement {
-    let judgement = rules::CHECK_RULES
+    let mut judgement = by_rules(fact);
+    if let Meaning::Need {
+        evidence, reason, ..
+    } = &mut judgement.meaning
+        && *evidence == Evidence::Decisive
+        && let Some(doubt) = harmless_as_far_as_seen(fact)
+    {
+        *evidence = Evidence::Possible;
+        reason.push_str(&doubt);
+    }
+    rules::doubt::doubted(fact, judgement)
+}
+
+fn by_rules(fact: &Fact<'_>) -> Judgement {
+    rules::CHECK_RULES
         .iter()
         .find_map(|known| Some((known.apply)(fact)?.by(known.rule)))
         .unwrap_or_else(|| {
             let capability = fact.check.identity.capability;
             Meaning::decisive(capability, purpose(capability)).by(Rule::AnyCheck)
-        });
-    rules::doubt::doubted(fact, judgement)
+        })
+}
+
+/// Why the checks that were sampled are no sure need, if not all were and these are none.
+fn harmless_as_far_as_seen(fact: &Fact<'_>) -> Option<String> {
+    let samples = fact.check.samples();
+    if samples.cover_all() || samples.seen().is_empty() {
+        return None;
+    }
+    let mut check = fact.check.clone();
+    check.count = samples.covered();
+    let seen = by_rules(&Fact {
+        check: &check,
+        ..*fact
+    });
+    let sure = seen.satisfied_by().is_some() && seen.evidence() == Evidence::Decisive;
+    (!sure).then(|| {
+        format!(
+            "; of {} checks, capaudit saw {} closely, and of those: {}",
+            fact.check.count,
+            check.count,
+            seen.reason()
+        )
+    })
 }
 
 /// What a call does that is refused without the capability.

@@ -18,8 +18,12 @@ pub enum Rule {
     Search,
     /// The question that every memory mapping asks.
     MemoryReserve,
-    /// Signal 0 to a thread.
-    ThreadProbe,
+    /// A signal that continues a process.
+    Continues,
+    /// Memory that may be locked already.
+    LocksAgain,
+    /// A pipe beyond a user's share.
+    PipeBuffers,
     /// A namespace's sysctls.
     Sysctl,
     /// chmod without a setgid bit that could be lost.

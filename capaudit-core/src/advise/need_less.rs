@@ -80,7 +80,7 @@ pub(super) fn advice(
 /// Paths, with owner and mode where they are known.
 fn named(checks: &[&CheckRecord]) -> Vec<String> {
     let mut owners: BTreeMap<&str, Option<FileOwner>> = BTreeMap::new();
-    for sample in checks.iter().flat_map(|check| &check.samples) {
+    for sample in checks.iter().flat_map(|check| check.samples().seen()) {
         if let Some(Object::Path(path)) = &sample.object {
             let owner = owners.entry(path).or_default();
             *owner = owner.or(sample.owner);
@@ -111,7 +111,7 @@ fn chowns(checks: &[&CheckRecord]) -> Vec<String> {
             Some("fchownat") => 2,
             _ => continue,
         };
-        for sample in &check.samples {
+        for sample in check.samples().seen() {
             let Some(Object::Path(path)) = &sample.object else {
                 continue;
             };
@@ -151,7 +151,7 @@ fn chowns(checks: &[&CheckRecord]) -> Vec<String> {
 fn ports(checks: &[&CheckRecord]) -> Vec<u16> {
     let mut ports: Vec<u16> = checks
         .iter()
-        .flat_map(|check| &check.samples)
+        .flat_map(|check| check.samples().seen())
         .filter_map(|sample| match sample.object {
             Some(Object::Internet { port, .. }) => Some(port),
             _ => None,

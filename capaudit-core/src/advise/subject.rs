@@ -365,7 +365,8 @@ fn seen_in(capability: Capability, facts: &[&Judged<'_>], deciding: &Judged<'_>)
         };
         let syscall = identity.syscall.as_deref().unwrap_or_default();
         let mut objects: Vec<String> = check
-            .samples
+            .samples()
+            .seen()
             .iter()
             .map(|sample| described(syscall, sample))
             .collect();

@@ -230,8 +230,13 @@ impl CheckRecord {
             self.errno = other.errno;
         }
         self.phases = self.phases.union(other.phases);
-        for sample in other.samples {
-            self.add_sample(sample);
+        // Of one that is not kept, nobody knows how many checks it spoke for.
+        let all_kept = other
+            .samples
+            .into_iter()
+            .fold(true, |all, sample| self.add_sample(sample) && all);
+        if all_kept {
+            self.sampled = self.sampled.saturating_add(other.sampled);
         }
     }
 
@@ -247,10 +252,30 @@ impl CheckRecord {
         }
     }
 
-    /// Keeps a sample if it is a new one and there is room.
-    pub fn add_sample(&mut self, sample: Sample) {
-        if self.samples.len() < Self::MAX_SAMPLES && !self.samples.contains(&sample) {
+    /// Keeps a sample if it is a new one and there is room, or if it tells more than another one. Returns whether one that is
+    /// kept speaks for it.
+    pub fn add_sample(&mut self, sample: Sample) -> bool {
+        if self.samples.contains(&sample) {
+            return true;
+        }
+        if self.samples.len() < Self::MAX_SAMPLES {
             self.samples.push(sample);
+            return true;
+        }
+        if self.samples.iter().any(|known| known.is_alike(&sample)) {
+            return true;
+        }
+        let repeats = |place: &usize| {
+            let (before, rest) = self.samples.split_at(*place);
+            rest.first()
+                .is_some_and(|one| before.iter().any(|known| known.is_alike(one)))
+        };
+        match (0..self.samples.len()).rfind(repeats) {
+            Some(place) => {
+                self.samples[place] = sample;
+                true
+            }
+            None => false,
         }
     }
 
@@ -265,6 +290,7 @@ impl CheckRecord {
             failed: 0,
             errno: 0,
             samples: Vec::new(),
+            sampled: 0,
             phases: Phases::default(),
         }
     }

@@ -9,6 +9,7 @@ mod losses;
 mod merge;
 mod phase;
 mod record;
+mod samples;
 mod selection;
 mod settled;
 mod subject;
@@ -23,6 +24,7 @@ pub use record::{
     CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object, Options,
     Outcome, Place, Requester, Sample, Target, UserIds,
 };
+pub use samples::{Samples, identifying_arguments};
 pub use selection::{Selection, UnknownName};
 pub use settled::{Settled, Settlement};
 pub use subject::{Container, Engine, Kind, Pod, Subject, SubjectRecord};

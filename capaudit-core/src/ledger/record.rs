@@ -132,11 +132,22 @@ pub struct CheckRecord {
     pub failed: u64,
     /// errno of the last failure; 0 if there was none.
     pub errno: u32,
-    /// Single checks, distinct ones, at most [`CheckRecord::MAX_SAMPLES`].
-    pub samples: Vec<Sample>,
+    /// Single checks, distinct ones, at most [`CheckRecord::MAX_SAMPLES`]. What they say of all: [`CheckRecord::samples()`].
+    pub(super) samples: Vec<Sample>,
+    /// How many checks the samples speak for; 0 in sessions that do not say so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sampled: u64,
     /// In which phases of a life it was seen; empty where no life was audited.
     #[serde(default, skip_serializing_if = "Phases::is_empty")]
     pub phases: Phases,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl CheckRecord {

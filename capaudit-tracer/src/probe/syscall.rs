@@ -181,7 +181,7 @@ fn watched(name: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use capaudit_core::advise::seccomp::conditional_calls;
+    use capaudit_core::{advise::seccomp::conditional_calls, ledger::identifying_arguments};
 
     use super::*;
 
@@ -222,6 +222,16 @@ mod tests {
             };
             assert!(!is_path || spec.path_index() != 0, "{}", number.name());
             assert!(!has_second || spec.second_index() != 0, "{}", number.name());
+        }
+    }
+
+    #[test]
+    fn what_identifies_a_call_is_selected() {
+        for number in Sysno::iter() {
+            let selected = by_name(number.name()).selectors();
+            for index in identifying_arguments(number.name()) {
+                assert!(selected & (1 << index) != 0, "{} {index}", number.name());
+            }
         }
     }
 

@@ -236,8 +236,11 @@ impl Accountant<'_> {
             record.succeeded = site_count.succeeded.into();
             record.failed = site_count.failed.into();
             record.errno = site_count.errno;
-            for sample in sightings.iter().flat_map(|sightings| &sightings.samples) {
-                record.add_sample(sample.clone());
+            if let Some(sightings) = sightings {
+                for sample in &sightings.samples {
+                    record.add_sample(sample.clone());
+                }
+                record.sampled = sightings.sampled.min(share);
             }
             facts.subject(subject, of_subject).add_check(record);
         }

@@ -27,6 +27,8 @@ pub(super) struct Sightings {
     pub(super) comm: Arc<str>,
     /// What the checks were about; no two are the same.
     pub(super) samples: Vec<Sample>,
+    /// How many checks these speak for.
+    pub(super) sampled: u64,
 }
 
 impl Sightings {
@@ -37,6 +39,7 @@ impl Sightings {
             levels: (check.target_level, check.cred_level),
             comm: describe::text(&check.comm).into(),
             samples: Vec::new(),
+            sampled: 0,
         }
     }
 }
@@ -72,8 +75,13 @@ impl Joined {
                 sightings.samples.push(sample);
                 sightings.samples.len() - 1
             }
-            None => return,
+            None => {
+                let alike = |known: &Sample| known.is_alike(&sample);
+                sightings.sampled += u64::from(sightings.samples.iter().any(alike));
+                return;
+            }
         };
+        sightings.sampled += 1;
         let thread = (check.header.tid, check.call);
         self.awaited
             .entry(thread)

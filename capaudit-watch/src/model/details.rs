@@ -117,7 +117,7 @@ impl Details {
         let identity = &record.identity;
         let syscall = identity.syscall.as_deref().unwrap_or("none");
         self.say("call", &format!("{syscall} {object}"));
-        if let Some(sample) = record.samples.last() {
+        if let Some(sample) = record.samples().seen().last() {
             self.sample(sample);
         }
         // Of several checks of a call only the last is told the outcome.

@@ -267,17 +267,21 @@ impl Maker {
                 })
                 .collect(),
         };
-        CheckRecord {
-            identity,
+        let mut check = CheckRecord {
             count: self.count(),
             first_ms: self.count(),
             last_ms: self.count(),
             succeeded: self.count(),
             failed: self.count(),
             errno: self.pick(&[0, 1, 13, u32::MAX]),
-            samples: (0..self.roll() % 2).map(|_| self.sample()).collect(),
+            sampled: self.count(),
             phases: self.phases(),
+            ..CheckRecord::new(identity)
+        };
+        for _ in 0..self.roll() % 2 {
+            check.add_sample(self.sample());
         }
+        check
     }
 
     fn phases(&mut self) -> Phases {

@@ -348,7 +348,10 @@ fn checks_only() -> Verdicts {
     let (full, bare) = (&all.ledger.subjects[0], &alone.ledger.subjects[0]);
     ensure(!full.calls.is_empty() && bare.calls.is_empty(), &bare.calls)?;
     let returned = |subject: &SubjectRecord| {
-        let mut samples = subject.checks.iter().flat_map(|check| &check.samples);
+        let mut samples = subject
+            .checks
+            .iter()
+            .flat_map(|check| check.samples().seen());
         samples.any(|sample| sample.result.is_some())
     };
     ensure(returned(full) && !returned(bare), "results")?;
@@ -380,7 +383,7 @@ fn hooks_agree() -> Verdicts {
         let object = audited.ledger.subjects[0]
             .checks
             .iter()
-            .flat_map(|check| &check.samples)
+            .flat_map(|check| check.samples().seen())
             .any(|sample| sample.object == Some(Object::Path(path.clone())));
         ensure(object, "the path was not recorded")?;
         working.push(hook);

@@ -175,7 +175,8 @@ pub(crate) fn is_capset(check: &CheckRecord) -> bool {
 /// The sets of the sampled capset(2) calls of a check.
 fn sampled(check: &CheckRecord) -> impl Iterator<Item = Sets> {
     check
-        .samples
+        .samples()
+        .seen()
         .iter()
         .filter_map(|sample| match sample.object {
             Some(Object::Capset {

@@ -59,7 +59,11 @@ fn failed_all_the_same(fact: &Fact<'_>) -> Option<String> {
 fn is_under_way(check: &CheckRecord) -> bool {
     /// EINTR, EAGAIN, EALREADY, EINPROGRESS, and what a signal interrupts (ERESTARTSYS and its kin, include/linux/errno.h).
     const AGAIN: [u32; 8] = [4, 11, 114, 115, 512, 513, 514, 516];
-    let results = check.samples.iter().filter_map(|sample| sample.result);
+    let results = check
+        .samples()
+        .seen()
+        .iter()
+        .filter_map(|sample| sample.result);
     let errors = results.filter_map(|result| u32::try_from(result.checked_neg()?).ok());
     errors
         .chain([check.errno])

@@ -44,12 +44,9 @@ pub(super) const CHMOD_KEEPS_SETGID: Definition = Definition {
             "fchmodat" | "fchmodat2" => 2,
             _ => return None,
         };
-        let samples = &fact.check.samples;
+        let samples = fact.check.samples();
         (identity.is(Capability::FSETID)
-            && !samples.is_empty()
-            && samples
-                .iter()
-                .all(|sample| sample.arguments[mode_argument] & S_ISGID == 0))
+            && samples.every_argument(mode_argument, |mode| mode & S_ISGID == 0))
         .then(|| {
             Meaning::noise(
                 "asked by a chmod without the setgid bit, where the answer changes nothing",
@@ -63,7 +60,6 @@ pub(super) const CHMOD_KEEPS_SETGID: Definition = Definition {
 pub(super) const NO_BIT_TO_LOSE: Definition = Definition {
     rule: Rule::NoBitToLose,
     apply: |fact| {
-        let samples = &fact.check.samples;
         let plain = |sample: &Sample| {
             sample
                 .owner
@@ -83,8 +79,7 @@ pub(super) const NO_BIT_TO_LOSE: Definition = Definition {
                     "fuse_send_write_pages",
                 ],
             )
-            && !samples.is_empty()
-            && samples.iter().all(plain))
+            && fact.check.samples().every(plain))
         .then(|| Meaning::noise("the file has no set-group-ID bit that could be lost"))
     },
 };
@@ -94,11 +89,9 @@ pub(super) const NO_BIT_TO_LOSE: Definition = Definition {
 pub(super) const TOUCH_WRITABLE: Definition = Definition {
     rule: Rule::TouchWritable,
     apply: |fact| {
-        let samples = &fact.check.samples;
         (fact.check.identity.is(Capability::FOWNER)
             && site::is_only_asked_by(fact, &["may_setattr"])
-            && !samples.is_empty()
-            && samples.iter().all(may_write))
+            && fact.check.samples().every(may_write))
         .then(|| Meaning::noise("sets the times of a file that the program may write to now"))
     },
 };
@@ -159,11 +152,9 @@ pub(super) const PLAIN_FANOTIFY: Definition = Definition {
             let flags = sample.arguments[0];
             flags & BY_ID != 0 && flags & SPECIAL == 0
         };
-        let samples = &fact.check.samples;
         (fact.check.identity.is(Capability::SYS_ADMIN)
             && fact.check.identity.by_syscall(&["fanotify_init"])
-            && !samples.is_empty()
-            && samples.iter().all(plain)
+            && fact.check.samples().every(plain)
             && site::release(fact).is_none_or(|release| release >= Release(5, 13)))
         .then(|| {
             Meaning::possible(
@@ -191,23 +182,20 @@ pub(super) const SYSCTL: Definition = Definition {
         }
         const READ_BY_OTHERS: u32 = 0o004;
         let accesses = identity.called_from(&["proc_sys_call_handler"]);
+        let samples = fact.check.samples();
         let flags_argument = match identity.syscall.as_deref()? {
             "open" => Some(1),
             "openat" => Some(2),
             "write" | "writev" | "pwrite64" => None,
             "read" | "readv" | "pread64" => {
-                let samples = &fact.check.samples;
                 // A few are for their owner only.
                 let free = |sample: &Sample| {
                     (as_owner && sample.ids.fsuid == 0)
                         || sample
                             .owner
-                            .is_none_or(|owner| owner.mode & READ_BY_OTHERS != 0)
+                            .is_some_and(|owner| owner.mode & READ_BY_OTHERS != 0)
                 };
-                return samples
-                    .iter()
-                    .all(free)
-                    .then(|| Meaning::noise(SYSCTL_REASON));
+                return samples.every(free).then(|| Meaning::noise(SYSCTL_REASON));
             }
             "stat" | "lstat" | "newfstatat" | "statx" | "access" | "faccessat" | "faccessat2"
                 if !accesses =>
@@ -216,13 +204,10 @@ pub(super) const SYSCTL: Definition = Definition {
             }
             _ => return None,
         };
-        let harmless = |sample: &Sample| {
-            let reads =
-                flags_argument.is_some_and(|flags| sample.arguments[flags] & O_ACCMODE == 0);
-            reads || (as_owner && sample.ids.fsuid == 0)
-        };
-        let samples = &fact.check.samples;
-        (!samples.is_empty() && samples.iter().all(harmless)).then(|| Meaning::noise(SYSCTL_REASON))
+        let reads = flags_argument
+            .is_some_and(|flags| samples.every_argument(flags, |flags| flags & O_ACCMODE == 0));
+        let by_owner = || as_owner && samples.every(|sample| sample.ids.fsuid == 0);
+        (reads || by_owner()).then(|| Meaning::noise(SYSCTL_REASON))
     },
 };
 

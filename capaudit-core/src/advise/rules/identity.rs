@@ -28,11 +28,8 @@ pub(super) const SETUID_TO_SELF: Definition = Definition {
             },
             _ => return None,
         };
-        let samples = &fact.check.samples;
-        (fact.subject.user_namespace_level == 0
-            && !samples.is_empty()
-            && samples.iter().all(unchanged))
-        .then(|| Meaning::noise("sets the ids that the process has already"))
+        (fact.subject.user_namespace_level == 0 && fact.check.samples().every(unchanged))
+            .then(|| Meaning::noise("sets the ids that the process has already"))
     },
 };
 
@@ -45,7 +42,6 @@ pub(super) const CAPSET_INHERITABLE: Definition = Definition {
         if !identity.is(Capability::SETPCAP) || !identity.by_syscall(&["capset"]) {
             return None;
         }
-        let samples = &fact.check.samples;
         let idle = |sample: &Sample| match &sample.object {
             Some(Object::Capset {
                 held,
@@ -55,7 +51,9 @@ pub(super) const CAPSET_INHERITABLE: Definition = Definition {
             }) => inheritable.is_subset(held.union(*held_inheritable)),
             _ => false,
         };
-        (!samples.is_empty() && samples.iter().all(idle))
+        fact.check
+            .samples()
+            .every(idle)
             .then(|| Meaning::noise("asked by every capset(2); this one adds nothing inheritable"))
     },
 };
@@ -69,7 +67,6 @@ pub(super) const SECURE_BITS_OF_EVERYBODY: Definition = Definition {
         const PR_SET_SECUREBITS: u64 = 28;
         const OF_EVERYBODY: u64 = 0b1111 << 8;
         let identity = &fact.check.identity;
-        let samples = &fact.check.samples;
         let is_one = |sample: &Sample| {
             sample.arguments[0] == PR_SET_SECUREBITS
                 && sample.arguments[1] != 0
@@ -78,8 +75,7 @@ pub(super) const SECURE_BITS_OF_EVERYBODY: Definition = Definition {
         (identity.is(Capability::SETPCAP)
             && identity.by_syscall(&["prctl"])
             && site::release(fact).is_some_and(|release| release >= Release(6, 14))
-            && !samples.is_empty()
-            && samples.iter().all(is_one))
+            && fact.check.samples().every(is_one))
         .then(|| {
             Meaning::possible(
                 identity.capability,
@@ -97,8 +93,7 @@ pub(super) const AUDIT_RECORD_OF_RECENT_PAM: Definition = Definition {
     apply: |fact| {
         let names_grantors =
             |sample: &Sample| record_of_pam(sample).is_some_and(|text| text.contains(" grantors="));
-        let samples = &fact.check.samples;
-        (is_audit_record(fact) && !samples.is_empty() && samples.iter().all(names_grantors)).then(
+        (is_audit_record(fact) && fact.check.samples().every(names_grantors)).then(
             || {
                 Meaning::noise(
                     "libpam's records in the kernel's audit log, without which it goes on since 1.3.0 (2016); 1.2, as root, does not",
@@ -112,10 +107,8 @@ pub(super) const AUDIT_RECORD_OF_RECENT_PAM: Definition = Definition {
 pub(super) const AUDIT_RECORD_OF_PAM: Definition = Definition {
     rule: Rule::AuditRecordOfPam,
     apply: |fact| {
-        let samples = &fact.check.samples;
-        (is_audit_record(fact)
-            && !samples.is_empty()
-            && samples.iter().all(|sample| record_of_pam(sample).is_some()))
+        let is_of_pam = |sample: &Sample| record_of_pam(sample).is_some();
+        (is_audit_record(fact) && fact.check.samples().every(is_of_pam))
         .then(|| {
             Meaning::possible(
                 fact.check.identity.capability,

@@ -4,7 +4,7 @@ use super::{Definition, site};
 use crate::{
     advise::{AnyOf, Meaning, Rule},
     capability::{Capability, Release},
-    ledger::Sample,
+    ledger::Samples,
 };
 
 const SOL_SOCKET: u64 = 1;
@@ -30,14 +30,13 @@ pub(super) const DEVICE_MODULE: Definition = Definition {
         const ASKING: [u64; 11] = [
             0x8910, 0x8912, 0x8913, 0x891d, 0x891f, 0x8921, 0x8927, 0x8929, 0x8933, 0x8942, 0x8970,
         ];
-        let samples = &fact.check.samples;
         (fact.check.identity.is(Capability::NET_ADMIN)
             && fact.check.identity.by_syscall(&["ioctl"])
             && site::is_asked_by(fact, &["dev_load"])
-            && !samples.is_empty()
-            && samples
-                .iter()
-                .all(|sample| ASKING.contains(&sample.arguments[1])))
+            && fact
+                .check
+                .samples()
+                .every_argument(1, |request| ASKING.contains(&request)))
         .then(|| {
             Meaning::noise(
                 "only decides whether the kernel tries to load a module for an unknown interface",
@@ -53,7 +52,7 @@ pub(super) const MARK_AND_TRANSPARENT: Definition = Definition {
     apply: |fact| {
         let identity = &fact.check.identity;
         let either = AnyOf::either(Capability::NET_RAW, Capability::NET_ADMIN);
-        let samples = &fact.check.samples;
+        let samples = fact.check.samples();
         let transparent = [
             (IPPROTO_IP, IP_TRANSPARENT),
             (IPPROTO_IPV6, IPV6_TRANSPARENT),
@@ -82,7 +81,7 @@ pub(super) const FORCED_BUFFER: Definition = Definition {
     apply: |fact| {
         let identity = &fact.check.identity;
         let such = sets_option(
-            &fact.check.samples,
+            fact.check.samples(),
             &[(SOL_SOCKET, SO_SNDBUFFORCE), (SOL_SOCKET, SO_RCVBUFFORCE)],
         );
         let plainly = |option: u64| {
@@ -94,14 +93,12 @@ pub(super) const FORCED_BUFFER: Definition = Definition {
             })
         };
         // Each in its own direction.
-        let asked_before = fact
-            .check
-            .samples
-            .iter()
-            .all(|sample| match sample.arguments[2] {
-                SO_SNDBUFFORCE => plainly(SO_SNDBUF),
-                _ => plainly(SO_RCVBUF),
-            });
+        let asked_before = fact.check.samples().every_argument(2, |option| {
+            plainly(match option {
+                SO_SNDBUFFORCE => SO_SNDBUF,
+                _ => SO_RCVBUF,
+            })
+        });
         (identity.by_syscall(&["setsockopt"]) && identity.is(Capability::NET_ADMIN) && such).then(|| {
             if asked_before {
                 return Meaning::tolerated(
@@ -124,7 +121,7 @@ pub(super) const CONGESTION: Definition = Definition {
         let identity = &fact.check.identity;
         (identity.by_syscall(&["setsockopt"])
             && identity.is(Capability::NET_ADMIN)
-            && sets_option(&fact.check.samples, &[(IPPROTO_TCP, TCP_CONGESTION)]))
+            && sets_option(fact.check.samples(), &[(IPPROTO_TCP, TCP_CONGESTION)]))
         .then(|| {
             Meaning::possible(
                 identity.capability,
@@ -134,9 +131,10 @@ pub(super) const CONGESTION: Definition = Definition {
     },
 };
 
-fn sets_option(samples: &[Sample], options: &[(u64, u64)]) -> bool {
-    !samples.is_empty()
-        && samples
-            .iter()
-            .all(|sample| options.contains(&(sample.arguments[1], sample.arguments[2])))
+/// Whether every check is of one of these options, each with its level: both make a record what it is.
+fn sets_option(samples: Samples<'_>, options: &[(u64, u64)]) -> bool {
+    options.iter().any(|(level, name)| {
+        samples.every_argument(1, |argument| argument == *level)
+            && samples.every_argument(2, |argument| argument == *name)
+    })
 }

@@ -4,6 +4,7 @@ use super::{Definition, site};
 use crate::{
     advise::{AnyOf, Meaning, Rule},
     capability::Capability,
+    kernel::{asker, function_name},
     ledger::Outcome,
 };
 
@@ -32,13 +33,13 @@ pub(super) const MEMORY_RESERVE: Definition = Definition {
 pub(super) const DEFAULT_QUEUE: Definition = Definition {
     rule: Rule::DefaultQueue,
     apply: |fact| {
-        let samples = &fact.check.samples;
         if !fact.check.identity.by_syscall(&["mq_open"])
             || !site::is_only_asked_by(fact, &["mqueue_get_inode"])
         {
             return None;
         }
-        if !samples.is_empty() && samples.iter().all(|sample| sample.arguments[3] == 0) {
+        let samples = fact.check.samples();
+        if samples.every_argument(3, |attributes| attributes == 0) {
             return Some(Meaning::noise(
                 "asked for every new message queue; this one has default limits, which are free to everybody",
             ));
@@ -58,7 +59,6 @@ pub(super) const PERF_OF_ONESELF: Definition = Definition {
     rule: Rule::PerfOfOneself,
     apply: |fact| {
         let identity = &fact.check.identity;
-        let samples = &fact.check.samples;
         let otherwise = [
             "perf_allow_kernel",
             "perf_allow_cpu",
@@ -68,8 +68,10 @@ pub(super) const PERF_OF_ONESELF: Definition = Definition {
             && identity.by_syscall(&["perf_event_open"])
             && site::is_asked_by(fact, &["perf_check_permission"])
             && !identity.called_from(&otherwise)
-            && !samples.is_empty()
-            && samples.iter().all(|sample| sample.arguments[1] & 0xffff_ffff == 0))
+            && fact
+                .check
+                .samples()
+                .every_argument(1, |process| process & 0xffff_ffff == 0))
         .then(|| {
             Meaning::possible(
                 AnyOf::either(Capability::PERFMON, Capability::SYS_ADMIN),
@@ -140,25 +142,61 @@ pub(super) const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
     },
 };
 
-/// Signal 0 to a thread sends nothing: it asks whether the thread is there, and EPERM says so as well as
-/// success (tkill(2)). With kill(2) it stays a need: `kill -0` in scripts takes a refusal for "not running".
-pub(super) const THREAD_PROBE: Definition = Definition {
-    rule: Rule::ThreadProbe,
+/// SIGCONT is free to everybody within a session, which the kernel compares after it has asked (`check_kill_permission`,
+/// kernel/signal.c).
+pub(super) const CONTINUES: Definition = Definition {
+    rule: Rule::Continues,
     apply: |fact| {
+        const SIGCONT: u64 = 18;
         let identity = &fact.check.identity;
         let signal = match identity.syscall.as_deref()? {
-            "tkill" => 1,
-            "tgkill" => 2,
+            "kill" | "tkill" | "rt_sigqueueinfo" | "pidfd_send_signal" => 1,
+            "tgkill" | "rt_tgsigqueueinfo" => 2,
             _ => return None,
         };
-        let samples = &fact.check.samples;
-        (identity.is(Capability::KILL)
-            && !samples.is_empty()
-            && samples
-                .iter()
-                .all(|sample| sample.arguments[signal] & 0xffff_ffff == 0))
+        let continues = |signal: u64| signal & 0xffff_ffff == SIGCONT;
+        (identity.is(Capability::KILL) && fact.check.samples().every_argument(signal, continues))
+            .then(|| {
+                Meaning::possible(
+                    identity.capability,
+                    "asked before sessions are compared: without, SIGCONT reaches another user's process of the same session only",
+                )
+            })
+    },
+};
+
+/// mlock(2) asks where the new pages and those that are locked exceed the limit, and subtracts afterwards what is among both
+/// (`do_mlock`, mm/mlock.c, since 4.9).
+pub(super) const LOCKS_AGAIN: Definition = Definition {
+    rule: Rule::LocksAgain,
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        (identity.is(Capability::IPC_LOCK)
+            && asker(&identity.callers).is_some_and(|asker| function_name(asker) == "do_mlock"))
         .then(|| {
-            Meaning::noise("only asks whether a thread is there, which a refusal tells as well")
+            Meaning::possible(
+                identity.capability,
+                "asked before what is locked already is subtracted: it locks more memory than its limit allows, unless that is the same",
+            )
+        })
+    },
+};
+
+/// A user's pipes beyond fs.pipe-user-pages-soft get a smaller buffer, and there are none beyond fs.pipe-user-pages-hard; both ask
+/// the same function (`alloc_pipe_info`, fs/pipe.c).
+pub(super) const PIPE_BUFFERS: Definition = Definition {
+    rule: Rule::PipeBuffers,
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let either = AnyOf::either(Capability::SYS_RESOURCE, Capability::SYS_ADMIN);
+        (either.set().contains(identity.capability)
+            && identity.called_from(&["alloc_pipe_info"])
+            && site::is_asked_by(fact, &["pipe_is_unprivileged_user"]))
+        .then(|| {
+            Meaning::possible(
+                either,
+                "makes more pipes than a user's share of memory: without, new ones get a smaller buffer, or none beyond the hard limit",
+            )
         })
     },
 };

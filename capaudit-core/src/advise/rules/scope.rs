@@ -3,9 +3,7 @@
 use super::Definition;
 use crate::{
     advise::{Meaning, Rule, object::object_text},
-    ledger::{
-        CheckIdentity, CheckRecord, Credentials, Kind, Outcome, Place, Sample, SubjectRecord,
-    },
+    ledger::{CheckIdentity, Credentials, Kind, Outcome, Place, Sample, SubjectRecord},
 };
 
 /// What a container runtime asks before it executes the program, inside the container's namespaces.
@@ -144,14 +142,8 @@ fn mounts_overlays(subject: &SubjectRecord) -> bool {
                 .is_none_or(|name| name == "overlay"),
         };
         let of_overlayfs = || identity.callers.iter().any(|it| it.starts_with("ovl_"));
-        let unseen = || {
-            let samples = check.samples.len();
-            samples == 0 || samples >= CheckRecord::MAX_SAMPLES
-        };
         match identity.syscall.as_deref() {
-            Some("mount" | "fsopen") => {
-                unseen() || of_overlayfs() || check.samples.iter().any(is_overlay)
-            }
+            Some("mount" | "fsopen") => of_overlayfs() || check.samples().may_show(is_overlay),
             Some("fsconfig") => of_overlayfs(),
             _ => false,
         }

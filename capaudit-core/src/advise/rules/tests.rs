@@ -32,7 +32,7 @@ fn sample(arguments: [u64; 6]) -> Sample {
 }
 
 fn with(mut record: CheckRecord, sample: Sample) -> CheckRecord {
-    record.samples.push(sample);
+    record.add_sample(sample);
     record
 }
 
@@ -273,12 +273,9 @@ fn cases() -> Vec<Case> {
             check(C::SETUID, "setuid", &["__sys_setuid"]),
             sample([33, 0, 0, 0, 0, 0]),
         )),
-        plain(changed(
-            with(
-                check(C::SETUID, "setuid", &["__sys_setuid"]),
-                sample([0; 6]),
-            ),
-            |c| c.samples[0].ids.euid = 33,
+        plain(with(
+            check(C::SETUID, "setuid", &["__sys_setuid"]),
+            changed_sample(sample([0; 6]), |s| s.ids.euid = 33),
         )),
         case(
             Rule::CapsetInheritable,
@@ -329,10 +326,45 @@ fn cases() -> Vec<Case> {
         case(Rule::ForcedBuffer, Verdict::Needed, option(1, 33)),
         case(Rule::Congestion, Verdict::Needed, option(6, 13)),
         plain(option(0, 35)),
+        plain(with(
+            check(C::KILL, "tkill", &[]),
+            sample([7, 0, 0, 0, 0, 0]),
+        )),
         case(
-            Rule::ThreadProbe,
-            Verdict::Noise,
-            with(check(C::KILL, "tkill", &[]), sample([7, 0, 0, 0, 0, 0])),
+            Rule::Continues,
+            Verdict::Needed,
+            with(
+                check(C::KILL, "tgkill", &["kill_ok_by_cred"]),
+                sample([7, 7, 18, 0, 0, 0]),
+            ),
+        ),
+        case(
+            Rule::LocksAgain,
+            Verdict::Needed,
+            check(C::IPC_LOCK, "mlock", &["capable", "do_mlock"]),
+        ),
+        plain(check(
+            C::IPC_LOCK,
+            "mlock",
+            &["capable", "can_do_mlock", "do_mlock"],
+        )),
+        case(
+            Rule::PipeBuffers,
+            Verdict::Needed,
+            check(
+                C::SYS_ADMIN,
+                "pipe2",
+                &["capable", "pipe_is_unprivileged_user", "alloc_pipe_info"],
+            ),
+        ),
+        case(
+            Rule::CallSite,
+            Verdict::Needed,
+            check(
+                C::SYS_RESOURCE,
+                "fcntl",
+                &["capable", "pipe_is_unprivileged_user", "pipe_set_size"],
+            ),
         ),
         plain(with(
             check(C::KILL, "tkill", &[]),
@@ -1046,4 +1078,82 @@ fn a_buffer_that_was_asked_for_without_force_before_is_good_enough() {
         "the other direction"
     );
     assert_eq!(verdict(forced(33), 2), Verdict::Needed);
+}
+
+/// A check that was counted this often, of which these were seen.
+fn counted(count: u64, record: CheckRecord) -> CheckRecord {
+    changed(record, |c| c.count = count)
+}
+
+#[test]
+fn what_is_harmless_as_far_as_it_was_seen_is_a_need_that_may_be_none() {
+    use Capability as C;
+    let mut seen_closely: Vec<Rule> = Vec::new();
+    for case in cases().into_iter().chain(site_cases()) {
+        let many = counted(1000, case.check.clone());
+        let judgement = ruling(vec![many], 0);
+        let one = ruling(vec![case.check.clone()], 0);
+        if matches!(
+            case.rule,
+            Rule::DefaultQueue
+                | Rule::NoBitToLose
+                | Rule::TouchWritable
+                | Rule::SetuidToSelf
+                | Rule::CapsetInheritable
+                | Rule::AuditRecordOfRecentPam
+        ) && one.verdict() == Verdict::Noise
+        {
+            if !seen_closely.contains(&case.rule) {
+                seen_closely.push(case.rule);
+            }
+            assert_eq!(judgement.verdict(), Verdict::Needed, "{:?}", case.rule);
+            assert_eq!(judgement.evidence(), Evidence::Possible, "{:?}", case.rule);
+        }
+    }
+    assert_eq!(seen_closely.len(), 6, "{seen_closely:?}");
+    let read = with(
+        check(
+            C::NET_ADMIN,
+            "read",
+            &["net_ctl_permissions", "sysctl_perm"],
+        ),
+        changed_sample(sample([0; 6]), |s| {
+            s.ids.fsuid = 1000;
+            s.owner = Some(FileOwner {
+                uid: 0,
+                gid: 0,
+                mode: 0o100_644,
+            });
+        }),
+    );
+    assert_eq!(ruling(vec![read.clone()], 0).verdict(), Verdict::Noise);
+    let many = ruling(vec![counted(13, read)], 0);
+    assert_eq!(many.evidence(), Evidence::Possible);
+    assert!(many.reason().contains("of 13 checks"), "{}", many.reason());
+}
+
+#[test]
+fn an_argument_that_all_checks_of_a_record_share_is_known_of_all() {
+    use Capability as C;
+    let chmod = with(
+        check(
+            C::FSETID,
+            "fchmodat",
+            &["capable_wrt_inode_uidgid", "setattr_prepare"],
+        ),
+        sample([0, 0, 0o644, 0, 0, 0]),
+    );
+    let many = ruling(vec![counted(1000, chmod)], 0);
+    assert_eq!(many.verdict(), Verdict::Noise);
+}
+
+#[test]
+fn a_need_that_a_sample_shows_is_sure_however_many_there_were() {
+    use Capability as C;
+    let setuid = with(
+        check(C::SETUID, "setuid", &["__sys_setuid"]),
+        sample([33, 0, 0, 0, 0, 0]),
+    );
+    let many = ruling(vec![counted(1000, setuid)], 0);
+    assert_eq!(many.evidence(), Evidence::Decisive);
 }

@@ -38,12 +38,12 @@ pub(crate) fn need(check: &CheckRecord, subject: &SubjectRecord) -> Option<Judge
     }
     // Ids are those of the initial namespace.
     let may_be_root = |sample: &Sample| sample.ids.euid == 0 || subject.user_namespace_level > 0;
-    let root = check.samples.is_empty() || check.samples.iter().any(may_be_root);
+    let root = check.samples().may_show(may_be_root);
     let others = asks_for(Capability::SETUID);
     if !root && !others {
         return None;
     }
-    let surely = !others && subject.user_namespace_level == 0 && !check.samples.is_empty();
+    let surely = !others && subject.user_namespace_level == 0 && check.samples().shows(may_be_root);
     let reason = "maps its own root into a user namespace that it made, which fails unless it held this when it made it";
     let meaning = if surely {
         Meaning::decisive(Capability::SETFCAP, reason)

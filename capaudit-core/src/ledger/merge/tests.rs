@@ -142,6 +142,56 @@ fn a_failure_and_a_loss_survive_merging() {
     assert!(merge([]).is_none());
 }
 
+#[test]
+fn samples_speak_for_what_is_merged_only_as_far_as_all_are_kept() {
+    let sampled = |argument: u64, sampled| {
+        let mut check = check(Capability::FOWNER, 1, argument);
+        check.sampled = sampled;
+        check
+    };
+    let merged = |arguments: std::ops::Range<u64>| {
+        let mut checks = arguments.map(|argument| sampled(argument, 1));
+        let mut all = checks.next().unwrap_or_else(|| sampled(0, 1));
+        checks.for_each(|check| all.add(check));
+        all
+    };
+    let all = merged(0..8);
+    assert!(all.samples().cover_all());
+    assert!(all.samples().every(|sample| sample.arguments[0] < 8));
+    let too_many = merged(0..9);
+    assert!(!too_many.samples().cover_all());
+    assert!(!too_many.samples().every(|_| true), "one is not known");
+    assert!(too_many.samples().may_show(|_| false));
+    // Addresses tell no check from another.
+    let alike = merged((1 << 40)..(1 << 40) + 20);
+    assert!(alike.samples().cover_all());
+    // One that was counted, and not seen.
+    let mut unseen = merged(0..2);
+    unseen.add(CheckRecord {
+        count: 1,
+        ..CheckRecord::new(unseen.identity.clone())
+    });
+    assert!(!unseen.samples().cover_all());
+}
+
+#[test]
+fn of_a_session_that_does_not_say_so_the_first_four_were_sampled() {
+    let old = |count| check(Capability::FOWNER, count, 7);
+    assert!(old(4).samples().cover_all());
+    assert!(!old(5).samples().cover_all());
+}
+
+#[test]
+fn another_sample_takes_the_place_of_one_that_tells_the_same() {
+    let mut all = check(Capability::FOWNER, 1, 1 << 40);
+    for address in 1..8 {
+        all.add(check(Capability::FOWNER, 1, (1 << 40) + address));
+    }
+    all.add(check(Capability::FOWNER, 1, 7));
+    assert_eq!(all.samples().seen().len(), CheckRecord::MAX_SAMPLES);
+    assert!(all.samples().shows(|sample| sample.arguments[0] == 7));
+}
+
 proptest! {
     #[test]
     fn counts_add_up_whatever_the_order(counts in proptest::collection::vec((0u8..4, 1u64..100, 0u64..20), 0..20)) {

@@ -321,7 +321,7 @@ fn a_total_is_divided_among_its_call_sites() {
         .iter()
         .map(|check| {
             let callers = check.identity.callers.iter().map(String::as_str);
-            (callers.collect(), check.count, check.samples.len())
+            (callers.collect(), check.count, check.samples().seen().len())
         })
         .collect();
     shares.sort();
@@ -366,7 +366,10 @@ fn results_join_the_checks_of_the_same_call_of_the_same_thread() {
         Asked { call: 7, ..shell }.returns(-1),
     ]);
     let (records, _) = replay.finish();
-    let samples = records[0].checks.iter().flat_map(|check| &check.samples);
+    let samples = records[0]
+        .checks
+        .iter()
+        .flat_map(|check| check.samples().seen());
     let mut results: Vec<(String, Option<i64>)> = samples
         .map(|sample| (format!("{:?}", sample.object), sample.result))
         .collect();
@@ -391,7 +394,9 @@ fn samples_are_distinct_and_few() {
     let (records, _) = replay.finish();
     let check = &records[0].checks[0];
     assert_eq!(check.count, 11);
-    assert_eq!(check.samples.len(), CheckRecord::MAX_SAMPLES);
+    assert_eq!(check.samples().seen().len(), CheckRecord::MAX_SAMPLES);
+    // The last one is not known, and a kept one speaks for each of the others.
+    assert_eq!((check.sampled, check.samples().cover_all()), (10, false));
 }
 
 #[test]

@@ -52,7 +52,10 @@ fn owners_of_files_are_looked_up_where_advice_wants_them_and_the_kernel_did_not_
     }
     assert_eq!(replay.machine.log(), [""; 0]);
     let (records, _) = replay.finish();
-    let samples = records[0].checks.iter().flat_map(|check| &check.samples);
+    let samples = records[0]
+        .checks
+        .iter()
+        .flat_map(|check| check.samples().seen());
     let owners: Vec<FileOwner> = samples.filter_map(|sample| sample.owner).collect();
     assert_eq!(owners.len(), 2);
     assert!(owners.contains(&ALICE));

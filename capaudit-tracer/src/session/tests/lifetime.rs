@@ -215,7 +215,7 @@ fn what_is_taken_over_is_forgotten_site_by_site() {
     let mut sites: Vec<(usize, usize)> = records[0]
         .checks
         .iter()
-        .map(|check| (check.identity.callers.len(), check.samples.len()))
+        .map(|check| (check.identity.callers.len(), check.samples().seen().len()))
         .collect();
     sites.sort_unstable();
     assert_eq!(sites, [(0, 0), (2, 1)]);
