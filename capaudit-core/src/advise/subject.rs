@@ -8,7 +8,7 @@ use crate::{
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
-        rules::{capset, own_set, refusal, target, user_namespace},
+        rules::{capset, own_set, refusal, target, unseen, user_namespace},
         seccomp,
     },
     capability::{CapSet, Capability},
@@ -142,23 +142,8 @@ fn needs(judged: &[Judged<'_>]) -> Vec<CapSet> {
 
 fn notes(subject: &SubjectRecord, session: &Session, elsewhere: &[Elsewhere]) -> Vec<String> {
     let mut notes: Vec<String> = elsewhere.iter().map(Elsewhere::note).collect();
-    // Those that go on to set their sets are judged by what they set.
-    let setters: Vec<&str> = subject
-        .checks
-        .iter()
-        .filter(|check| check.identity.syscall.as_deref() == Some("capset"))
-        .map(|check| check.identity.requester.exe.as_str())
-        .collect();
-    let readers: Vec<&str> = own_set::readers(subject)
-        .into_iter()
-        .filter(|exe| !setters.contains(exe))
-        .collect();
-    if !readers.is_empty() {
-        notes.push(format!(
-            "{} looked at its own capabilities (capget, or /proc/self/status): if it refuses to go on without some, no check shows which; `capaudit verify` does",
-            readers.join(", ")
-        ));
-    }
+    notes.extend(own_set::notes(subject));
+    notes.extend(unseen::notes(subject));
     notes.extend(capset::notes(subject, session));
     notes.extend(seccomp::notes(subject));
     notes.extend(refusal::notes(subject));

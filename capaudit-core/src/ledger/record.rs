@@ -91,6 +91,21 @@ pub struct CheckIdentity {
     pub callers: Vec<String>,
 }
 
+impl CheckIdentity {
+    const COMPAT: &str = "32-bit ";
+
+    /// What the system call of a 32-bit program is called: its number, which is of a table of its own.
+    pub fn compat(number: u16) -> String {
+        format!("{}{number}", Self::COMPAT)
+    }
+
+    /// Whether a 32-bit system call made the check.
+    pub fn is_compat(&self) -> bool {
+        let name = self.syscall.as_deref();
+        name.is_some_and(|name| name.starts_with(Self::COMPAT))
+    }
+}
+
 #[cfg(test)]
 impl CheckIdentity {
     /// A check as most are: granted, of the subject's own, by a plain program.

@@ -360,7 +360,7 @@ fn syscall_text(key: &CheckKey) -> Option<String> {
         return None;
     }
     Some(match syscall_name(key.syscall) {
-        Some(_) if key.flags & flag::COMPAT != 0 => format!("32-bit {}", key.syscall),
+        _ if key.flags & flag::COMPAT != 0 => CheckIdentity::compat(key.syscall),
         _ => number_text(key.syscall),
     })
 }

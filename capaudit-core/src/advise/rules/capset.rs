@@ -7,6 +7,9 @@
 //! A program sets one of two things. A *list* of its own making fails if a member is not there to keep, so each member is
 //! a need. A *remainder* is what it held but for what it gives up, and works whatever it holds. Who has not looked at its
 //! sets cannot make a remainder.
+//!
+//! What is effective has to be permitted (`cap_capset`), so a program that keeps what is permitted and makes a list of its own
+//! effective fails as well.
 
 use super::own_set;
 use crate::{
@@ -32,6 +35,9 @@ enum Retained {
     List(CapSet),
     /// What is left of what it held, as far as can be told, and these are the members if it is a list all the same.
     Remainder(CapSet),
+    /// Kept permitted, and nothing of it effective, after a look: what a program takes out of what it has, if it looks first
+    /// (as that of iputils does), or a list.
+    Reserve(CapSet),
     /// Nothing that could fail.
     Nothing,
 }
@@ -56,9 +62,25 @@ impl Sets {
         if is_majority(self.permitted, self.held) {
             return Retained::Remainder(self.permitted);
         }
-        // Nor is there a need for what it puts in reserve only (permitted, but not effective) after it has looked what
-        // it has: should it ever use that, there is a check that tells.
-        Retained::List(self.permitted & self.effective)
+        // Should it ever use what it only keeps in reserve, there is a check that tells.
+        if self.effective.is_empty() {
+            return Retained::Reserve(self.permitted);
+        }
+        Retained::List(self.permitted)
+    }
+
+    /// Members of the effective set, where what is permitted is no list that has them. `reserved`: what is held is what the
+    /// program has put in reserve before.
+    fn raised(&self, looked: bool, reserved: bool) -> Retained {
+        let listed = matches!(self.retained(looked), Retained::List(_));
+        match () {
+            () if listed || self.effective.is_empty() || self.effective == self.permitted => {
+                Retained::Nothing
+            }
+            () if reserved => Retained::Nothing,
+            () if is_majority(self.effective, self.held) => Retained::Remainder(self.effective),
+            () => Retained::List(self.effective),
+        }
     }
 
     /// Members of the inheritable set that have to be permitted, or at least in the bounding set.
@@ -104,6 +126,9 @@ pub(crate) fn needs(
         if let Retained::List(list) = sets.retained(looked) {
             kept |= list;
         }
+        if let Retained::List(list) = sets.raised(looked, is_reserve(sets.held, check, subject)) {
+            kept |= list;
+        }
         if let Retained::List(list) = sets.inherited_still(looked) {
             kept |= list;
         }
@@ -114,7 +139,7 @@ pub(crate) fn needs(
     let kept = (kept - inherited).iter().map(|capability| {
         Meaning::possible(
             capability,
-            "kept with capset(2) in a list of the program's own making, which fails if it is not there to keep",
+            "kept or made effective with capset(2) in a list of the program's own making, which fails if it is not there to keep",
         )
         .by(Rule::KeptByCapset)
     });
@@ -137,19 +162,26 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
         let program = own_set::program(requester);
         let looked = may_have_looked(check, subject, session);
         for sets in sampled(check) {
+            let names = |set: CapSet| set.names().collect::<Vec<_>>().join(" ");
             let mut note = |kept: Retained, held: CapSet, what: &str| {
-                if let Retained::Remainder(set) = kept {
-                    let dropped: Vec<&str> = (held - set).names().collect();
-                    let dropped = dropped.join(" ");
-                    let note = format!(
-                        "{program} {what} with capset(2) what it held without {dropped}: if that is a list of its own, and not what is left, it fails where one of the others is missing; `capaudit verify` tells"
-                    );
-                    if !notes.contains(&note) {
-                        notes.push(note);
-                    }
+                let note = match kept {
+                    Retained::Remainder(set) => format!(
+                        "{program} {what} with capset(2) what it held without {}: if that is a list of its own, and not what is left, it fails where one of the others is missing; `capaudit verify` tells",
+                        names(held - set)
+                    ),
+                    Retained::Reserve(set) => format!(
+                        "{program} {what} in reserve with capset(2), after it had looked at its sets: {}; if that is a list of its own, and not what it found there, the call fails where one is missing; `capaudit verify` tells",
+                        names(set)
+                    ),
+                    Retained::List(_) | Retained::Nothing => return,
+                };
+                if !notes.contains(&note) {
+                    notes.push(note);
                 }
             };
             note(sets.retained(looked), sets.held, "kept");
+            let raised = sets.raised(looked, is_reserve(sets.held, check, subject));
+            note(raised, sets.held, "made effective");
             note(sets.inherited(looked), sets.held, "made inheritable");
             let still = sets.inherited_still(looked);
             note(still, sets.held_inheritable, "kept inheritable");
@@ -161,6 +193,19 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
 /// Whether the program has looked at its sets before; where only checks were seen, it may have.
 fn may_have_looked(check: &CheckRecord, subject: &SubjectRecord, session: &Session) -> bool {
     session.checks_only || own_set::looked(subject, &check.identity.requester.exe)
+}
+
+/// Whether a program has put just this set in reserve itself: what it makes effective of that later fails only where that did.
+fn is_reserve(held: CapSet, check: &CheckRecord, subject: &SubjectRecord) -> bool {
+    let exe = &check.identity.requester.exe;
+    let own = |other: &&CheckRecord| is_capset(other) && other.identity.requester.exe == *exe;
+    let reserves =
+        |sets: Sets| sets.permitted == held && sets.held != held && sets.effective.is_empty();
+    subject
+        .checks
+        .iter()
+        .filter(own)
+        .any(|check| sampled(check).any(reserves))
 }
 
 /// Whether a check is of a capset(2) that counts.
@@ -310,8 +355,49 @@ mod tests {
             effective: NONE,
             ..sets(CapSet::known(), LIST)
         };
-        assert_eq!(found(reserve, true), (NONE, NONE, 0));
+        assert_eq!(found(reserve, true), (NONE, NONE, 1), "noted");
         assert_eq!(found(reserve, false), (LIST, NONE, 0));
+    }
+
+    #[test]
+    fn all_of_a_list_has_to_be_permitted_whatever_of_it_is_effective() {
+        let one = CapSet::of(&[Capability::SYS_TIME]);
+        let partly = Sets {
+            effective: one,
+            ..sets(CapSet::known(), LIST)
+        };
+        assert_eq!(found(partly, true), (LIST, NONE, 0));
+    }
+
+    #[test]
+    fn what_is_made_effective_has_to_be_permitted() {
+        let all = CapSet::known();
+        let raising = |held, effective| Sets {
+            effective,
+            ..sets(held, held)
+        };
+        assert_eq!(found(raising(all, LIST), true), (LIST, NONE, 0));
+        assert_eq!(found(raising(all, NONE), true), (NONE, NONE, 0));
+        assert_eq!(
+            found(raising(all, all - LIST), true),
+            (NONE, NONE, 1),
+            "noted"
+        );
+        let dropping = Sets {
+            effective: LIST,
+            ..sets(all, all - CapSet::of(&[Capability::SYS_ADMIN]))
+        };
+        assert_eq!(found(dropping, true), (LIST, NONE, 1));
+        // Out of what it has put in reserve before.
+        let one = CapSet::of(&[Capability::SYS_TIME]);
+        let mut subject = subject(raising(LIST, one), true);
+        let reserve = Sets {
+            effective: NONE,
+            ..sets(all, LIST)
+        };
+        subject.checks.extend(self::subject(reserve, true).checks);
+        let session = Session::new(Hook::TpBtf);
+        assert_eq!(needs(&subject.checks[0], &subject, &session), []);
     }
 
     #[test]

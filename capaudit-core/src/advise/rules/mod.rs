@@ -12,6 +12,7 @@ pub(super) mod refusal;
 mod scope;
 mod site;
 pub(super) mod target;
+pub(super) mod unseen;
 pub(super) mod user_namespace;
 
 use crate::{

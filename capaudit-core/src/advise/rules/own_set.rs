@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    advise::{Judgement, Meaning, Rule},
+    advise::{Judgement, Meaning, Rule, object::object_text},
     capability::{CapSet, Capability},
-    ledger::{CallRecord, Object, Requester, SubjectRecord},
+    ledger::{CallRecord, Requester, SubjectRecord},
 };
 
 /// Options of prctl(2), as a saved session holds them (include/uapi/linux/prctl.h).
@@ -15,36 +15,27 @@ mod prctl {
     pub(super) const AMBIENT_RAISE: u64 = 2;
 }
 
-/// Capabilities of the bounding set that one executable may ask about for it to be a question about these. One that
-/// asks about more lists what there is.
-const MOST_ASKED: usize = 3;
+/// Capabilities of the bounding set that one executable may ask about for each to be taken for a need. One that asks about
+/// more may list what there is: that is told.
+const MOST_ASKED: usize = 8;
 
 /// The needs that prctl(2) shows.
 ///
 /// - `PR_CAP_AMBIENT_RAISE` fails with EPERM if the capability is not permitted and inheritable (`cap_task_prctl`,
 ///   security/commoncap.c since 4.3); there is no check.
-/// - `PR_CAPBSET_READ` of a few capabilities in particular: a program that asks so may refuse to go on without. libcap
-///   asks to find the kernel's last capability, which takes questions about such as do not exist, and libcap-ng asks
-///   about the very first one to find out whether the kernel knows the question: neither is about any in particular.
+/// - `PR_CAPBSET_READ` of a few capabilities in particular: a program that asks so may refuse to go on without. libcap's
+///   search for the kernel's last capability is about none ([`search`]).
 pub(crate) fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let of_programs = subject
         .calls
         .iter()
         .filter(|call| call.syscall == "prctl" && !call.requester.setup);
     let mut raised = CapSet::EMPTY;
-    let mut asked: BTreeMap<&str, Asked> = BTreeMap::new();
     for call in of_programs {
-        match call.arguments {
-            [prctl::CAP_AMBIENT, prctl::AMBIENT_RAISE, number, ..] if !call.failed => {
-                raised.extend(capability(number));
-            }
-            [prctl::CAPBSET_READ, number, ..] => {
-                asked
-                    .entry(&call.requester.exe)
-                    .or_default()
-                    .add(capability(number), call);
-            }
-            _ => {}
+        if let [prctl::CAP_AMBIENT, prctl::AMBIENT_RAISE, number, ..] = call.arguments
+            && !call.failed
+        {
+            raised.extend(capability(number));
         }
     }
     let raised = raised.iter().map(|capability| {
@@ -54,7 +45,11 @@ pub(crate) fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
         )
         .by(Rule::MadeAmbient)
     });
-    let asked: CapSet = asked.values().flat_map(Asked::in_particular).collect();
+    let asked: CapSet = asked_of_bounding_set(subject)
+        .into_values()
+        .filter(|asked| asked.len() <= MOST_ASKED)
+        .flat_map(|asked| asked.iter())
+        .collect();
     let asked = asked.iter().map(|capability| {
         Meaning::possible(
             capability,
@@ -65,32 +60,94 @@ pub(crate) fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     raised.chain(asked).collect()
 }
 
-/// What one executable asked about its bounding set.
-#[derive(Default)]
-struct Asked {
-    present: CapSet,
-    all: usize,
-    /// It asked about one that does not exist.
-    seeks_last: bool,
-}
-
-impl Asked {
-    fn add(&mut self, capability: Option<Capability>, call: &CallRecord) {
-        self.all += 1;
-        // EINVAL: no such capability in this kernel (`cap_valid`).
-        self.seeks_last |= call.failed;
-        if call.result == 1 {
-            self.present.extend(capability);
+/// Capabilities that each program asked for with `PR_CAPBSET_READ`, and had, beyond what libcap asks. What one does not have it
+/// went on without.
+fn asked_of_bounding_set(subject: &SubjectRecord) -> BTreeMap<&str, CapSet> {
+    let mut programs: BTreeMap<&str, BTreeMap<u64, &CallRecord>> = BTreeMap::new();
+    for call in &subject.calls {
+        if let ("prctl", false, [prctl::CAPBSET_READ, number, ..]) =
+            (call.syscall.as_str(), call.requester.setup, call.arguments)
+        {
+            programs
+                .entry(program(&call.requester))
+                .or_default()
+                .insert(number, call);
         }
     }
+    programs
+        .into_iter()
+        .map(|(program, asked)| (program, beyond_search(&asked)))
+        .collect()
+}
 
-    fn in_particular(&self) -> CapSet {
-        let first = Capability::from_number(0).map_or(CapSet::EMPTY, CapSet::from);
-        if self.seeks_last || self.all > MOST_ASKED || self.present == first {
-            CapSet::EMPTY
-        } else {
-            self.present
+/// Of the questions of one program those that no search for the last capability explains.
+fn beyond_search(asked: &BTreeMap<u64, &CallRecord>) -> CapSet {
+    // EINVAL: no such capability in this kernel (`cap_valid`).
+    let exists = |number: &u64| asked.get(number).map(|call| !call.failed);
+    let searched = SEARCHES.iter().find_map(|search| {
+        (0..search.end).find_map(|last| {
+            let questions = search.questions(last);
+            let answered = |number: &u64| exists(number) == Some(*number <= last);
+            questions.iter().all(answered).then_some(questions)
+        })
+    });
+    // Who searched asked each of these as often; nobody else asks about what does not exist.
+    let times = searched.iter().flatten().filter_map(|number| {
+        let call = asked.get(number).filter(|call| call.failed)?;
+        Some(call.count)
+    });
+    let times = times.min().unwrap_or(0);
+    asked
+        .iter()
+        .filter(|(_number, call)| call.result == 1)
+        .filter(|(number, call)| {
+            let by_search = searched.iter().flatten().any(|it| it == *number);
+            !by_search || call.count > times
+        })
+        .filter_map(|(number, _call)| capability(*number))
+        .collect()
+}
+
+/// A binary search for the last capability of the kernel.
+struct Search {
+    /// The first number that is not asked about.
+    end: u64,
+    /// Whether a number that there is not is looked at again.
+    half_open: bool,
+}
+
+/// `_libcap_initialize` (libcap/cap_alloc.c) by `_binary_search` from 0 to `__CAP_MAXBITS`, 64, and `sort.Search` of 65 in Go's
+/// kernel.org/pub/linux/libs/security/libcap/cap (`MaxBits`); libcap 2.78.
+const SEARCHES: [Search; 2] = [
+    Search {
+        end: 65,
+        half_open: false,
+    },
+    Search {
+        end: 65,
+        half_open: true,
+    },
+];
+
+impl Search {
+    /// The numbers that it asks about where `last` is the last one that there is.
+    fn questions(&self, last: u64) -> Vec<u64> {
+        let mut questions = Vec::new();
+        let (mut low, mut end) = (0, self.end);
+        while low < end {
+            let middle = if self.half_open {
+                low.midpoint(end)
+            } else {
+                low.midpoint(end - 1)
+            };
+            questions.push(middle);
+            if middle <= last {
+                low = middle + 1;
+            } else {
+                end = middle;
+            }
         }
+        questions
     }
 }
 
@@ -98,30 +155,70 @@ fn capability(number: u64) -> Option<Capability> {
     Capability::from_number(u8::try_from(number).ok()?)
 }
 
+/// What opens a file.
+const OPENS: [&str; 4] = ["open", "openat", "openat2", "creat"];
+
 /// Whether a call reads the caller's own sets: capget(2), or `CapEff` and its kin in its own /proc/PID/status.
 fn reads(call: &CallRecord) -> bool {
-    let reads = match (call.syscall.as_str(), &call.object) {
+    let reads = match call.syscall.as_str() {
         // Without a second argument capget(2) only tells the version.
-        ("capget", _) => call.arguments[1] != 0,
-        // Of others, opening that file is no fact.
-        ("open" | "openat" | "openat2", Some(Object::Path(path))) => {
-            call.target.is_none() && path.rsplit('/').next() == Some("status")
-        }
-        _ => false,
+        "capget" => call.arguments[1] != 0,
+        // Of its own files, the kernel side reports that one only; a path may be a link's, and decides nothing.
+        syscall => OPENS.contains(&syscall) && call.target.is_none(),
     };
     reads && !call.failed && !call.requester.setup
 }
 
-/// Executables that read their own sets: what they do about it, no check tells.
-pub(crate) fn readers(subject: &SubjectRecord) -> Vec<&str> {
-    let calls = subject.calls.iter();
-    let mut readers: Vec<&str> = calls
-        .filter(|call| reads(call))
-        .map(|call| program(&call.requester))
+/// Whether a call may read the sets of another process of the same subject, which shrink with its own.
+fn reads_of_kin(call: &CallRecord) -> bool {
+    let is_kin = call.target.is_some_and(|target| target.same_subject);
+    let path = call.object.as_ref().map(object_text).unwrap_or_default();
+    let is_status = path.rsplit('/').next() == Some("status") || !path.starts_with("/proc/");
+    OPENS.contains(&call.syscall.as_str())
+        && is_kin
+        && is_status
+        && !call.failed
+        && !call.requester.setup
+}
+
+/// What programs learned of the sets of their subject, each a sentence: what they do about it, no check tells.
+pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
+    let looked = |reads: fn(&CallRecord) -> bool| {
+        let calls = subject.calls.iter().filter(|call| reads(call));
+        let mut programs: Vec<&str> = calls.map(|call| program(&call.requester)).collect();
+        programs.sort_unstable();
+        programs.dedup();
+        programs.join(", ")
+    };
+    let listed: Vec<&str> = asked_of_bounding_set(subject)
+        .into_iter()
+        .filter(|(_program, asked)| asked.len() > MOST_ASKED)
+        .map(|(program, _asked)| program)
         .collect();
-    readers.sort_unstable();
-    readers.dedup();
-    readers
+    let told = |programs: &str, what: &str| {
+        (!programs.is_empty()).then(|| {
+            format!(
+                "{programs} {what}: if it refuses to go on without some, no check shows which; `capaudit verify` does"
+            )
+        })
+    };
+    [
+        told(
+            &looked(reads),
+            "looked at its own capabilities (capget, or /proc/self/status)",
+        ),
+        told(
+            &looked(reads_of_kin),
+            "looked at another process of its own in /proc, whose status shows its capabilities",
+        ),
+        told(
+            &listed.join(", "),
+            "asked with prctl(2) about many capabilities of its bounding set",
+        ),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Whether an executable has read its own sets, and so may have set what it found there.
@@ -144,7 +241,7 @@ mod tests {
     use super::*;
     use crate::{
         advise::{AnyOf, Evidence},
-        ledger::Container,
+        ledger::{Container, Object, Target},
     };
 
     fn call(arguments: [u64; 3], result: i64) -> CallRecord {
@@ -181,10 +278,11 @@ mod tests {
             (subject("capget", 0, ""), false),
             (subject("openat", 0, "/proc/self/status"), true),
             (subject("open", 0, "status"), true),
-            (subject("openat", 0, "/proc/1/environ"), false),
+            (subject("openat", 0, "/etc/a-link"), true),
+            (subject("readlinkat", 0, "/proc/1/exe"), false),
         ] {
             assert_eq!(looked(&subject, "/bin/x"), reads, "{subject:#?}");
-            assert_eq!(readers(&subject).len(), usize::from(reads));
+            assert_eq!(notes(&subject).len(), usize::from(reads));
             assert!(!looked(&subject, "/bin/y"));
         }
     }
@@ -207,14 +305,62 @@ mod tests {
             [(Some(admin.into()), Evidence::Possible)]
         );
         assert_eq!(needs_of(vec![read(12, 0)]), [], "it went on without");
-        assert_eq!(needs_of(vec![read(0, 1)]), [], "libcap-ng's question");
-        // libcap's search for the last capability
-        let search = [(32, 1), (48, -22), (40, 1), (44, -22), (42, -22), (41, -22)];
-        let search = search.map(|(number, result)| read(number, result));
-        assert_eq!(needs_of(search.to_vec()), []);
-        assert_eq!(
-            needs_of((0..41).map(|number| read(number, 1)).collect()),
-            []
-        );
+        assert_eq!(needs_of(vec![read(0, 1)]).len(), 1);
+        let four = [12, 13, 21, 1].map(|number| read(number, 1));
+        assert_eq!(needs_of(four.to_vec()).len(), 4);
+        let many: Vec<CallRecord> = (0..40).map(|number| read(number, 1)).collect();
+        let mut subject = SubjectRecord::new(Container::default());
+        subject.calls.clone_from(&many);
+        assert_eq!(needs_of(many), []);
+        assert_eq!(notes(&subject).len(), 1, "told instead");
+    }
+
+    #[test]
+    fn the_search_for_the_last_capability_is_about_none_and_hides_none() {
+        let read = |(number, result): (u64, i64)| call([23, number, 0], result);
+        // _libcap_initialize of libcap 2.66 on Linux 6.18, and Go's
+        let search = [(32, 1), (48, -22), (40, 1), (44, -22), (42, -22), (41, -22)].map(read);
+        let by_go = [(32, 1), (49, -22), (41, -22), (37, 1), (39, 1), (40, 1)].map(read);
+        let admin = (Some(Capability::NET_ADMIN.into()), Evidence::Possible);
+        for search in [search, by_go] {
+            assert_eq!(needs_of(search.to_vec()), []);
+            let and = |more: &[CallRecord]| needs_of([search.as_slice(), more].concat());
+            assert_eq!(and(&[read((12, 1))]), [admin]);
+            assert_eq!(and(&[read((12, 0))]), []);
+            // One that it asks about itself, once more: 40, CHECKPOINT_RESTORE.
+            let again = search.clone().map(|mut call| {
+                call.count += u64::from(call.arguments[1] == 40);
+                call
+            });
+            let restore = (
+                Some(Capability::CHECKPOINT_RESTORE.into()),
+                Evidence::Possible,
+            );
+            assert_eq!(needs_of(again.to_vec()), [restore]);
+            let part = &search[..search.len() - 2];
+            assert!(!needs_of(part.to_vec()).is_empty(), "not the search");
+        }
+    }
+
+    #[test]
+    fn a_look_at_a_process_of_ones_own_is_told() {
+        let noted = |path: &str, same_subject| {
+            let mut call = call([0, 0, 0], 3);
+            call.syscall = "openat".to_owned();
+            call.object = Some(Object::Path(path.to_owned()));
+            call.target = Some(Target {
+                permitted: CapSet::EMPTY,
+                same_user_namespace: true,
+                same_subject,
+            });
+            let mut subject = SubjectRecord::new(Container::default());
+            subject.calls.push(call);
+            assert!(!looked(&subject, "/bin/x"), "not its own sets");
+            notes(&subject).len()
+        };
+        assert_eq!(noted("/proc/1/status", true), 1);
+        assert_eq!(noted("/tmp/a-link", true), 1);
+        assert_eq!(noted("/proc/1/environ", true), 0);
+        assert_eq!(noted("/proc/1/status", false), 0, "it keeps what it holds");
     }
 }

@@ -25,6 +25,8 @@ const SCHEDULING: [&str; 6] = [
 /// Files below /proc/PID that show less to others than the process's own, and are read all the same (`proc_pid_wchan`,
 /// fs/proc/base.c; `do_task_stat`, fs/proc/array.c).
 const ONLY_SHOW_LESS: [&str; 2] = ["stat", "wchan"];
+/// The file by which a process's timers are changed (`timerslack_ns_write`, fs/proc/base.c).
+const TIMER_SLACK: &str = "timerslack_ns";
 
 /// A call upon a process outside of the subject, and what it takes where that holds more than the caller.
 pub(crate) struct Reach<'a> {
@@ -39,14 +41,15 @@ pub(crate) fn reaches(subject: &SubjectRecord) -> impl Iterator<Item = Reach<'_>
         .calls
         .iter()
         .filter(|call| !call.failed && !call.requester.setup)
-        .filter_map(|call| {
-            let target = call.target.filter(|target| !target.same_subject)?;
-            let takes = takes(subject, call, target)?;
-            Some(Reach {
-                call,
-                target,
-                takes,
-            })
+        .filter_map(|call| Some((call, call.target.filter(|target| !target.same_subject)?)))
+        .flat_map(|(call, target)| {
+            takes(subject, call, target)
+                .into_iter()
+                .map(move |takes| Reach {
+                    call,
+                    target,
+                    takes,
+                })
         })
 }
 
@@ -69,7 +72,7 @@ pub(crate) fn shown_less(subject: &SubjectRecord, set: CapSet) -> Vec<String> {
         })
         .filter_map(|call| {
             let object = call.object.as_ref().map(object_text)?;
-            let file = object.rsplit('/').next().unwrap_or_default();
+            let file = of_process(&object)?;
             ONLY_SHOW_LESS.contains(&file).then(|| {
                 format!(
                     "{} is not recommended for what {} read: {object} of a process that holds more shows a few fields less without",
@@ -85,26 +88,63 @@ pub(crate) fn shown_less(subject: &SubjectRecord, set: CapSet) -> Vec<String> {
     notes
 }
 
-/// What it takes to act upon a target that holds more; `None` if the kernel has asked already, or only shows less.
-fn takes(subject: &SubjectRecord, call: &CallRecord, target: Target) -> Option<AnyOf> {
+/// What it takes to act upon a target that holds more, each of them; nothing if the kernel has asked already, or only shows
+/// less.
+fn takes(subject: &SubjectRecord, call: &CallRecord, target: Target) -> Vec<AnyOf> {
     let object = call.object.as_ref().map(object_text).unwrap_or_default();
-    let file = object.rsplit('/').next().unwrap_or_default();
-    if SCHEDULING.contains(&call.syscall.as_str()) || file == "timerslack_ns" {
-        return Some(Capability::SYS_NICE.into());
+    let file = of_process(&object);
+    let mut takes: Vec<AnyOf> = Vec::new();
+    // A link to that file has any name.
+    if SCHEDULING.contains(&call.syscall.as_str())
+        || file == Some(TIMER_SLACK)
+        || (file.is_none() && may_write(call))
+    {
+        takes.push(Capability::SYS_NICE.into());
     }
+    let is_scheduling = SCHEDULING.contains(&call.syscall.as_str());
+    let only_shows_less = file.is_some_and(|file| ONLY_SHOW_LESS.contains(&file));
     // Of another user namespace's process ptrace_may_access asks whatever the sets are.
-    if !target.same_user_namespace || ONLY_SHOW_LESS.contains(&file) {
-        return None;
+    if is_scheduling || file == Some(TIMER_SLACK) || only_shows_less || !target.same_user_namespace
+    {
+        return takes;
     }
     if call.syscall == "perf_event_open" && !is_beyond_perfmon(subject, call) {
         // `perf_check_permission`, kernel/events/core.c.
-        return AnyOf::new(CapSet::of(&[
+        takes.extend(AnyOf::new(CapSet::of(&[
             Capability::SYS_PTRACE,
             Capability::PERFMON,
             Capability::SYS_ADMIN,
-        ]));
+        ])));
+    } else {
+        takes.push(Capability::SYS_PTRACE.into());
     }
-    Some(Capability::SYS_PTRACE.into())
+    takes
+}
+
+/// The file of a process's directory that a path names for certain: any other path may lead through a link, whose name says
+/// nothing.
+fn of_process(path: &str) -> Option<&str> {
+    let is_number = |name: &str| !name.is_empty() && name.bytes().all(|it| it.is_ascii_digit());
+    let (process, file) = path.strip_prefix("/proc/")?.split_once('/')?;
+    let file = match file
+        .strip_prefix("task/")
+        .and_then(|task| task.split_once('/'))
+    {
+        Some((task, file)) if is_number(task) => file,
+        _ => file,
+    };
+    (is_number(process) && !file.contains('/')).then_some(file)
+}
+
+/// Whether a call opens a file to write.
+fn may_write(call: &CallRecord) -> bool {
+    const O_ACCMODE: u64 = 3;
+    match call.syscall.as_str() {
+        "open" => call.arguments[1] & O_ACCMODE != 0,
+        "openat" => call.arguments[2] & O_ACCMODE != 0,
+        "openat2" | "creat" => true,
+        _ => false,
+    }
 }
 
 /// Whether PERFMON was asked for where nothing that is granted to the subject counts: `perfmon_capable`
@@ -251,6 +291,31 @@ mod tests {
             [NICE]
         );
         assert_eq!(found(vec![open("/proc/1/wchan")], CapSet::EMPTY), []);
+    }
+
+    #[test]
+    fn what_a_link_is_called_says_nothing() {
+        let open = |path, flags| {
+            let mut call = call("openat", KILL, path);
+            call.arguments[2] = flags;
+            found(vec![call], CapSet::EMPTY)
+        };
+        for path in [
+            "/tmp/stat",
+            "/proc/self/cwd/stat",
+            "/proc/7/cwd/stat",
+            "stat",
+            "/proc/x/stat",
+        ] {
+            assert_eq!(open(path, 0), [PTRACE], "{path}");
+            assert_eq!(open(path, 1), [NICE, PTRACE], "{path}");
+        }
+        for path in ["/proc/7/stat", "/proc/7/task/8/stat"] {
+            assert_eq!(open(path, 0), [], "{path}");
+        }
+        assert_eq!(open("/proc/7/task/8/timerslack_ns", 1), [NICE]);
+        assert_eq!(open("/tmp/timerslack_ns", 1), [NICE, PTRACE]);
+        assert_eq!(open("/proc/7/mem", 1), [PTRACE]);
     }
 
     #[test]
