@@ -32,6 +32,10 @@ pub const TO_OBSERVE: CapSet = CapSet::of(&[
     Capability::DAC_READ_SEARCH,
 ]);
 
+/// What the process keeps that looks at others' files, see `session/enrich/helper.rs`.
+pub(crate) const TO_LOOK: CapSet =
+    CapSet::of(&[Capability::SYS_PTRACE, Capability::DAC_READ_SEARCH]);
+
 /// In reserve while there is a command, which may have become another user's: to pass signals on to it.
 pub const TO_SIGNAL: CapSet = CapSet::of(&[Capability::KILL]);
 

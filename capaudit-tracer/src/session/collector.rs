@@ -1,5 +1,7 @@
 //! Composes what becomes of records and totals; what each part does is its own module's.
 
+mod looking;
+
 use std::{
     collections::{HashMap, HashSet},
     time::Instant,
@@ -11,7 +13,7 @@ use capaudit_common::{
 };
 use capaudit_core::{
     capability::{CapSet, Capability},
-    ledger::{CheckRecord, Object, Remaining, SubjectRecord, Target, Unseen},
+    ledger::{CheckRecord, Remaining, SubjectRecord, Target, Unseen},
 };
 
 use crate::{
@@ -22,10 +24,11 @@ use crate::{
         check_event::{PendingCheck, PendingChecks},
         clock::monotonic_now,
         contact::{self, Contacts},
-        deputy, describe,
-        enrich::{Enrich, Machine},
+        describe,
+        enrich::{Enrich, Machine, Wanted},
         facts::Facts,
         join::{Joined, Sightings},
+        lookup::{Lookup, Lookups},
         missed::Missed,
         naming::{self, Naming},
         placement,
@@ -39,8 +42,6 @@ use crate::{
 
 /// Executions that may have ended before their totals are taken over: a sweep reads the whole map.
 const SWEEP_AT: usize = 512;
-/// Delegations of a command that are told one by one.
-const MOST_DELEGATIONS: usize = 16;
 /// Entries of a map that an execution may fill, roughly: with less room, sweeps come earlier.
 const ROOM_OF_EXECUTION: usize = 64;
 
@@ -61,6 +62,7 @@ pub struct Collector {
     /// Subjects whose facts were handed out for good.
     retired: HashSet<SubjectId>,
     contacts: Contacts,
+    lookups: Lookups,
     /// `CLOCK_MONOTONIC` at the start, in nanoseconds.
     pub(super) started: u64,
 }
@@ -85,6 +87,7 @@ impl Collector {
             naming: Naming::default(),
             retired: HashSet::new(),
             contacts: Contacts::default(),
+            lookups: Lookups::default(),
             started: monotonic_now(),
         }
     }
@@ -96,6 +99,7 @@ impl Collector {
         self.joined = Joined::default();
         self.facts = Facts::default();
         self.contacts = Contacts::default();
+        self.lookups.forget();
         self.started = monotonic_now();
     }
 
@@ -185,29 +189,10 @@ impl Collector {
         };
         self.look_for_deputies(subject, exec);
         let level = self.tracker.get(subject).user_namespace.level;
-        if let Some(record) = self.enrich.executed(exec, level) {
-            let known = self.tracker.get(subject);
-            self.facts.subject(subject, known).add_exec(record);
-        }
-    }
-
-    /// Whether others do work for a subject by what it executes.
-    fn look_for_deputies(&mut self, subject: SubjectId, exec: &Exec) {
-        let path = describe::text(&exec.path);
-        if !deputy::may_delegate(&path) {
-            return;
-        }
-        let words = self.enrich.words(exec.header.tgid);
-        self.contacts.executed(subject, &exec.header, &path, &words);
-        let known = self.tracker.get(subject);
-        let record = self.facts.subject(subject, known);
-        // With so many, it is incomplete anyhow.
-        if known.identity == Identity::Command
-            && record.unseen.len() < MOST_DELEGATIONS
-            && let Some(unseen) = deputy::delegated(&path, &words)
-        {
-            record.add_unseen(unseen);
-        }
+        self.ask(
+            Wanted::Executed { exec, level },
+            Lookup::Executed { subject },
+        );
     }
 
     fn check(&mut self, check: &Check) {
@@ -216,17 +201,16 @@ impl Collector {
         {
             self.enrich.hold_root(namespace, check.header.tgid);
         }
-        let mut sample = describe::sample(check);
-        if let (None, Some(Object::Path(path))) = (&sample.owner, &sample.object)
-            && is_about_owner(check.key.capability)
-        {
-            sample.owner = self.enrich.file_owner(check.header.tgid, path);
-        }
+        let sample = describe::sample(check);
+        let path = looking::path_of_unknown_owner(check, &sample);
         if let Some(pending_checks) = &mut self.pending_checks {
             let execution = self.tracker.execution(check.header.execution).cloned();
             pending_checks.check(check, sample.clone(), execution);
         }
         self.joined.check(check, sample);
+        if let Some(path) = path {
+            self.look_for_owner(check, path);
+        }
     }
 
     /// From now on checks are kept one by one, for [`Self::next_check_event`]; or not any more, and
@@ -343,10 +327,9 @@ impl Collector {
     pub(super) fn retire(&mut self, totals: &mut impl Totals) -> Result<Facts, ProbeError> {
         self.sweep_all(totals)?;
         let mut facts = Facts::default();
-        let ended = self
-            .tracker
-            .subjects()
-            .filter(|(id, subject)| !subject.is_live() && !self.tracker.has_executions(*id));
+        let ended = self.tracker.subjects().filter(|(id, subject)| {
+            !subject.is_live() && !self.tracker.has_executions(*id) && !self.lookups.are_about(*id)
+        });
         for (id, subject) in ended {
             if self.facts.of_subject(id).is_some() || !self.retired.contains(&id) {
                 self.facts.hand_over(id, subject, &mut facts);
@@ -416,6 +399,7 @@ impl Collector {
         totals: &impl Totals,
     ) -> Result<Facts, ProbeError> {
         let mut facts = self.facts.clone();
+        self.add_unanswered(&mut facts);
         self.accountant().account(counted, &mut facts);
         add_overflow(totals, &mut facts)?;
         Ok(facts)
@@ -477,12 +461,6 @@ impl Collector {
     pub(super) fn tracker(&self) -> &Tracker {
         &self.tracker
     }
-}
-
-/// Whether advice on a capability wants to know who owns the file.
-fn is_about_owner(capability: u8) -> bool {
-    Capability::from_number(capability)
-        .is_some_and(|capability| CapSet::OF_FILE_OWNERS.contains(capability))
 }
 
 fn execution_of<'a>(tracker: &'a Tracker, waiting: &'a PendingCheck) -> Option<&'a Execution> {

@@ -36,6 +36,8 @@ pub(super) struct Contacts {
     explained: HashSet<u64>,
     /// When the first process of a subject may have asked for anything.
     anything: HashMap<SubjectId, u64>,
+    /// Executions whose words are not known yet, with the first of their connections.
+    unexplained: HashMap<u64, Option<(SubjectId, u64)>>,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,11 @@ pub(super) fn is_contact(key: &CallKey) -> bool {
 }
 
 impl Contacts {
+    /// The words of an execution are being looked up.
+    pub(super) fn expect(&mut self, execution: u64) {
+        self.unexplained.entry(execution).or_default();
+    }
+
     /// A process of a subject executes what may have others do the work, with these words; none: they could not be read.
     pub(super) fn executed(
         &mut self,
@@ -74,6 +81,11 @@ impl Contacts {
             Some(_) => self.ask_for_anything(by, header.time),
             None => {}
         }
+        if let Some(Some((by, time))) = self.unexplained.remove(&header.execution)
+            && !self.explained.contains(&header.execution)
+        {
+            self.ask_for_anything(by, time);
+        }
     }
 
     /// A process connects to something, or tries to.
@@ -92,7 +104,10 @@ impl Contacts {
             && let Owner::Subject(by) = execution.owner
             && (!is_internet || tracker.get(by).identity == Identity::Command)
         {
-            self.ask_for_anything(by, header.time);
+            match self.unexplained.get_mut(&header.execution) {
+                Some(first) => drop(first.get_or_insert((by, header.time))),
+                None => self.ask_for_anything(by, header.time),
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use capaudit_common::{
     event::{Call, Check, Result as CallResult},
     key::{CallKey, SiteKey},
 };
-use capaudit_core::ledger::{CheckRecord, Sample, Target};
+use capaudit_core::ledger::{CheckRecord, FileOwner, Object, Sample, Target};
 
 use crate::session::describe;
 
@@ -44,6 +44,17 @@ impl Sightings {
     }
 }
 
+/// Whether a sample says nothing that is not known: whose its file is may still be looked up.
+fn is_same(known: &Sample, sample: &Sample) -> bool {
+    *known == *sample
+        || sample.owner.is_none()
+            && *known
+                == Sample {
+                    owner: known.owner,
+                    ..sample.clone()
+                }
+}
+
 /// A thread, and the number of one of its system calls.
 type ThreadCall = (u32, u64);
 
@@ -69,7 +80,11 @@ impl Joined {
             .sightings
             .entry(key)
             .or_insert_with(|| Sightings::of(check));
-        let place = match sightings.samples.iter().position(|known| *known == sample) {
+        let place = match sightings
+            .samples
+            .iter()
+            .position(|known| is_same(known, &sample))
+        {
             Some(place) => place,
             None if sightings.samples.len() < CheckRecord::MAX_SAMPLES => {
                 sightings.samples.push(sample);
@@ -95,6 +110,16 @@ impl Joined {
         {
             // Its outcome was never sent: the thread was killed, or the call has not returned.
             self.awaited.remove(&oldest);
+        }
+    }
+
+    /// Takes whose the file is that checks at a site were about, by the path that was given.
+    pub(super) fn owner(&mut self, site: &SiteKey, path: &str, owner: FileOwner) {
+        let sightings = self.sightings.get_mut(site);
+        for sample in sightings.into_iter().flat_map(|it| &mut it.samples) {
+            if matches!(&sample.object, Some(Object::Path(known)) if known == path) {
+                sample.owner.get_or_insert(owner);
+            }
         }
     }
 

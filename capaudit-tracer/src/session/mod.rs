@@ -17,6 +17,7 @@ mod enrich;
 mod error;
 mod facts;
 mod join;
+mod lookup;
 mod missed;
 mod naming;
 pub mod observation;

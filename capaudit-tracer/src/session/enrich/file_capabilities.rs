@@ -3,89 +3,80 @@
 //! execve of a file whose effective capabilities are not all within the bounding set fails with EPERM
 //! (`cap_bprm_creds_from_file`, security/commoncap.c), before anything is asked.
 
-use std::{
-    cell::LazyCell,
-    collections::HashMap,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-};
+use std::{cell::LazyCell, collections::HashMap, os::fd::OwnedFd};
 
 use capaudit_common::event::Exec;
 use capaudit_core::{
     capability::{CapSet, FileCapabilities},
     ledger::{ExecRecord, FileOwner, Phases},
 };
-use rustix::fs::{FsWord, Mode, OFlags, ResolveFlags, fstat, fstatfs, getxattr, open, openat2};
+use rustix::fs::{FsWord, fstat, fstatfs};
 
-use crate::session::describe::text;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    regular::{Below, attribute, is_regular, pin, pin_below, pin_directory},
+    session::describe::text,
+};
 
 const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const SETID: u32 = 0o6000;
 
+/// A file that was executed, as far as it takes to find it again.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Executed {
+    pid: u32,
+    mount_namespace: u32,
+    device: u32,
+    inode: u64,
+    mode: u32,
+    path: String,
+    interpreter: String,
+}
+
+impl Executed {
+    pub(super) fn of(exec: &Exec) -> Self {
+        Self {
+            pid: exec.header.tgid,
+            mount_namespace: exec.namespaces.mnt,
+            device: exec.device,
+            inode: exec.inode,
+            mode: exec.mode,
+            path: text(&exec.path),
+            interpreter: text(&exec.interpreter),
+        }
+    }
+
+    /// Whether an open file is the one whose privileges counted.
+    fn is(&self, file: &OwnedFd) -> bool {
+        let Ok(found) = fstat(file) else {
+            return false;
+        };
+        is_regular(&found)
+            && found.st_mode == self.mode
+            && found.st_ino == self.inode
+            && (found.st_dev == device(self.device) || is_of_many_devices(file))
+    }
+}
+
 /// Reads the attribute of executed files.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    /// What was found last, for those that are gone before they can be looked at.
-    known: HashMap<(u32, u64), Option<FileCapabilities>>,
     /// Root directories by mount namespace: the way to a file whose process is gone. Held no longer than the
     /// subject lives, see [`Reader::let_go`]: an engine unmounts lazily, but not without end.
     roots: HashMap<u32, OwnedFd>,
 }
 
 impl Reader {
-    /// What there is to say of this execution, in a user namespace of depth `level`; `None` if the file carries
-    /// no privilege that counts.
-    ///
-    /// The process may be gone: then the root directory of its mount namespace (see [`Self::hold_root`]) may
-    /// still lead to the file by its path, or what the process got from it tells. If nothing does, the record says
-    /// that it was not seen.
-    pub(super) fn look(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
-        if !self.roots.contains_key(&exec.namespaces.mnt) {
-            self.hold_root(exec.namespaces.mnt, exec.header.tgid);
-        }
-        if exec.namespaces.user_level != level {
-            // The creator of a user namespace has a full bounding set in it (`create_user_ns`,
-            // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
-            return None;
-        }
-        let known = self.known.get(&(exec.device, exec.inode)).copied();
-        // Looked at each time: the file may have got capabilities since, or be another with the number of one that was removed.
-        // What the process holds says only what it got: nothing is to be seen there of what no_new_privs keeps from it.
-        let found = self
-            .read(exec)
-            .or(known)
-            .or_else(|| Self::gained(exec).map(Some));
-        let setid =
-            (exec.mode & SETID != 0 && exec.mode & S_IFMT == S_IFREG).then_some(FileOwner {
-                uid: exec.owner,
-                gid: exec.group,
-                mode: exec.mode,
-            });
-        let unseen = found.is_none();
-        let capabilities = found.flatten();
-        if capabilities.is_none() && setid.is_none() && !unseen {
-            return None;
-        }
-        Some(ExecRecord {
-            exe: text(&exec.path),
-            capabilities,
-            setid,
-            unseen,
-            ignored: exec.ignored != 0,
-            count: 1,
-            phases: Phases::default(),
-        })
-    }
-
     /// Keeps the root directory of a process, if it is another than ours.
     ///
     /// For what executes something, and before that, whenever what sets a container up is heard of: the last time
     /// it is, the container's root is its own, and it still waits for its start. The program itself may live for
     /// less than a millisecond.
     pub(super) fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // The pid may belong to somebody else by now; then the inode numbers of its files will not fit.
-        let Ok(root) = open(format!("/proc/{pid}/root"), flags, Mode::empty()) else {
+        let Ok(root) = pin_directory(format!("/proc/{pid}/root")) else {
             return;
         };
         let place = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
@@ -95,38 +86,26 @@ impl Reader {
         }
     }
 
-    /// Lets go of the root directories of mount namespaces in which nothing lives any more.
-    pub(super) fn let_go(&mut self, lives: impl Fn(u32) -> bool) {
-        self.roots.retain(|namespace, _root| lives(*namespace));
+    /// Lets go of the root directory of a mount namespace in which nothing lives any more.
+    pub(super) fn let_go(&mut self, mount_namespace: u32) {
+        self.roots.remove(&mount_namespace);
     }
 
-    fn read(&mut self, exec: &Exec) -> Option<Option<FileCapabilities>> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let own = || {
-            open(
-                format!("/proc/{}/exe", exec.header.tgid),
-                flags,
-                Mode::empty(),
-            )
-            .ok()
-        };
-        let below = |root: BorrowedFd<'_>, path: &str| {
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            openat2(root, path, flags, Mode::empty(), resolve).ok()
-        };
-        let held = self.roots.get(&exec.namespaces.mnt);
+    /// The capabilities of a file that was executed: `None` if nothing leads to it, `Some(None)` if it has none.
+    ///
+    /// The process may be gone: then the root directory of its mount namespace (see [`Self::hold_root`]) may
+    /// still lead to the file by its path.
+    pub(super) fn read(&mut self, executed: &Executed) -> Option<Option<FileCapabilities>> {
+        if !self.roots.contains_key(&executed.mount_namespace) {
+            self.hold_root(executed.mount_namespace, executed.pid);
+        }
+        let own = || pin(format!("/proc/{}/exe", executed.pid)).ok();
+        let held = self.roots.get(&executed.mount_namespace);
         // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
-        let machine = LazyCell::new(|| open("/", flags | OFlags::DIRECTORY, Mode::empty()).ok());
+        let machine = LazyCell::new(|| pin_directory("/").ok());
         // The process may have gone on to execute something else, in the same directory.
-        let directory = LazyCell::new(|| {
-            open(
-                format!("/proc/{}/cwd", exec.header.tgid),
-                flags | OFlags::DIRECTORY,
-                Mode::empty(),
-            )
-            .ok()
-        });
-        let is_it = |file: &OwnedFd| is_executed(file, exec);
+        let directory = LazyCell::new(|| pin_directory(format!("/proc/{}/cwd", executed.pid)).ok());
+        let is_it = |file: &OwnedFd| executed.is(file);
         let by_path = |path: &str| {
             let places = if path.starts_with('/') {
                 [held, (*machine).as_ref()]
@@ -136,23 +115,67 @@ impl Reader {
             places
                 .into_iter()
                 .flatten()
-                .find_map(|place| below(place.as_fd(), path).filter(is_it))
+                .find_map(|place| pin_below(place, path, Below::Root).ok().filter(is_it))
         };
         // Of a script, what is executed is the interpreter, whose path the kernel tells; where binfmt_misc has the flag C,
         // the privileges are those of what is interpreted.
         let file = own()
             .filter(is_it)
-            .or_else(|| by_path(&text(&exec.path)))
-            .or_else(|| by_path(&text(&exec.interpreter)))?;
-        // An attribute cannot be read through an O_PATH descriptor, but through its link.
-        let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+            .or_else(|| by_path(&executed.path))
+            .or_else(|| by_path(&executed.interpreter))?;
         let mut buffer = [0u8; 64];
-        let found = match getxattr(link, FileCapabilities::ATTRIBUTE, &mut buffer) {
-            Ok(length) => FileCapabilities::parse(buffer.get(..length)?).ok(),
-            Err(_none) => None,
+        Some(
+            match attribute(&file, FileCapabilities::ATTRIBUTE, &mut buffer) {
+                Ok(length) => FileCapabilities::parse(buffer.get(..length)?).ok(),
+                Err(_none) => None,
+            },
+        )
+    }
+}
+
+/// What there is to say of an execution before its file is read.
+#[derive(Debug)]
+pub(super) struct Draft {
+    record: ExecRecord,
+    /// What the process got from the file, where that can be told from what it holds.
+    gained: Option<FileCapabilities>,
+}
+
+impl Draft {
+    pub(super) fn of(exec: &Exec) -> Self {
+        let setid =
+            (exec.mode & SETID != 0 && exec.mode & S_IFMT == S_IFREG).then_some(FileOwner {
+                uid: exec.owner,
+                gid: exec.group,
+                mode: exec.mode,
+            });
+        Self {
+            record: ExecRecord {
+                exe: text(&exec.path),
+                capabilities: None,
+                setid,
+                unseen: true,
+                ignored: exec.ignored != 0,
+                count: 1,
+                phases: Phases::default(),
+            },
+            gained: Self::gained(exec),
+        }
+    }
+
+    /// What there is to say when the file was read, or could not be: then what the process got from it tells. If that does not,
+    /// the record says that it was not seen. `None` if the file carries no privilege that counts.
+    ///
+    /// What the process holds says only what it got: nothing is to be seen there of what `no_new_privs` keeps from it.
+    pub(super) fn with(&self, read: Option<Option<FileCapabilities>>) -> Option<ExecRecord> {
+        let found = read.or_else(|| self.gained.map(Some));
+        let record = ExecRecord {
+            capabilities: found.flatten(),
+            unseen: found.is_none(),
+            ..self.record.clone()
         };
-        self.known.insert((exec.device, exec.inode), found);
-        Some(found)
+        let says = record.capabilities.is_some() || record.setid.is_some() || record.unseen;
+        says.then_some(record)
     }
 
     /// What a process got from the file, where that can be told from what it holds: what one that is not root
@@ -172,17 +195,6 @@ impl Reader {
             root_id: None,
         })
     }
-}
-
-/// Whether an open file is the one whose privileges counted in an execve.
-fn is_executed(file: &OwnedFd, exec: &Exec) -> bool {
-    let Ok(found) = fstat(file) else {
-        return false;
-    };
-    found.st_mode & S_IFMT == S_IFREG
-        && found.st_mode == exec.mode
-        && found.st_ino == exec.inode
-        && (found.st_dev == device(exec.device) || is_of_many_devices(file))
 }
 
 /// A device number of the kernel's own, as stat(2) shows it (`new_encode_dev`, include/linux/kdev_t.h).
@@ -250,6 +262,11 @@ mod tests {
         Ok(exec)
     }
 
+    fn found(exec: &Exec) -> Option<ExecRecord> {
+        let read = Reader::default().read(&Executed::of(exec));
+        Draft::of(exec).with(read)
+    }
+
     #[test]
     fn the_file_is_read_whatever_its_process_holds() -> std::io::Result<()> {
         let file = tempfile::NamedTempFile::new()?;
@@ -265,7 +282,6 @@ mod tests {
         rustix::fs::setxattr(file.path(), name, &carried.to_bytes(), flags)?;
 
         let mut exec = exec(file.as_file(), &path)?;
-        let found = |exec: &Exec| Reader::default().look(exec, 0);
         let record = found(&exec).map(|record| (record.capabilities, record.ignored));
         assert_eq!(record, Some((Some(carried), false)), "by its path");
 
@@ -287,12 +303,10 @@ mod tests {
 
     #[test]
     fn only_regular_files_are_taken_for_what_was_executed() -> std::io::Result<()> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let null = open("/dev/null", flags, Mode::empty())?;
+        let null = pin("/dev/null")?;
         let exec = exec(&File::open("/dev/null")?, "/dev/null")?;
-        assert!(!is_executed(&null, &exec));
-        let record = Reader::default().look(&exec, 0);
-        assert!(record.is_some_and(|record| record.unseen));
+        assert!(!Executed::of(&exec).is(&null));
+        assert!(found(&exec).is_some_and(|record| record.unseen));
         Ok(())
     }
 }

@@ -15,6 +15,8 @@ use crate::{
 
 /// Batches taken for a snapshot: about what fits into the buffer.
 const SNAPSHOT_BATCHES: usize = 16;
+/// How long to wait, at the end, for what is still being looked up.
+const LAST_LOOKS: Duration = Duration::from_millis(700);
 /// How long to wait, at the end, for names that are still under way.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
 
@@ -38,6 +40,7 @@ impl Observation {
         origin: Origin,
     ) -> Result<Ledger, ObservationError> {
         self.stop();
+        self.look_at_last(LAST_LOOKS).await?;
         self.collector.finish(&mut self.tracer)?;
         self.collector.end();
         let facts = self.collector.facts();
@@ -57,6 +60,7 @@ impl Observation {
         let counted = Counted::of(&self.tracer, |_image| true)?;
         // What the kernel has sent of that by now: without its call site, a check counts as a need.
         self.drain(SNAPSHOT_BATCHES);
+        self.look()?;
         let facts = self.collector.snapshot(&counted, &self.tracer)?;
         self.ledger(&facts, &self.collector.subjects(), origin, Duration::ZERO)
             .await
@@ -80,9 +84,12 @@ impl Observation {
         let mut ledger = self
             .ledger(&facts, &subjects, Origin::default(), Duration::ZERO)
             .await?;
-        // What is not about a subject stays with what goes on.
+        // What is not about a subject stays with what goes on; files that were not seen are about these.
         ledger.session.duration_ms = 0;
-        ledger.session.losses = Losses::default();
+        ledger.session.losses = Losses {
+            files: facts.unseen_files(&HashSet::new()),
+            ..Losses::default()
+        };
         ledger.session.notes.clear();
         self.engine.forget(&self.collector.containers(&subjects));
         Ok(Some(ledger))

@@ -58,6 +58,8 @@ pub struct Observation {
     named: HashMap<SubjectId, Arc<SubjectRecord>>,
     /// System calls are not seen.
     checks_only: bool,
+    /// Mount namespace of this process.
+    mount_namespace: u32,
 }
 
 impl Observation {
@@ -129,6 +131,7 @@ impl Observation {
             next_execution: 1,
             named: HashMap::new(),
             checks_only: settings.checks_only,
+            mount_namespace: mount_namespace_of("self").unwrap_or_default(),
         })
     }
 
@@ -177,6 +180,7 @@ impl Observation {
                 take_batch(&mut self.tracer, &mut self.collector)
             }
         };
+        self.look()?;
         if taken > 0 {
             self.last_record = Instant::now();
         }
@@ -204,6 +208,28 @@ impl Observation {
     ) -> Result<(), ObservationError> {
         let kept = privilege::TO_OBSERVE.union(self.engine.takes());
         privilege::keep(kept, reserve).map_err(ObservationError::system("cannot drop capabilities"))
+    }
+
+    /// Takes what was looked up, and has looked up what is to be.
+    fn look(&mut self) -> Result<(), ProbeError> {
+        self.collector.take_answers();
+        for helper in self.collector.helpers() {
+            // It asks for capabilities as capaudit itself does.
+            self.tracer.ignore_process(helper, self.mount_namespace)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for what is being looked up, for what `patience` there is; what is not known then was not seen.
+    async fn look_at_last(&mut self, patience: Duration) -> Result<(), ProbeError> {
+        let deadline = Instant::now() + patience;
+        self.look()?;
+        while self.collector.is_looking() && Instant::now() < deadline {
+            tokio::time::sleep(POLL).await;
+            self.look()?;
+        }
+        self.collector.stop_looking();
+        Ok(())
     }
 
     /// The hook that checks are seen at.

@@ -2,11 +2,15 @@
 
 use std::{collections::HashSet, time::Instant};
 
-use capaudit_core::{capability::Capability, ledger::CheckRecord};
+use capaudit_core::{
+    capability::Capability,
+    ledger::{CheckRecord, ExecRecord, FileOwner, Phases},
+};
 use syscalls::Sysno;
 
 use super::replay::{
-    Asked, BEGAN, HOST, Kernel, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines, pid_of,
+    Asked, BEGAN, DB, HOST, Kernel, Replay, SETUP, WEB, adopt, asks, exec, exit, fork, lines,
+    pid_of,
 };
 use crate::{
     probe::Event,
@@ -367,4 +371,61 @@ fn ways_to_files_are_kept_while_something_lives_there() {
     replay.machine.log();
     replay.collector.rest();
     assert_eq!(replay.machine.log(), ["let go 570", "let go 580"]);
+}
+
+#[test]
+fn what_is_not_answered_holds_up_nobody_and_is_a_loss_of_that_subject() {
+    let mut replay = Replay::new();
+    let silent = pid_of(10);
+    let ping = ExecRecord {
+        exe: "/bin/ping".to_owned(),
+        capabilities: None,
+        setid: Some(FileOwner {
+            uid: 0,
+            gid: 0,
+            mode: 0o104_755,
+        }),
+        unseen: false,
+        ignored: false,
+        count: 1,
+        phases: Phases::default(),
+    };
+    replay.machine.found().silent.insert(silent);
+    replay
+        .machine
+        .found()
+        .executed
+        .insert(pid_of(20), ping.clone());
+    replay.records([
+        adopt(10, WEB, 0),
+        exec(10, 0, WEB, "/mnt/dead/server"),
+        adopt(20, DB, 0),
+        exec(20, 0, DB, "/bin/ping"),
+    ]);
+    let execs = |facts: &Facts| {
+        let subjects = facts.subjects();
+        let records = subjects.iter().filter_map(|id| facts.of_subject(*id));
+        let mut execs: Vec<_> = records
+            .flat_map(|record| &record.execs)
+            .map(|exec| (exec.exe.clone(), exec.unseen))
+            .collect();
+        execs.sort();
+        execs
+    };
+    let both = [
+        ("/bin/ping".to_owned(), false),
+        ("/mnt/dead/server".to_owned(), true),
+    ];
+    // So far it was not seen; that may change.
+    let facts = snapshot(&replay);
+    assert_eq!(execs(&facts), both);
+    assert!(replay.collector.is_looking());
+    // A subject is not done with while something of it is not known.
+    replay.records([exit(10), exit(20)]);
+    let retired = retire(&mut replay);
+    assert_eq!(execs(&retired), both[..1]);
+    replay.collector.stop_looking();
+    assert!(!replay.collector.is_looking());
+    let retired = retire(&mut replay);
+    assert_eq!(execs(&retired), both[1..]);
 }

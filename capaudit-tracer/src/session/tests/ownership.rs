@@ -113,6 +113,19 @@ fn the_words_of_a_client_say_what_it_starts() {
 }
 
 #[test]
+fn words_that_come_late_explain_earlier_connections_all_the_same() {
+    let mut replay = replay();
+    replay.machine.found().silent.insert(pid_of(4));
+    executes(&mut replay, 10, 4, "docker run --name web nginx:1");
+    connects(&mut replay, 11, 4, UNIX, false);
+    replay.machine.found().answers_late = true;
+    replay.collector.take_answers();
+    starts(&mut replay, 20, 21, WEB, "web");
+    starts(&mut replay, 30, 31, DB, "neighbour");
+    assert_eq!(containers(&mut replay), ["web", "[neighbour]"]);
+}
+
+#[test]
 fn words_that_could_not_be_read_may_have_been_any() {
     let mut replay = replay();
     replay.records([

@@ -17,14 +17,19 @@ use capaudit_common::{
 };
 use capaudit_core::{
     capability::Capability,
-    ledger::{ExecRecord, FileOwner, SubjectRecord},
+    ledger::{ExecRecord, FileOwner, Phases, SubjectRecord},
 };
 use syscalls::Sysno;
 
 use crate::{
     probe::{Event, ProbeError},
     proc::{ContainerId, Existing, kallsyms::Symbols},
-    session::{account::Totals, collector::Collector, enrich::Enrich, facts::Facts},
+    session::{
+        account::Totals,
+        collector::Collector,
+        enrich::{Answer, Enrich, Wanted},
+        facts::Facts,
+    },
     subject::{Identity, attached::Running, engine::Description},
 };
 
@@ -363,6 +368,12 @@ pub(super) struct Found {
     pub(super) words: HashMap<u32, Vec<String>>,
     /// Processes whose parents are in their containers.
     pub(super) inside: HashSet<u32>,
+    /// Processes about which nothing is answered, unless it is late.
+    pub(super) silent: HashSet<u32>,
+    /// Whether what is late comes now.
+    pub(super) answers_late: bool,
+    pub(super) late: Vec<(u64, Answer)>,
+    unanswered: HashMap<u64, ExecRecord>,
     pub(super) log: Vec<String>,
 }
 
@@ -378,6 +389,19 @@ impl FakeMachine {
     /// What was looked up since the last call.
     pub(super) fn log(&self) -> Vec<String> {
         std::mem::take(&mut self.found().log)
+    }
+}
+
+/// What there is to say of an execution whose file was not seen.
+fn unseen(exec: &Exec) -> ExecRecord {
+    ExecRecord {
+        exe: crate::session::describe::text(&exec.path),
+        capabilities: None,
+        setid: None,
+        unseen: true,
+        ignored: false,
+        count: 1,
+        phases: Phases::default(),
     }
 }
 
@@ -406,28 +430,64 @@ impl Enrich for FakeMachine {
         !found.inside.contains(&pid)
     }
 
-    fn words(&self, pid: u32) -> Vec<String> {
-        let mut found = self.found();
-        found.log.push(format!("words {pid}"));
-        found.words.get(&pid).cloned().unwrap_or_default()
-    }
-
-    fn file_owner(&self, pid: u32, path: &str) -> Option<FileOwner> {
-        let mut found = self.found();
-        found.log.push(format!("owner {pid} {path}"));
-        found.owners.get(path).copied()
-    }
-
     fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
         let mut found = self.found();
         found.log.push(format!("hold {mount_namespace} {pid}"));
     }
 
-    fn executed(&mut self, exec: &Exec, level: u32) -> Option<ExecRecord> {
+    fn ask(&mut self, number: u64, wanted: Wanted<'_>) -> Option<Answer> {
         let mut found = self.found();
-        let pid = exec.header.tgid;
-        found.log.push(format!("executed {pid} level {level}"));
-        found.executed.get(&pid).cloned()
+        let (pid, answer) = match wanted {
+            Wanted::Executed { exec, level } => {
+                let pid = exec.header.tgid;
+                found.log.push(format!("executed {pid} level {level}"));
+                let record = found.executed.get(&pid).cloned();
+                if found.silent.contains(&pid) {
+                    found.unanswered.insert(number, unseen(exec));
+                }
+                (pid, Answer::Executed(record))
+            }
+            Wanted::Owner { pid, path, .. } => {
+                found.log.push(format!("owner {pid} {path}"));
+                (pid, Answer::Owner(found.owners.get(path).copied()))
+            }
+            Wanted::Words { pid, .. } => {
+                found.log.push(format!("words {pid}"));
+                let words = found.words.get(&pid).cloned();
+                (pid, Answer::Words(words.unwrap_or_default()))
+            }
+        };
+        if found.silent.contains(&pid) {
+            found.late.push((number, answer));
+            return None;
+        }
+        Some(answer)
+    }
+
+    fn answers(&mut self) -> Vec<(u64, Answer)> {
+        let mut found = self.found();
+        if !found.answers_late {
+            return Vec::new();
+        }
+        found.unanswered.clear();
+        std::mem::take(&mut found.late)
+    }
+
+    fn so_far(&self, number: u64) -> Option<ExecRecord> {
+        self.found().unanswered.get(&number).cloned()
+    }
+
+    fn close(&mut self) {
+        let mut found = self.found();
+        let unanswered = std::mem::take(&mut found.unanswered).into_iter();
+        let unanswered =
+            unanswered.map(|(number, record)| (number, Answer::Executed(Some(record))));
+        found.late = unanswered.collect();
+        found.answers_late = true;
+    }
+
+    fn started(&mut self) -> Vec<u32> {
+        Vec::new()
     }
 
     fn let_go(&mut self, lives: &dyn Fn(u32) -> bool) {
