@@ -275,7 +275,8 @@ mod tests {
         }
         // include/uapi/linux/fuse.h, Linux 6.18: fuse_in_header with `unique` at 8; fuse_out_header; fuse_init_out of 64 bytes.
         let mut request = vec![0; 1 << 17];
-        server.read(&mut request)?;
+        let length = server.read(&mut request)?;
+        assert!(length > 40, "a request to set up");
         let mut answer = [0; 80];
         answer[0..4].copy_from_slice(&80_u32.to_ne_bytes());
         answer[8..16].copy_from_slice(&request[8..16]);
