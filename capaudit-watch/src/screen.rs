@@ -19,7 +19,6 @@ use capaudit_storage::write_whole;
 use capaudit_tracer::{
     launch::{Signals, Streams},
     privilege,
-    session::driver::raise_priority,
 };
 use crossterm::{clipboard::CopyToClipboard, event, execute};
 use jiff::tz::TimeZone;
@@ -113,7 +112,7 @@ pub fn run(plan: &Plan, noise: bool) -> io::Result<Result<Finished, WatchError>>
     );
     model.take(first);
     // Keys first: the thread that watches has its own priority.
-    raise_priority();
+    privilege::raise_priority();
     let looked = Looking {
         screen,
         model,

@@ -24,6 +24,9 @@ pub const NEEDED: CapSet = CapSet::of(&[
 /// To raise its own priority, so that short-lived processes are looked at in time; it works without.
 pub const TO_RAISE_PRIORITY: CapSet = CapSet::of(&[Capability::SYS_NICE]);
 
+/// Nice value of capaudit while something is observed.
+const PRIORITY: i32 = -10;
+
 /// What stays once everything is loaded: reading the kernel's maps (BPF: on kernels before 5.19 every bpf(2) takes it), and
 /// other processes' links, roots and files.
 pub const TO_OBSERVE: CapSet = CapSet::of(&[
@@ -126,6 +129,13 @@ pub fn keep(set: CapSet, reserve: CapSet) -> io::Result<()> {
     // (`cap_bprm_creds_from_file`, security/commoncap.c). Unlike dropping the bounding set, it takes no capability.
     rustix::thread::set_no_new_privs(true)?;
     own::give_up_all_but_reserve(with_substitute(set, own::effective()), reserve)
+}
+
+/// Raises the priority of this thread, and of those that it starts from now on: what became of a short-lived process can only be looked up in
+/// time if nothing else comes first. Called when the command has started, so that it keeps the
+/// priority it would have had.
+pub fn raise_priority() {
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 
 /// SYS_ADMIN serves for BPF and PERFMON (`bpf_capable`, `perfmon_capable`, include/linux/capability.h), where an engine

@@ -162,7 +162,7 @@ impl Collector {
         if !self.tracker.wants_all() {
             return self.tracker.adopt(fork);
         }
-        match self.enrich.running(fork.header.tgid) {
+        match self.enrich.running(fork.header.tgid, fork.namespaces.mnt) {
             Some(running) => self.tracker.attach(fork.header.execution, &running),
             // Gone by now, or a kernel thread.
             None => {

@@ -28,8 +28,6 @@ use crate::{
     subject::{Identity, attached::Target},
 };
 
-/// Nice value of capaudit while something is observed.
-const PRIORITY: i32 = -10;
 /// How long processes that are continued together take to do so.
 const CONTINUE_TOGETHER: Duration = Duration::from_millis(20);
 /// How long a command may take to end when nobody watches it any more.
@@ -208,7 +206,7 @@ impl Driver {
                 End::Nothing
             }
         };
-        raise_priority();
+        privilege::raise_priority();
         let of_command = match &command {
             Some(_) => privilege::TO_SIGNAL,
             None => CapSet::EMPTY,
@@ -455,11 +453,4 @@ impl Driver {
             exit_status: self.status().map(shell_status),
         }
     }
-}
-
-/// Raises the priority of capaudit: what became of a short-lived process can only be looked up in
-/// time if nothing else comes first. Called when the command has started, so that it keeps the
-/// priority it would have had.
-pub fn raise_priority() {
-    let _ = rustix::process::setpriority_process(None, PRIORITY);
 }

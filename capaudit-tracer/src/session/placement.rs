@@ -24,7 +24,7 @@ fn program_of(tracker: &Tracker, enrich: &dyn Enrich, exec: &Exec) -> String {
         return path;
     }
     enrich
-        .executable(exec.header.tgid)
+        .executable(exec.header.tgid, exec.namespaces.mnt)
         .or_else(|| Some(tracker.execution(exec.previous)?.exe.to_string()))
         .filter(|program| !program.is_empty())
         .unwrap_or(path)

@@ -8,10 +8,12 @@
 use std::{
     collections::{HashSet, VecDeque},
     io,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::helper::{Found, Helper, Question};
+use super::helper::{Answering, Found, Helper, LONGEST_ANSWER, LONGEST_QUESTION, Question};
 
 /// How long an answer may take.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -19,6 +21,10 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const UNDER_WAY: usize = 64;
 /// Questions that wait; more are not answered.
 const MOST_WAITING: usize = 1 << 14;
+/// Descriptors that are open for questions; one that would take more is not answered.
+const MOST_PINS: usize = 256;
+/// Processes that are started in vain, one after the other, until what waits is not answered.
+const MOST_IN_VAIN: u32 = 3;
 /// Places that are known not to answer; with more, nothing is asked any more of places that others made.
 const MOST_SILENT: usize = 256;
 
@@ -31,87 +37,79 @@ pub(super) enum Place {
     Namespace(u32),
 }
 
-/// Who answers questions.
-pub(super) trait Answering: Sized {
-    /// Another one, which knows nothing of what was asked before.
-    ///
-    /// # Errors
-    ///
-    /// The machine has no room for one.
-    fn start() -> io::Result<Self>;
-
-    /// Reads from the answers, each a line; never blocks.
-    ///
-    /// # Errors
-    ///
-    /// As for read(2).
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
-
-    /// Writes questions, each a line; never blocks.
-    ///
-    /// # Errors
-    ///
-    /// As for write(2).
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
-
-    /// Its process, in case it is one that has to be told apart.
-    fn process(&self) -> Option<u32>;
-}
-
 /// Questions, and whoever answers them.
 #[derive(Debug)]
 pub(super) struct Desk<A = Helper> {
     answering: Option<A>,
     /// Processes that were started since anybody asked.
     started: Vec<u32>,
+    /// How many have been started since there was an answer.
+    in_vain: u32,
     waiting: VecDeque<Asked>,
     sent: VecDeque<Asked>,
-    unwritten: Vec<u8>,
-    unread: Vec<u8>,
+    /// Descriptors that are open for these.
+    pins: usize,
     /// When what is under way was asked, or the one before it was answered.
     since: Instant,
     silent: HashSet<Place>,
     answered: Vec<(u64, Option<Found>)>,
     deadline: Duration,
+    /// Room for an answer.
+    buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Asked {
     ticket: u64,
-    line: Vec<u8>,
+    question: Vec<u8>,
+    pins: Vec<Arc<OwnedFd>>,
     places: Vec<Place>,
 }
 
-impl<A: Answering> Desk<A> {
-    pub(super) fn new() -> Self {
+impl<A: Answering> Default for Desk<A> {
+    fn default() -> Self {
         Self::with_deadline(DEADLINE)
     }
+}
 
+impl<A: Answering> Desk<A> {
     fn with_deadline(deadline: Duration) -> Self {
         Self {
             answering: None,
             started: Vec::new(),
+            in_vain: 0,
             waiting: VecDeque::new(),
             sent: VecDeque::new(),
-            unwritten: Vec::new(),
-            unread: Vec::new(),
+            pins: 0,
             since: Instant::now(),
             silent: HashSet::new(),
             answered: Vec::new(),
             deadline,
+            buffer: vec![0; LONGEST_ANSWER],
         }
     }
 
-    /// Asks; the answer comes under the number. `places` are those that may be why there is none.
-    pub(super) fn ask(&mut self, ticket: u64, question: &Question, places: Vec<Place>) {
-        let line = serde_json::to_vec(question).unwrap_or_default();
-        if line.is_empty() || self.waiting.len() >= MOST_WAITING {
+    /// Asks; the answer comes under the number. `pins` are what is open for the question, `places` those that may be why there
+    /// is no answer.
+    pub(super) fn ask(
+        &mut self,
+        ticket: u64,
+        question: &Question,
+        pins: Vec<Arc<OwnedFd>>,
+        places: Vec<Place>,
+    ) {
+        let question = serde_json::to_vec(question).unwrap_or_default();
+        let is_possible = !question.is_empty() && question.len() <= LONGEST_QUESTION;
+        let is_room = self.waiting.len() < MOST_WAITING && self.pins + pins.len() <= MOST_PINS;
+        if !is_possible || !is_room {
             self.answered.push((ticket, None));
             return;
         }
+        self.pins += pins.len();
         self.waiting.push_back(Asked {
             ticket,
-            line,
+            question,
+            pins,
             places,
         });
         self.send();
@@ -124,30 +122,45 @@ impl<A: Answering> Desk<A> {
             self.give_up();
         }
         if self.answering.is_none() && !self.waiting.is_empty() {
-            match A::start() {
-                Ok(answering) => {
-                    self.started.extend(answering.process());
-                    self.answering = Some(answering);
-                }
-                // No room for a process: nothing is answered until there is.
-                Err(_error) => {
-                    let unanswered = self.waiting.drain(..).map(|asked| (asked.ticket, None));
-                    self.answered.extend(unanswered);
-                }
-            }
+            self.start();
         }
         self.send();
         std::mem::take(&mut self.answered)
     }
 
+    fn start(&mut self) {
+        let started = if self.in_vain < MOST_IN_VAIN {
+            A::start().ok()
+        } else {
+            self.in_vain = 0;
+            None
+        };
+        match started {
+            Some(answering) => {
+                self.in_vain += 1;
+                self.started.extend(answering.process());
+                self.answering = Some(answering);
+            }
+            // No room for a process: nothing is answered until there is.
+            None => {
+                while let Some(asked) = self.waiting.pop_front() {
+                    self.answer(asked, None);
+                }
+            }
+        }
+    }
+
     /// Answers nothing any more of what was asked so far.
     pub(super) fn close(&mut self) {
         self.answering = None;
-        let asked = self.sent.drain(..).chain(self.waiting.drain(..));
-        self.answered
-            .extend(asked.map(|asked| (asked.ticket, None)));
-        self.unwritten.clear();
-        self.unread.clear();
+        while let Some(asked) = self.sent.pop_front().or_else(|| self.waiting.pop_front()) {
+            self.answer(asked, None);
+        }
+    }
+
+    fn answer(&mut self, asked: Asked, found: Option<Found>) {
+        self.pins -= asked.pins.len();
+        self.answered.push((asked.ticket, found));
     }
 
     /// Processes that were started since this was called last.
@@ -158,86 +171,76 @@ impl<A: Answering> Desk<A> {
     /// Leaves whoever answers behind with the question that it does not answer, and asks the others anew.
     fn give_up(&mut self) {
         self.answering = None;
-        self.unwritten.clear();
-        self.unread.clear();
         if let Some(unanswered) = self.sent.pop_front() {
-            self.silent.extend(unanswered.places);
-            self.answered.push((unanswered.ticket, None));
+            self.silent.extend(unanswered.places.iter().copied());
+            self.answer(unanswered, None);
         }
         while let Some(asked) = self.sent.pop_back() {
             self.waiting.push_front(asked);
         }
     }
 
+    fn is_silent(&self, places: &[Place]) -> bool {
+        let is_beyond = self.silent.len() >= MOST_SILENT && !places.is_empty();
+        is_beyond || places.iter().any(|place| self.silent.contains(place))
+    }
+
     fn send(&mut self) {
-        let Some(answering) = &mut self.answering else {
-            return;
-        };
-        while self.sent.len() < UNDER_WAY
-            && let Some(asked) = self.waiting.pop_front()
-        {
-            let is_silent = asked.places.iter().any(|it| self.silent.contains(it));
-            let is_beyond = self.silent.len() >= MOST_SILENT && !asked.places.is_empty();
-            if is_silent || is_beyond {
-                self.answered.push((asked.ticket, None));
+        while self.sent.len() < UNDER_WAY && self.answering.is_some() {
+            let Some(asked) = self.waiting.pop_front() else {
+                break;
+            };
+            if self.is_silent(&asked.places) {
+                self.answer(asked, None);
                 continue;
+            }
+            let Some(answering) = &mut self.answering else {
+                break;
+            };
+            let pins: Vec<_> = asked.pins.iter().map(|pin| pin.as_fd()).collect();
+            let sent = answering.send(&asked.question, &pins);
+            if let Err(error) = sent {
+                self.waiting.push_front(asked);
+                // It takes no more for now; or it is gone, which else shows on receiving.
+                if error.kind() != io::ErrorKind::WouldBlock && self.sent.is_empty() {
+                    self.answering = None;
+                }
+                break;
             }
             if self.sent.is_empty() {
                 self.since = Instant::now();
             }
-            self.unwritten.extend_from_slice(&asked.line);
-            self.unwritten.push(b'\n');
             self.sent.push_back(asked);
-        }
-        while !self.unwritten.is_empty() {
-            match answering.write(&self.unwritten) {
-                Ok(written) if written > 0 => drop(self.unwritten.drain(..written)),
-                // It takes no more for now; or it is gone, which shows on reading.
-                _ => break,
-            }
         }
     }
 
     fn receive(&mut self) {
-        let Some(answering) = &mut self.answering else {
-            return;
-        };
-        let mut buffer = [0; 1 << 14];
-        let is_gone = loop {
-            match answering.read(&mut buffer) {
-                Ok(0) => break true,
-                Ok(length) => {
-                    let read = buffer.get(..length).unwrap_or_default();
-                    self.unread.extend_from_slice(read);
+        while let Some(answering) = &mut self.answering
+            && !self.sent.is_empty()
+        {
+            match answering.receive(&mut self.buffer) {
+                Ok(length) if length > 0 => {
+                    let found = self.buffer.get(..length).unwrap_or_default();
+                    let found = serde_json::from_slice(found).ok();
+                    // One answer for each question, in their order.
+                    if let Some(asked) = self.sent.pop_front() {
+                        self.answer(asked, found);
+                        self.in_vain = 0;
+                        self.since = Instant::now();
+                    }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_error) => break true,
+                // Killed: what it was asked last may be why.
+                Ok(_) | Err(_) => self.give_up(),
             }
-        };
-        let end = self.unread.iter().rposition(|byte| *byte == b'\n');
-        let lines: Vec<u8> = self.unread.drain(..end.map_or(0, |end| end + 1)).collect();
-        for line in lines.split(|byte| *byte == b'\n') {
-            if line.is_empty() {
-                continue;
-            }
-            // One answer for each question, in their order.
-            if let Some(asked) = self.sent.pop_front() {
-                let found = serde_json::from_slice(line).ok();
-                self.answered.push((asked.ticket, found));
-                self.since = Instant::now();
-            }
-        }
-        if is_gone {
-            // Killed: what it was asked last may be why.
-            self.give_up();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::{cell::Cell, os::fd::BorrowedFd};
 
     use super::*;
 
@@ -248,8 +251,7 @@ mod tests {
     /// Answers everything but what is about the process 13, and nothing after that.
     #[derive(Default)]
     struct Fake {
-        asked: Vec<u8>,
-        answers: Vec<u8>,
+        answers: VecDeque<Found>,
         is_stuck: bool,
     }
 
@@ -259,28 +261,25 @@ mod tests {
             Ok(Self::default())
         }
 
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let length = self.answers.len().min(buffer.len());
-            if length == 0 {
+        fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let Some(answer) = self.answers.pop_front() else {
                 return Err(io::ErrorKind::WouldBlock.into());
-            }
-            buffer[..length].copy_from_slice(&self.answers[..length]);
-            self.answers.drain(..length);
-            Ok(length)
+            };
+            let answer = serde_json::to_vec(&answer)?;
+            buffer[..answer.len()].copy_from_slice(&answer);
+            Ok(answer.len())
         }
 
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            // In pieces, as a socket that is nearly full.
-            let bytes = &bytes[..bytes.len().min(7)];
-            self.asked.extend_from_slice(bytes);
-            while let Some(end) = self.asked.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.asked.drain(..=end).collect();
-                self.is_stuck |= String::from_utf8_lossy(&line).contains("13");
-                if !self.is_stuck {
-                    self.answers.extend_from_slice(b"\"Done\"\n");
-                }
+        fn send(&mut self, question: &[u8], _pins: &[BorrowedFd<'_>]) -> io::Result<()> {
+            // No more than a socket has room for.
+            if self.answers.len() == 5 {
+                return Err(io::ErrorKind::WouldBlock.into());
             }
-            Ok(bytes.len())
+            self.is_stuck |= String::from_utf8_lossy(question).contains("13");
+            if !self.is_stuck {
+                self.answers.push_back(Found::Owner(None));
+            }
+            Ok(())
         }
 
         fn process(&self) -> Option<u32> {
@@ -290,7 +289,7 @@ mod tests {
 
     fn ask(desk: &mut Desk<Fake>, ticket: u64, pid: u32, namespace: u32) {
         let places = vec![Place::Namespace(namespace)];
-        desk.ask(ticket, &Question::Words { pid }, places);
+        desk.ask(ticket, &Question::Words { pid }, Vec::new(), places);
     }
 
     fn all(desk: &mut Desk<Fake>, count: usize) -> Vec<(u64, Option<Found>)> {
@@ -310,7 +309,7 @@ mod tests {
         for (ticket, pid, namespace) in [(1, 7, 100), (2, 13, 200), (3, 8, 100), (4, 9, 200)] {
             ask(&mut desk, ticket, pid, namespace);
         }
-        let done = Some(Found::Done);
+        let done = Some(Found::Owner(None));
         let mut found = all(&mut desk, 4);
         found.sort_by_key(|(ticket, _found)| *ticket);
         assert_eq!(
@@ -340,5 +339,23 @@ mod tests {
         let rest = desk.answers();
         assert_eq!(refused.len() + rest.len(), most + 11);
         assert!(rest.iter().all(|(_ticket, found)| found.is_none()));
+    }
+
+    #[test]
+    fn no_more_is_open_than_there_is_room_for() -> io::Result<()> {
+        let mut desk = Desk::<Fake>::with_deadline(Duration::from_secs(60));
+        let pin = Arc::new(crate::regular::pin_directory("/")?);
+        let question = |pid| Question::Words { pid };
+        for ticket in 0..=MOST_PINS as u64 {
+            desk.ask(ticket, &question(13), vec![Arc::clone(&pin)], Vec::new());
+        }
+        assert_eq!(desk.answers(), [(MOST_PINS as u64, None)]);
+        assert_eq!(Arc::strong_count(&pin), MOST_PINS + 1);
+        desk.close();
+        assert_eq!(desk.answers().len(), MOST_PINS);
+        assert_eq!(Arc::strong_count(&pin), 1);
+        desk.ask(7, &question(7), vec![pin], Vec::new());
+        assert_eq!(all(&mut desk, 1), [(7, Some(Found::Owner(None)))]);
+        Ok(())
     }
 }

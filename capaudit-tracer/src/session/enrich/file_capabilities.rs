@@ -3,19 +3,19 @@
 //! execve of a file whose effective capabilities are not all within the bounding set fails with EPERM
 //! (`cap_bprm_creds_from_file`, security/commoncap.c), before anything is asked.
 
-use std::{cell::LazyCell, collections::HashMap, os::fd::OwnedFd};
+use std::{cell::LazyCell, os::fd::OwnedFd};
 
 use capaudit_common::event::Exec;
 use capaudit_core::{
     capability::{CapSet, FileCapabilities},
     ledger::{ExecRecord, FileOwner, Phases},
 };
-use rustix::fs::{FsWord, fstat, fstatfs};
-
+use rustix::fs::{AtFlags, FsWord, fstat, fstatfs};
 use serde::{Deserialize, Serialize};
 
+use super::ways::FileId;
 use crate::{
-    regular::{Below, attribute, is_regular, pin, pin_below, pin_directory},
+    regular::{Below, attribute, is_regular, pin_below, pin_directory},
     session::describe::text,
 };
 
@@ -26,8 +26,6 @@ const SETID: u32 = 0o6000;
 /// A file that was executed, as far as it takes to find it again.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Executed {
-    pid: u32,
-    mount_namespace: u32,
     device: u32,
     inode: u64,
     mode: u32,
@@ -38,8 +36,6 @@ pub(super) struct Executed {
 impl Executed {
     pub(super) fn of(exec: &Exec) -> Self {
         Self {
-            pid: exec.header.tgid,
-            mount_namespace: exec.namespaces.mnt,
             device: exec.device,
             inode: exec.inode,
             mode: exec.mode,
@@ -58,59 +54,20 @@ impl Executed {
             && found.st_ino == self.inode
             && (found.st_dev == device(self.device) || is_of_many_devices(file))
     }
-}
 
-/// Reads the attribute of executed files.
-#[derive(Debug, Default)]
-pub(super) struct Reader {
-    /// Root directories by mount namespace: the way to a file whose process is gone. Held no longer than the
-    /// subject lives, see [`Reader::let_go`]: an engine unmounts lazily, but not without end.
-    roots: HashMap<u32, OwnedFd>,
-}
-
-impl Reader {
-    /// Keeps the root directory of a process, if it is another than ours.
-    ///
-    /// For what executes something, and before that, whenever what sets a container up is heard of: the last time
-    /// it is, the container's root is its own, and it still waits for its start. The program itself may live for
-    /// less than a millisecond.
-    pub(super) fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
-        // The pid may belong to somebody else by now; then the inode numbers of its files will not fit.
-        let Ok(root) = pin_directory(format!("/proc/{pid}/root")) else {
-            return;
-        };
-        let place = |found: rustix::fs::Stat| (found.st_dev, found.st_ino);
-        let machine = rustix::fs::stat("/").map(place);
-        if fstat(&root).map(place) != machine {
-            self.roots.insert(mount_namespace, root);
+    /// The file itself, or by its path: `None` if nothing leads to it.
+    fn find(&self, ways: &ToFile) -> Option<OwnedFd> {
+        let is_it = |file: &OwnedFd| self.is(file);
+        if let Some(executable) = &ways.executable {
+            return executable.try_clone().ok().filter(is_it);
         }
-    }
-
-    /// Lets go of the root directory of a mount namespace in which nothing lives any more.
-    pub(super) fn let_go(&mut self, mount_namespace: u32) {
-        self.roots.remove(&mount_namespace);
-    }
-
-    /// The capabilities of a file that was executed: `None` if nothing leads to it, `Some(None)` if it has none.
-    ///
-    /// The process may be gone: then the root directory of its mount namespace (see [`Self::hold_root`]) may
-    /// still lead to the file by its path.
-    pub(super) fn read(&mut self, executed: &Executed) -> Option<Option<FileCapabilities>> {
-        if !self.roots.contains_key(&executed.mount_namespace) {
-            self.hold_root(executed.mount_namespace, executed.pid);
-        }
-        let own = || pin(format!("/proc/{}/exe", executed.pid)).ok();
-        let held = self.roots.get(&executed.mount_namespace);
         // A mount namespace that was just unshared still has the files of the one it was made from: ours, maybe.
         let machine = LazyCell::new(|| pin_directory("/").ok());
-        // The process may have gone on to execute something else, in the same directory.
-        let directory = LazyCell::new(|| pin_directory(format!("/proc/{}/cwd", executed.pid)).ok());
-        let is_it = |file: &OwnedFd| executed.is(file);
         let by_path = |path: &str| {
             let places = if path.starts_with('/') {
-                [held, (*machine).as_ref()]
+                [ways.root.as_ref(), (*machine).as_ref()]
             } else {
-                [(*directory).as_ref(), None]
+                [ways.directory.as_ref(), None]
             };
             places
                 .into_iter()
@@ -119,18 +76,45 @@ impl Reader {
         };
         // Of a script, what is executed is the interpreter, whose path the kernel tells; where binfmt_misc has the flag C,
         // the privileges are those of what is interpreted.
-        let file = own()
-            .filter(is_it)
-            .or_else(|| by_path(&executed.path))
-            .or_else(|| by_path(&executed.interpreter))?;
-        let mut buffer = [0u8; 64];
-        Some(
-            match attribute(&file, FileCapabilities::ATTRIBUTE, &mut buffer) {
-                Ok(length) => FileCapabilities::parse(buffer.get(..length)?).ok(),
-                Err(_none) => None,
-            },
-        )
+        by_path(&self.path).or_else(|| by_path(&self.interpreter))
     }
+
+    /// The capabilities of the file: `None` if nothing leads to it.
+    pub(super) fn read(&self, ways: &ToFile) -> Option<Read> {
+        let file = self.find(ways)?;
+        let identity = || FileId::of(&file, AtFlags::empty()).map(|(identity, _mode)| identity);
+        let before = identity();
+        let mut buffer = [0u8; 64];
+        let capabilities = match attribute(&file, FileCapabilities::ATTRIBUTE, &mut buffer) {
+            Ok(length) => FileCapabilities::parse(buffer.get(..length)?).ok(),
+            Err(_none) => None,
+        };
+        let settled = before.filter(FileId::is_settled);
+        Some(Read {
+            capabilities,
+            settled: settled.filter(|before| identity() == Some(*before)),
+        })
+    }
+}
+
+/// What leads to a file: what is open of it, see [`ways`](super::ways).
+#[derive(Debug, Default)]
+pub(super) struct ToFile {
+    /// The file itself, as long as its process executed nothing else.
+    pub(super) executable: Option<OwnedFd>,
+    /// Where absolute paths begin.
+    pub(super) root: Option<OwnedFd>,
+    /// Where others do.
+    pub(super) directory: Option<OwnedFd>,
+}
+
+/// What was read of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Read {
+    /// Its capabilities, if it has any.
+    pub(super) capabilities: Option<FileCapabilities>,
+    /// As what it has them for as long as it is that; `None` if that would not show a change.
+    pub(super) settled: Option<FileId>,
 }
 
 /// What there is to say of an execution before its file is read.
@@ -221,6 +205,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::regular::pin;
 
     /// The execution of `file`, by a process that is gone.
     fn exec(file: &File, path: &str) -> std::io::Result<Exec> {
@@ -263,8 +248,8 @@ mod tests {
     }
 
     fn found(exec: &Exec) -> Option<ExecRecord> {
-        let read = Reader::default().read(&Executed::of(exec));
-        Draft::of(exec).with(read)
+        let read = Executed::of(exec).read(&ToFile::default());
+        Draft::of(exec).with(read.map(|read| read.capabilities))
     }
 
     #[test]

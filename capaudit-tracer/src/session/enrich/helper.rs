@@ -4,17 +4,15 @@
 //! that looking takes. So it can be left behind in a system call that never returns, and capaudit ends without it.
 
 use std::{
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    os::{fd::AsRawFd as _, unix::net::UnixStream},
+    io::{self, IoSlice, IoSliceMut, Read as _},
+    mem::MaybeUninit,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use capaudit_core::{
-    capability::{CapSet, FileCapabilities},
-    ledger::FileOwner,
-};
+use capaudit_core::{capability::CapSet, ledger::FileOwner};
 use nix::{
     sys::{
         signal::{SigSet, Signal, kill},
@@ -22,57 +20,102 @@ use nix::{
     },
     unistd::{ForkResult, Pid, fork, getpid, getppid},
 };
+use rustix::{
+    cmsg_space,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
+        socketpair,
+    },
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    desk::Answering,
-    file_capabilities::{Executed, Reader},
+    file_capabilities::{Executed, Read, ToFile},
     file_owner,
 };
 use crate::privilege;
 
 /// Words of a command line that are looked at: those that say what it is to do come early.
 const MOST_WORDS: usize = 64;
-/// Bytes of a command line that are looked at.
-const LONGEST: u64 = 1 << 16;
+/// Bytes of a command line that are looked at: in JSON, each may become six, and the answer is one message.
+const LONGEST: u64 = 1 << 15;
+/// Bytes of a question: two paths of a record, in JSON.
+pub(super) const LONGEST_QUESTION: usize = 1 << 14;
+/// Bytes of an answer.
+pub(super) const LONGEST_ANSWER: usize = 1 << 18;
 /// How long one that is left behind may take to end before nobody waits for that any more.
 const PATIENCE: Duration = Duration::from_millis(20);
 
-/// What is asked.
+/// What is asked. What is open for it comes with it, in the order of [`Way`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Question {
-    /// To keep the way to the files of a mount namespace, through a process in it.
-    HoldRoot { mount_namespace: u32, pid: u32 },
-    /// To give it up.
-    LetGo { mount_namespace: u32 },
     /// For the capabilities of an executed file.
-    Executed(Executed),
-    /// For owner and mode of a file, by its path as a process sees it.
-    Owner { pid: u32, path: String },
+    Executed {
+        file: Executed,
+        /// What is open.
+        ways: Vec<Way>,
+    },
+    /// For owner and mode of a file, by its path from a directory that is open.
+    Owner { path: String },
     /// For the words that a process was executed with.
     Words { pid: u32 },
 }
 
+/// What is open and leads to a file, see [`ToFile`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Way {
+    Executable,
+    Root,
+    Directory,
+}
+
+/// Descriptors that come with a question: one for each [`Way`], at most.
+const MOST_PINS: usize = 3;
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Found {
-    /// It was done, as far as that is possible.
-    Done,
-    /// A file, and its capabilities, if it has any.
-    File(Option<FileCapabilities>),
-    /// No file.
-    NoFile,
-    /// Owner and mode; `None` if process or file are gone.
+    /// What the file carries; `None` if nothing leads to it.
+    File(Option<Read>),
+    /// Owner and mode; `None` if the file is gone.
     Owner(Option<FileOwner>),
     /// The words; none if the process is gone.
     Words(Vec<String>),
+}
+
+/// Who answers questions.
+pub(super) trait Answering: Sized {
+    /// Another one, which knows nothing of what was asked before.
+    ///
+    /// # Errors
+    ///
+    /// The machine has no room for one.
+    fn start() -> io::Result<Self>;
+
+    /// The next answer, and its length; 0 if there will be none any more. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As for recvmsg(2).
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Asks a question. Never blocks.
+    ///
+    /// # Errors
+    ///
+    /// As for sendmsg(2).
+    fn send(&mut self, question: &[u8], pins: &[BorrowedFd<'_>]) -> io::Result<()>;
+
+    /// Its process, in case it is one that has to be told apart.
+    fn process(&self) -> Option<u32>;
 }
 
 /// A process that answers.
 #[derive(Debug)]
 pub(super) struct Helper {
     process: Pid,
-    stream: UnixStream,
+    socket: OwnedFd,
 }
 
 /// Processes that were left behind and have not ended yet.
@@ -80,15 +123,20 @@ static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
 impl Answering for Helper {
     fn start() -> io::Result<Self> {
-        let (ours, theirs) = UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
+        // Questions and answers, each whole, or the end.
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
         let parent = getpid();
         // SAFETY: the child runs only what follows here: it takes no lock that another thread may hold but that of the
         // allocator, which the C library takes around fork(2), and never returns.
         match unsafe { fork() }? {
             ForkResult::Parent { child } => Ok(Self {
                 process: child,
-                stream: ours,
+                socket: ours,
             }),
             ForkResult::Child => {
                 // To unwind would be to go on as the parent.
@@ -99,14 +147,20 @@ impl Answering for Helper {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer)
+    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(&self.socket, buffer, RecvFlags::DONTWAIT)?.0)
     }
 
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Should it be gone: without this, that is a signal.
-        let flags = rustix::net::SendFlags::NOSIGNAL;
-        Ok(rustix::net::send(&self.stream, bytes, flags)?)
+    fn send(&mut self, question: &[u8], pins: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_PINS))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !pins.is_empty() && !control.push(SendAncillaryMessage::ScmRights(pins)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        // Should it be gone: without NOSIGNAL, that is a signal.
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        sendmsg(&self.socket, &[IoSlice::new(question)], &mut control, flags)?;
+        Ok(())
     }
 
     fn process(&self) -> Option<u32> {
@@ -130,26 +184,26 @@ impl Drop for Helper {
     }
 }
 
-fn be_helper(stream: UnixStream, parent: Pid) {
+fn be_helper(socket: OwnedFd, parent: Pid) {
     // What is for the command, or for capaudit, is not for this.
     let _ = SigSet::all().thread_block();
     let dies =
         rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-    if dies.is_err() || getppid() != parent || close_all_but(&stream).is_err() {
+    if dies.is_err() || getppid() != parent || close_all_but(&socket).is_err() {
         return;
     }
     if privilege::keep(privilege::TO_LOOK, CapSet::EMPTY).is_ok() {
-        let _ = serve(&stream);
+        let _ = serve(&socket);
     }
 }
 
 /// Closes what was inherited: a pipe that was capaudit's output has to end when capaudit does, and programs are attached as long
 /// as anybody holds them.
-fn close_all_but(stream: &UnixStream) -> io::Result<()> {
+fn close_all_but(socket: &OwnedFd) -> io::Result<()> {
     let names: Vec<i32> = std::fs::read_dir("/proc/self/fd")?
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .filter(|descriptor| *descriptor != stream.as_raw_fd())
+        .filter(|descriptor| *descriptor != socket.as_raw_fd())
         .collect();
     for descriptor in names {
         // SAFETY: whoever owns it is never dropped in this process.
@@ -158,36 +212,51 @@ fn close_all_but(stream: &UnixStream) -> io::Result<()> {
     Ok(())
 }
 
-fn serve(stream: &UnixStream) -> io::Result<()> {
-    let mut reader = Reader::default();
-    let mut output = stream;
-    for line in BufReader::new(stream).split(b'\n') {
-        let question = serde_json::from_slice(&line?)?;
-        let mut answer = serde_json::to_vec(&answer(question, &mut reader))?;
-        answer.push(b'\n');
-        output.write_all(&answer)?;
+fn serve(socket: &OwnedFd) -> io::Result<()> {
+    let mut buffer = vec![0; LONGEST_QUESTION];
+    loop {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_PINS))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(
+            socket,
+            &mut [IoSliceMut::new(&mut buffer)],
+            &mut control,
+            RecvFlags::CMSG_CLOEXEC,
+        )?;
+        if received.bytes == 0 {
+            return Ok(());
+        }
+        let pins: Vec<OwnedFd> = control
+            .drain()
+            .filter_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(pins) => Some(pins),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let question = buffer.get(..received.bytes).unwrap_or_default();
+        let answer = answer(serde_json::from_slice(question)?, pins);
+        send(socket, &serde_json::to_vec(&answer)?, SendFlags::NOSIGNAL)?;
     }
-    Ok(())
 }
 
-fn answer(question: Question, reader: &mut Reader) -> Found {
+fn answer(question: Question, mut pins: Vec<OwnedFd>) -> Found {
     match question {
-        Question::HoldRoot {
-            mount_namespace,
-            pid,
-        } => {
-            reader.hold_root(mount_namespace, pid);
-            Found::Done
+        Question::Executed { file, ways } => {
+            let mut open = ToFile::default();
+            for (way, pin) in ways.into_iter().zip(pins) {
+                let place = match way {
+                    Way::Executable => &mut open.executable,
+                    Way::Root => &mut open.root,
+                    Way::Directory => &mut open.directory,
+                };
+                *place = Some(pin);
+            }
+            Found::File(file.read(&open))
         }
-        Question::LetGo { mount_namespace } => {
-            reader.let_go(mount_namespace);
-            Found::Done
+        Question::Owner { path } => {
+            Found::Owner(pins.pop().and_then(|start| file_owner::of(&start, &path)))
         }
-        Question::Executed(executed) => match reader.read(&executed) {
-            Some(capabilities) => Found::File(capabilities),
-            None => Found::NoFile,
-        },
-        Question::Owner { pid, path } => Found::Owner(file_owner::of(pid, &path)),
         Question::Words { pid } => Found::Words(words(pid).unwrap_or_default()),
     }
 }
@@ -197,6 +266,12 @@ fn words(pid: u32) -> io::Result<Vec<String>> {
     let mut text = Vec::new();
     let file = std::fs::File::open(format!("/proc/{pid}/cmdline"))?;
     file.take(LONGEST).read_to_end(&mut text)?;
+    // What is longer is cut off within a word.
+    text.truncate(
+        text.iter()
+            .rposition(|byte| *byte == 0)
+            .map_or(0, |end| end + 1),
+    );
     let words = text.strip_suffix(b"\0").map(|words| {
         words
             .split(|byte| *byte == 0)
@@ -209,10 +284,26 @@ fn words(pid: u32) -> io::Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{io::Write as _, sync::Arc};
+
     use super::{
         super::desk::{Desk, Place},
         *,
     };
+    use crate::regular::pin_directory;
+
+    fn owner(path: &str) -> Question {
+        Question::Owner {
+            path: path.to_owned(),
+        }
+    }
+
+    fn root() -> Arc<OwnedFd> {
+        match pin_directory("/") {
+            Ok(root) => Arc::new(root),
+            Err(error) => panic!("no root directory: {error}"),
+        }
+    }
 
     fn answers(desk: &mut Desk, count: usize) -> Vec<(u64, Option<Found>)> {
         let started = Instant::now();
@@ -229,11 +320,10 @@ mod tests {
 
     #[test]
     fn a_process_answers_and_holds_nothing_of_this_one() {
-        let mut desk = Desk::<Helper>::new();
+        let mut desk = Desk::<Helper>::default();
         let pid = std::process::id();
-        desk.ask(1, &Question::Words { pid }, Vec::new());
-        let path = "/".to_owned();
-        desk.ask(2, &Question::Owner { pid, path }, Vec::new());
+        desk.ask(1, &Question::Words { pid }, Vec::new(), Vec::new());
+        desk.ask(2, &owner("/"), vec![root()], Vec::new());
         let found = answers(&mut desk, 2);
         let own: Vec<String> = std::env::args().collect();
         assert_eq!(found[0], (1, Some(Found::Words(own))));
@@ -306,17 +396,12 @@ mod tests {
             let mut request = vec![0; 1 << 17];
             while server.read(&mut request).is_ok() {}
         });
-        let pid = std::process::id();
-        let owner = |path: &str| Question::Owner {
-            pid,
-            path: path.to_owned(),
-        };
         let silent = directory.path().join("file").display().to_string();
-        let mut desk = Desk::<Helper>::new();
-        desk.ask(1, &owner("/"), vec![Place::Namespace(1)]);
-        desk.ask(2, &owner(&silent), vec![Place::Namespace(2)]);
-        desk.ask(3, &owner("/"), vec![Place::Namespace(1)]);
-        desk.ask(4, &owner(&silent), vec![Place::Namespace(2)]);
+        let mut desk = Desk::<Helper>::default();
+        desk.ask(1, &owner("/"), vec![root()], vec![Place::Namespace(1)]);
+        desk.ask(2, &owner(&silent), vec![root()], vec![Place::Namespace(2)]);
+        desk.ask(3, &owner("/"), vec![root()], vec![Place::Namespace(1)]);
+        desk.ask(4, &owner(&silent), vec![root()], vec![Place::Namespace(2)]);
         let found = answers(&mut desk, 4);
         let is_root = |found: &Option<Found>| matches!(found, Some(Found::Owner(Some(_))));
         assert!(is_root(&found[0].1) && is_root(&found[2].1), "{found:?}");

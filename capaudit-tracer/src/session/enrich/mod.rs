@@ -2,33 +2,34 @@
 //! records is here.
 //!
 //! The order counts: a program may live for less than a millisecond, so each look-up is made as
-//! soon as the record that calls for it is taken. What another party can keep from being answered is asked at the [`desk`], and
-//! nobody waits for it here.
+//! soon as the record that calls for it is taken: what leads to a file is opened at once ([`ways`]). What another party can keep
+//! from being answered is then asked at the [`desk`], and nobody waits for it here.
 
 mod desk;
+mod errands;
 mod file_capabilities;
 mod file_owner;
 mod helper;
+mod ways;
 
-use std::{
-    collections::{HashMap, HashSet},
-    fmt,
-};
+use std::{collections::HashMap, fmt, os::fd::OwnedFd, sync::Arc};
 
 use capaudit_common::event::Exec;
 use capaudit_core::{
     capability::FileCapabilities,
     ledger::{ExecRecord, FileOwner},
 };
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::CWD;
 
 use self::{
     desk::{Desk, Place},
     file_capabilities::{Draft, Executed},
-    helper::{Found, Question},
+    helper::{Found, Question, Way},
+    ways::{FileId, ToExecuted, Ways},
 };
 use crate::{
-    proc::{Cgroups, ContainerId, mount_namespace_of, status::Status},
+    proc::{Cgroups, ContainerId, status::Status},
+    regular::pin_cached,
     subject::{
         Identity,
         attached::{self, Attached, Running},
@@ -66,16 +67,16 @@ pub(super) enum Answer {
 }
 
 /// Looks up what records do not carry. `pid` is always that of the initial pid namespace, and
-/// may be gone, or be another process's by now.
+/// may be gone, or be another process's by now; `mount_namespace` is its, by the record.
 pub(super) trait Enrich: fmt::Debug + Send {
     /// Path of the file that a process executes; `None` if nothing leads to that file.
-    fn executable(&self, pid: u32) -> Option<String>;
+    fn executable(&self, pid: u32, mount_namespace: u32) -> Option<String>;
 
     /// Where on the machine a process that runs `program` belongs.
     fn place(&self, pid: u32, program: &str) -> Option<Identity>;
 
     /// A process that was met as the whole machine is observed; `None` for kernel threads, too.
-    fn running(&self, pid: u32) -> Option<Running>;
+    fn running(&self, pid: u32, mount_namespace: u32) -> Option<Running>;
 
     /// Whether a process that is in a container was put there by one outside of it, as by `docker exec`; also if that cannot
     /// be seen any more.
@@ -104,16 +105,15 @@ pub(super) trait Enrich: fmt::Debug + Send {
 }
 
 /// The machine that capaudit runs on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Machine {
+    ways: Ways,
     desk: Desk,
     /// What was found last of executed files, for those that are gone before they can be looked at.
     known: HashMap<(u32, u64), Option<FileCapabilities>>,
-    /// Mount namespaces whose files there may be a way to.
-    held: HashSet<u32>,
+    /// What is found of them as long as they are the same, by the device that the kernel has them on.
+    settled: HashMap<(u32, FileId), Option<FileCapabilities>>,
     asked: HashMap<u64, Asked>,
-    /// The mount namespace of this process.
-    own: u32,
 }
 
 #[derive(Debug)]
@@ -123,39 +123,46 @@ enum Asked {
     Words,
 }
 
-/// The number of questions whose answer nobody wants.
-const NOBODY: u64 = u64::MAX;
-
-impl Default for Machine {
-    fn default() -> Self {
-        Self {
-            desk: Desk::new(),
-            known: HashMap::new(),
-            held: HashSet::new(),
-            asked: HashMap::new(),
-            own: mount_namespace_of("self").unwrap_or_default(),
-        }
-    }
-}
-
 impl Machine {
     /// What others made: in the machine's own mount namespace, one file system that does not answer says nothing of others.
     fn place(&self, mount_namespace: u32) -> Option<Place> {
-        (mount_namespace != self.own).then_some(Place::Namespace(mount_namespace))
+        (!self.ways.is_own(mount_namespace)).then_some(Place::Namespace(mount_namespace))
+    }
+
+    /// Asks for the file of an execution, unless it is known.
+    fn ask_for_executed(&mut self, number: u64, exec: &Exec) -> Option<Answer> {
+        let draft = Draft::of(exec);
+        let ways = self.ways.to_executed(exec);
+        let known = ways
+            .identity
+            .and_then(|identity| self.settled.get(&(exec.device, identity)));
+        if let Some(known) = known {
+            return Some(Answer::Executed(draft.with(Some(*known))));
+        }
+        let mut places = vec![Place::Device(exec.device)];
+        if ways.executable.is_none() {
+            places.extend(self.place(exec.namespaces.mnt));
+        }
+        let (ways, pins) = in_order(ways);
+        let file = Executed::of(exec);
+        let question = Question::Executed { file, ways };
+        let file = (exec.device, exec.inode);
+        self.asked.insert(number, Asked::Executed { draft, file });
+        self.desk.ask(number, &question, pins, places);
+        None
     }
 
     fn answered(&mut self, asked: Asked, found: Option<Found>) -> Answer {
         match asked {
             Asked::Executed { draft, file } => {
                 let read = match found {
-                    // Looked at each time: the file may have got capabilities since, or be another with the number of one that
-                    // was removed.
-                    Some(Found::File(capabilities)) => {
-                        if self.known.len() >= MOST_KNOWN {
-                            self.known.clear();
+                    Some(Found::File(Some(read))) => {
+                        remember(&mut self.known, file, read.capabilities);
+                        if let Some(identity) = read.settled {
+                            let file = (file.0, identity);
+                            remember(&mut self.settled, file, read.capabilities);
                         }
-                        self.known.insert(file, capabilities);
-                        Some(capabilities)
+                        Some(read.capabilities)
                     }
                     _ => self.known.get(&file).copied(),
                 };
@@ -173,19 +180,38 @@ impl Machine {
     }
 }
 
+/// What is open for a question, and what each of it is.
+fn in_order(ways: ToExecuted) -> (Vec<Way>, Vec<Arc<OwnedFd>>) {
+    [
+        (Way::Executable, ways.executable.map(Arc::new)),
+        (Way::Root, ways.root),
+        (Way::Directory, ways.directory.map(Arc::new)),
+    ]
+    .into_iter()
+    .filter_map(|(way, pin)| Some((way, pin?)))
+    .unzip()
+}
+
+fn remember<K: std::hash::Hash + Eq>(
+    known: &mut HashMap<K, Option<FileCapabilities>>,
+    file: K,
+    capabilities: Option<FileCapabilities>,
+) {
+    if known.len() >= MOST_KNOWN {
+        known.clear();
+    }
+    known.insert(file, capabilities);
+}
+
 impl Enrich for Machine {
-    fn executable(&self, pid: u32) -> Option<String> {
-        let target = std::fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    fn executable(&self, pid: u32, mount_namespace: u32) -> Option<String> {
+        let link = format!("/proc/{pid}/exe");
+        let target = self
+            .ways
+            .look(mount_namespace, || std::fs::read_link(link).ok())??;
         target.file_name()?;
         // What is executed is known to the kernel by its path, so nothing has to be waited for to see that it is there.
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let found = openat2(
-            rustix::fs::CWD,
-            &target,
-            flags,
-            Mode::empty(),
-            ResolveFlags::CACHED,
-        );
+        let found = pin_cached(CWD, &target);
         found.is_ok().then(|| target.to_string_lossy().into_owned())
     }
 
@@ -193,8 +219,9 @@ impl Enrich for Machine {
         attached::place_of(pid, program)
     }
 
-    fn running(&self, pid: u32) -> Option<Running> {
-        Attached::Machine.look_at(pid)
+    fn running(&self, pid: u32, mount_namespace: u32) -> Option<Running> {
+        self.ways
+            .look(mount_namespace, move || Attached::Machine.look_at(pid))?
     }
 
     fn came_from_outside(&self, pid: u32, container: &ContainerId) -> bool {
@@ -204,68 +231,53 @@ impl Enrich for Machine {
     }
 
     fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
-        self.held.insert(mount_namespace);
-        let question = Question::HoldRoot {
-            mount_namespace,
-            pid,
-        };
-        let places = self.place(mount_namespace).into_iter().collect();
-        self.desk.ask(NOBODY, &question, places);
+        self.ways.hold_root(mount_namespace, pid);
     }
 
     fn let_go(&mut self, lives: &dyn Fn(u32) -> bool) {
-        let (held, ended) = self.held.iter().partition(|namespace| lives(**namespace));
-        self.held = held;
-        let ended: HashSet<u32> = ended;
-        for mount_namespace in ended {
-            let question = Question::LetGo { mount_namespace };
-            self.desk.ask(NOBODY, &question, Vec::new());
-        }
+        self.ways.let_go(lives);
     }
 
     fn ask(&mut self, number: u64, wanted: Wanted<'_>) -> Option<Answer> {
-        let (asked, question, places) = match wanted {
+        match wanted {
             Wanted::Executed { exec, level } => {
-                let namespace = exec.namespaces.mnt;
-                if exec.namespaces.user_level != level {
-                    // The creator of a user namespace has a full bounding set in it (`create_user_ns`,
-                    // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
-                    if !self.held.contains(&namespace) {
-                        self.hold_root(namespace, exec.header.tgid);
-                    }
-                    return Some(Answer::Executed(None));
+                if exec.namespaces.user_level == level {
+                    return self.ask_for_executed(number, exec);
                 }
-                self.held.insert(namespace);
-                let mut places = vec![Place::Device(exec.device)];
-                places.extend(self.place(namespace));
-                let draft = Draft::of(exec);
-                let file = (exec.device, exec.inode);
-                (
-                    Asked::Executed { draft, file },
-                    Question::Executed(Executed::of(exec)),
-                    places,
-                )
+                // The creator of a user namespace has a full bounding set in it (`create_user_ns`,
+                // kernel/user_namespace.c): execve fails for nothing that the subject lacks.
+                if !self.ways.holds(exec.namespaces.mnt) {
+                    self.ways.hold_root(exec.namespaces.mnt, exec.header.tgid);
+                }
+                Some(Answer::Executed(None))
             }
             Wanted::Owner {
                 pid,
                 mount_namespace,
                 path,
             } => {
+                let Some(start) = self.ways.to_path(mount_namespace, pid, path) else {
+                    return Some(Answer::Owner(None));
+                };
                 let path = path.to_owned();
                 let places = vec![Place::Namespace(mount_namespace)];
-                (Asked::Owner, Question::Owner { pid, path }, places)
+                self.asked.insert(number, Asked::Owner);
+                let pins = vec![Arc::new(start)];
+                self.desk
+                    .ask(number, &Question::Owner { path }, pins, places);
+                None
             }
             Wanted::Words {
                 pid,
                 mount_namespace,
             } => {
                 let places = vec![Place::Namespace(mount_namespace)];
-                (Asked::Words, Question::Words { pid }, places)
+                self.asked.insert(number, Asked::Words);
+                self.desk
+                    .ask(number, &Question::Words { pid }, Vec::new(), places);
+                None
             }
-        };
-        self.asked.insert(number, asked);
-        self.desk.ask(number, &question, places);
-        None
+        }
     }
 
     fn answers(&mut self) -> Vec<(u64, Answer)> {

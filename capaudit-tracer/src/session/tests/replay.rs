@@ -406,7 +406,7 @@ fn unseen(exec: &Exec) -> ExecRecord {
 }
 
 impl Enrich for FakeMachine {
-    fn executable(&self, pid: u32) -> Option<String> {
+    fn executable(&self, pid: u32, _mount_namespace: u32) -> Option<String> {
         let mut found = self.found();
         found.log.push(format!("executable {pid}"));
         found.executables.get(&pid).cloned()
@@ -418,7 +418,7 @@ impl Enrich for FakeMachine {
         found.places.get(&pid).cloned()
     }
 
-    fn running(&self, pid: u32) -> Option<Running> {
+    fn running(&self, pid: u32, _mount_namespace: u32) -> Option<Running> {
         let mut found = self.found();
         found.log.push(format!("running {pid}"));
         found.running.remove(&pid)
