@@ -16,10 +16,10 @@ use std::{
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::{Component, Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use capaudit_tracer::regular;
+use capaudit_tracer::{launch::is_asked_to_end, regular, stream};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat, accessat, fstat, openat, readlinkat},
@@ -30,6 +30,8 @@ use rustix::{
 const MOST_LINKS: usize = 40;
 /// How long nobody may read a pipe that is being written.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether capaudit is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Whose files capaudit writes: its own user's, and those of whoever called sudo.
 #[derive(Clone, Copy, Debug)]
@@ -329,18 +331,23 @@ impl Special<'_> {
 }
 
 fn wait(file: &File) -> io::Result<()> {
-    let patience = Timespec::try_from(PATIENCE).unwrap_or(Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    });
-    let mut waited = [PollFd::new(file, PollFlags::OUT)];
-    match poll(&mut waited, Some(&patience)) {
-        Ok(0) => Err(io::Error::new(
-            io::ErrorKind::TimedOut,
-            format!("nobody has read this pipe for {} s", PATIENCE.as_secs()),
-        )),
-        Ok(_) | Err(Errno::INTR) => Ok(()),
-        Err(error) => Err(error.into()),
+    let deadline = Instant::now() + PATIENCE;
+    let look = Timespec::try_from(LOOK_EVERY).map_err(io::Error::other)?;
+    loop {
+        let mut waited = [PollFd::new(file, PollFlags::OUT)];
+        match poll(&mut waited, Some(&look)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let refused = if Instant::now() >= deadline {
+            format!("nobody has read this pipe for {} s", PATIENCE.as_secs())
+        } else if is_asked_to_end() {
+            "nobody reads this pipe, and a signal has come".to_owned()
+        } else {
+            continue;
+        };
+        return Err(io::Error::new(io::ErrorKind::TimedOut, refused));
     }
 }
 
@@ -350,8 +357,7 @@ fn wait(file: &File) -> io::Result<()> {
 ///
 /// There is none, or it takes no more.
 pub(crate) fn write_descriptor(descriptor: RawFd, bytes: &[u8]) -> io::Result<()> {
-    let copy = duplicate(descriptor)?;
-    File::from(copy).write_all(bytes)
+    stream::write_all(duplicate(descriptor)?, bytes)
 }
 
 /// Whether a descriptor that this process was given could be written.

@@ -14,4 +14,5 @@ pub mod probe;
 pub mod proc;
 pub mod regular;
 pub mod session;
+pub mod stream;
 pub mod subject;

@@ -22,7 +22,7 @@ use nix::{
 
 use crate::privilege;
 
-pub use signals::{Arrived, Signals};
+pub use signals::{Arrived, Signals, is_asked_to_end, is_ending};
 
 /// What a command reads from and writes to.
 #[derive(Debug)]

@@ -2,12 +2,17 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     os::fd::{AsFd, BorrowedFd},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
-use nix::sys::{
-    signal::{SigHandler, SigSet, SigmaskHow, Signal, signal},
-    signalfd::{SfdFlags, SignalFd},
+use nix::{
+    libc,
+    sys::{
+        signal::{SigHandler, SigSet, SigmaskHow, Signal, signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
 };
 
 /// Signals that are for the command: passed on, not obeyed.
@@ -19,6 +24,37 @@ const PASSED_ON: [Signal; 6] = [
     Signal::SIGUSR1,
     Signal::SIGUSR2,
 ];
+
+/// Those after which capaudit is to end soon, unless the command has them.
+const ENDING: [Signal; 4] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+];
+
+/// Whether somebody sent one of these to capaudit, and not to the command with it.
+static IS_ASKED_TO_END: AtomicBool = AtomicBool::new(false);
+
+/// Whether a signal has asked capaudit to end, or waits to be taken: then nothing is waited for any more that may never come.
+pub fn is_asked_to_end() -> bool {
+    if IS_ASKED_TO_END.load(Ordering::Relaxed) {
+        return true;
+    }
+    let mut pending = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is filled in if the call succeeds, and only then looked at.
+    unsafe {
+        libc::sigpending(pending.as_mut_ptr()) == 0
+            && ENDING
+                .iter()
+                .any(|signal| libc::sigismember(pending.as_ptr(), *signal as i32) == 1)
+    }
+}
+
+/// Whether capaudit is to end soon after this signal, unless the command has it.
+pub fn is_ending(signal: Signal) -> bool {
+    ENDING.contains(&signal)
+}
 
 /// A signal that capaudit received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +90,7 @@ impl Signals {
     ///
     /// The kernel refuses a file descriptor.
     pub fn take_with(more: &[Signal]) -> io::Result<Self> {
+        IS_ASKED_TO_END.store(false, Ordering::Relaxed);
         let mut set = SigSet::empty();
         set.add(Signal::SIGCHLD);
         for signal in PASSED_ON.iter().chain(more) {
@@ -92,6 +129,9 @@ impl Signals {
             return Ok(Some(if info.ssi_code > 0 {
                 Arrived::FromTerminal(signal)
             } else {
+                if is_ending(signal) {
+                    IS_ASKED_TO_END.store(true, Ordering::Relaxed);
+                }
                 Arrived::Sent(signal)
             }));
         }

@@ -14,7 +14,7 @@ use capaudit_core::{capability::CapSet, ledger::Ledger};
 use nix::sys::signal::Signal;
 
 use crate::{
-    launch::{Arrived, Launched, Signals, Streams, shell_status},
+    launch::{Arrived, Launched, Signals, Streams, is_asked_to_end, is_ending, shell_status},
     opaque::{Boxed, Opaque},
     privilege,
     probe::TracerConfig,
@@ -154,13 +154,17 @@ impl Driver {
     }
 
     async fn begin(plan: Plan, signals: Signals) -> Result<Self, AuditError> {
-        let mut observation = Observation::start(&plan.settings).await?;
+        let mut signals = SignalStream::new(signals)?;
+        // What is waited for is whoever listens at an engine's socket.
+        let mut observation = tokio::select! {
+            started = Observation::start(&plan.settings) => started?,
+            signal = ending(&mut signals) => return Err(AuditError::Signal(signal?)),
+        };
         if plan.keep_check_events {
             observation
                 .keep_check_events(true)
                 .map_err(AttachError::from)?;
         }
-        let signals = SignalStream::new(signals)?;
         let mut processes = 0;
         let mut command = None;
         let end = match plan.aim {
@@ -414,6 +418,7 @@ impl Driver {
             if ended
                 .map_err(ObservationError::system("cannot wait for the command"))?
                 .is_some()
+                || is_asked_to_end()
             {
                 break;
             }
@@ -441,6 +446,7 @@ impl Driver {
         while self.status().is_some()
             && self.observation.tracker().is_live(&Identity::Command)
             && Instant::now() < deadline
+            && !is_asked_to_end()
         {
             self.observation.advance().await?;
         }
@@ -451,6 +457,18 @@ impl Driver {
         Origin {
             command: self.command().to_vec(),
             exit_status: self.status().map(shell_status),
+        }
+    }
+}
+
+/// Waits for a signal that ends what has not begun.
+async fn ending(signals: &mut SignalStream) -> Result<Signal, ObservationError> {
+    loop {
+        match signals.next().await? {
+            Arrived::Sent(signal) | Arrived::FromTerminal(signal) if is_ending(signal) => {
+                return Ok(signal);
+            }
+            _ => {}
         }
     }
 }

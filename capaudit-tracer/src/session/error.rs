@@ -2,6 +2,7 @@
 
 use std::{ffi::OsString, io};
 
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
 use crate::{probe::ProbeError, subject::attached::TargetError};
@@ -60,4 +61,7 @@ pub enum AuditError {
     /// There is nothing to attach to.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A signal came before anything was observed.
+    #[error("ended by {0} before anything was observed")]
+    Signal(Signal),
 }

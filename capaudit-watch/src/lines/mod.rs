@@ -5,7 +5,7 @@ pub mod plain;
 use std::{
     collections::HashSet,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    io::{self, Write},
+    io,
     ops::ControlFlow,
     os::fd::AsFd,
 };
@@ -13,8 +13,9 @@ use std::{
 use capaudit_core::advise::Verdict;
 use capaudit_live::{Missing, Summary, judged::JudgedCheck, line::Line};
 use capaudit_tracer::{
-    launch::Streams,
+    launch::{Streams, is_asked_to_end},
     session::{AuditError, signals::with_signals},
+    stream,
 };
 use jiff::tz::TimeZone;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -88,7 +89,7 @@ pub struct Lines<W> {
     error: Option<io::Error>,
 }
 
-impl<W: Write + AsFd> Lines<W> {
+impl<W: AsFd> Lines<W> {
     /// Lines go to `out`, each at once.
     pub fn new(form: Form, choice: Choice, watching: String, out: W) -> Self {
         Self {
@@ -182,11 +183,11 @@ impl<W: Write + AsFd> Lines<W> {
     }
 
     fn line(&mut self, text: &str) -> ControlFlow<()> {
-        let written = writeln!(self.out, "{text}").and_then(|()| self.out.flush());
-        match written {
+        match stream::write_all(&self.out, format!("{text}\n").as_bytes()) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
-                if error.kind() != io::ErrorKind::BrokenPipe {
+                let is_ending = error.kind() == io::ErrorKind::TimedOut && is_asked_to_end();
+                if error.kind() != io::ErrorKind::BrokenPipe && !is_ending {
                     self.error = Some(error);
                 }
                 ControlFlow::Break(())
@@ -251,5 +252,5 @@ fn running(processes: usize) -> String {
 fn tell(text: &str) {
     let text = capaudit_core::text::sanitize(text);
     // Nobody is left to tell if this cannot be printed.
-    let _ = writeln!(io::stderr(), "capaudit: {text}");
+    let _ = stream::write_all(io::stderr(), format!("capaudit: {text}\n").as_bytes());
 }

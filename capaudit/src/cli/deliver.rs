@@ -1,11 +1,9 @@
 //! Where results go: to a file, whole, or to a stream.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::{io, os::fd::AsFd, path::Path};
 
 use capaudit_core::ledger::Ledger;
+use capaudit_tracer::stream;
 
 use super::failure::Failure;
 
@@ -14,16 +12,12 @@ use super::failure::Failure;
 /// # Errors
 ///
 /// It cannot be written. A closed pipe is no error.
-pub(super) fn deliver(
-    text: &str,
-    file: Option<&Path>,
-    mut otherwise: impl Write,
-) -> io::Result<()> {
+pub(super) fn deliver(text: &str, file: Option<&Path>, otherwise: impl AsFd) -> io::Result<()> {
     match file {
         Some(file) => capaudit_storage::write_whole(file, text.as_bytes()).map_err(|error| {
             io::Error::new(error.kind(), format!("cannot write {file:?}: {error}"))
         }),
-        None => match otherwise.write_all(text.as_bytes()) {
+        None => match stream::write_all(otherwise, text.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             result => result,
         },

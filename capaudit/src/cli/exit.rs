@@ -7,6 +7,7 @@ use std::{
 };
 
 use capaudit_tracer::launch::{end_like, shell_status};
+use nix::sys::signal::Signal;
 
 /// How capaudit ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,11 @@ impl Exit {
     /// As a command that ended with this status.
     pub fn of_status(status: i32) -> Self {
         Self::Like(ExitStatus::from_raw((status & 0xff) << 8))
+    }
+
+    /// By this signal.
+    pub fn of_signal(signal: Signal) -> Self {
+        Self::Like(ExitStatus::from_raw(signal as i32))
     }
 
     /// The exit status, as a shell shows it.

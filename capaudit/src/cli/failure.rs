@@ -1,8 +1,9 @@
 //! Errors on their way out: a subcommand returns one, and `main` prints it.
 
-use std::{fmt::Display, io::Write as _};
+use std::fmt::Display;
 
 use capaudit_core::text::sanitize;
+use capaudit_tracer::stream;
 use capaudit_verify::channel::Failed;
 
 use super::exit::Exit;
@@ -69,5 +70,5 @@ impl From<Failure> for Failed {
 pub(super) fn note(text: &(impl Display + ?Sized)) {
     let text = sanitize(&text.to_string());
     // Nobody is left to read it if this fails.
-    let _ = writeln!(std::io::stderr(), "capaudit: {text}");
+    let _ = stream::write_all(std::io::stderr(), format!("capaudit: {text}\n").as_bytes());
 }

@@ -43,7 +43,7 @@ pub(super) fn read(place: &Path) -> Result<Option<Lock>, Failure> {
 /// It cannot be written.
 pub(super) fn write(lock: &Lock, place: &Path) -> Result<(), Failure> {
     let text = lock.text().map_err(Failure::usage)?;
-    deliver(&text, Some(place), io::sink()).map_err(Failure::usage)
+    deliver(&text, Some(place), io::stdout()).map_err(Failure::usage)
 }
 
 /// The compose files that it is about.

@@ -1,8 +1,9 @@
 //! What the tools print: JSON for programs, and text that a closed pipe may cut short.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use capaudit_core::text::Style;
+use capaudit_tracer::stream;
 use serde::Serialize;
 
 use super::{failure::Failure, terminal};
@@ -32,7 +33,7 @@ pub(super) fn width() -> Option<usize> {
 ///
 /// It cannot be written.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
+    match stream::write_all(io::stdout(), text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::usage(format!(
             "cannot write to standard output: {error}"
         ))),

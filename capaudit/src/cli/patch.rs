@@ -127,7 +127,7 @@ impl Job<'_> {
 
     fn write(&self, patch: &Patch) -> io::Result<()> {
         if let (Some(output), [file]) = (self.output, patch.files.as_slice()) {
-            return deliver(&file.after, Some(output), io::sink());
+            return deliver(&file.after, Some(output), io::stdout());
         }
         let changed: Vec<_> = patch
             .files

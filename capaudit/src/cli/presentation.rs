@@ -1,7 +1,7 @@
 //! How reports are shown.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     os::fd::AsFd,
     path::{Path, PathBuf},
 };
@@ -47,7 +47,7 @@ impl Presentation {
     pub(super) fn show(
         &self,
         report: &Report,
-        otherwise: impl Write + AsFd + IsTerminal,
+        otherwise: impl AsFd + IsTerminal,
     ) -> io::Result<()> {
         let text = self.rendered(report, &otherwise)?;
         deliver(&text, self.output.as_deref(), otherwise)
@@ -56,7 +56,7 @@ impl Presentation {
     fn rendered(
         &self,
         report: &Report,
-        otherwise: &(impl Write + AsFd + IsTerminal),
+        otherwise: &(impl AsFd + IsTerminal),
     ) -> io::Result<String> {
         let style = match &self.output {
             Some(_) => Style::PLAIN,
@@ -100,13 +100,13 @@ impl Presentation {
         ledger: &Ledger,
         report: &Report,
         file: Option<&Path>,
-        mut otherwise: impl Write + AsFd + IsTerminal,
+        otherwise: impl AsFd + IsTerminal,
     ) -> Result<(), Failure> {
         let saved = file.map_or(Ok(()), |file| save(ledger, file));
         let shown = self.rendered(report, &otherwise).and_then(|text| {
-            deliver(&text, self.output.as_deref(), &mut otherwise).or_else(|error| {
+            deliver(&text, self.output.as_deref(), &otherwise).or_else(|error| {
                 if self.output.is_some() {
-                    deliver(&text, None, &mut otherwise)?;
+                    deliver(&text, None, &otherwise)?;
                 }
                 Err(error)
             })

@@ -93,6 +93,7 @@ impl From<AuditError> for Failure {
             AuditError::Command { error: ref why, .. } => {
                 Self::new(Exit::of_refused_command(why), &error)
             }
+            AuditError::Signal(signal) => Self::new(Exit::of_signal(signal), &error),
         }
     }
 }

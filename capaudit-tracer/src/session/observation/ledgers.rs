@@ -1,16 +1,21 @@
 //! Ledgers: of what was found by now, of what has ended, and of everything at the end.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use capaudit_core::ledger::{Ledger, Losses, SCHEMA, Session, unite};
 
 use super::Observation;
 use crate::{
+    launch::is_asked_to_end,
     opaque::Boxed,
+    proc::ContainerId,
     session::{
         account::Counted, clock::milliseconds_since, error::ObservationError, facts::Facts, naming,
     },
-    subject::SubjectId,
+    subject::{SubjectId, engine::Description},
 };
 
 /// Batches taken for a snapshot: about what fits into the buffer.
@@ -19,6 +24,11 @@ const SNAPSHOT_BATCHES: usize = 16;
 const LAST_LOOKS: Duration = Duration::from_millis(700);
 /// How long to wait, at the end, for names that are still under way.
 const LAST_EVENTS: Duration = Duration::from_secs(3);
+
+/// How often it is looked whether capaudit is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long what is waited for may take once it is.
+const LAST_PATIENCE: Duration = Duration::from_millis(250);
 
 /// How what was observed came to be, for the record.
 #[derive(Clone, Debug, Default)]
@@ -103,7 +113,10 @@ impl Observation {
         patience: Duration,
     ) -> Result<Ledger, ObservationError> {
         let containers = self.collector.containers(subjects);
-        let described = self.engine.describe(&containers, patience).await;
+        let described = tokio::select! {
+            described = self.engine.describe(&containers, patience) => described,
+            () = impatience() => self.known(&containers),
+        };
         let lost = self.tracer.losses()?;
         let others = if self.checks_only || !lost.is_none() {
             // What the command had to do with engines may not have been seen.
@@ -130,6 +143,14 @@ impl Observation {
         })
     }
 
+    /// What engines have told by now.
+    fn known(&self, containers: &[ContainerId]) -> HashMap<ContainerId, Description> {
+        let known = containers.iter().map(|id| (id, self.engine.known(id)));
+        known
+            .filter_map(|(id, description)| Some((id.clone(), description?)))
+            .collect()
+    }
+
     /// How the ledger is made that everything belongs to, as far as that is known by now: rules
     /// need it to judge check events.
     pub fn session_so_far(&self) -> Session {
@@ -149,4 +170,12 @@ impl Observation {
             ..Session::new(self.tracer.hook())
         }
     }
+}
+
+/// Waits until capaudit is to end, and nobody is to be waited for any longer.
+async fn impatience() {
+    while !is_asked_to_end() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    tokio::time::sleep(LAST_PATIENCE).await;
 }

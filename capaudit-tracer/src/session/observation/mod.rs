@@ -21,6 +21,7 @@ use tracing::info;
 
 pub(super) use self::ledgers::Origin;
 use crate::{
+    launch::is_asked_to_end,
     privilege::{self, own},
     probe::{ProbeError, TraceScope, Tracer, TracerConfig},
     proc::{Existing, kallsyms::Symbols, mount_namespace_of},
@@ -222,6 +223,11 @@ impl Observation {
 
     /// Waits for what is being looked up, for what `patience` there is; what is not known then was not seen.
     async fn look_at_last(&mut self, patience: Duration) -> Result<(), ProbeError> {
+        let patience = if is_asked_to_end() {
+            patience / 3
+        } else {
+            patience
+        };
         let deadline = Instant::now() + patience;
         self.look()?;
         while self.collector.is_looking() && Instant::now() < deadline {
