@@ -27,6 +27,7 @@ mod project;
 mod runner;
 mod secrets;
 mod shop;
+mod silent;
 mod sites;
 mod terminal;
 mod tmux;

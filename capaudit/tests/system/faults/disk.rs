@@ -25,7 +25,7 @@ pub(super) fn trials() -> Vec<Trial> {
 }
 
 /// A small file system.
-struct Disk {
+pub(super) struct Disk {
     place: PathBuf,
     /// Where it is mounted, if nobody else's.
     _directory: Option<tempfile::TempDir>,
@@ -40,7 +40,7 @@ impl Disk {
     }
 
     /// Over a directory that is in use already.
-    fn over(directory: &Path) -> Result<Self, Failed> {
+    pub(super) fn over(directory: &Path) -> Result<Self, Failed> {
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=8m", "none"])
             .arg(directory)
@@ -57,7 +57,7 @@ impl Disk {
     }
 
     /// Until there is no room left.
-    fn fill(&self) -> Verdicts {
+    pub(super) fn fill(&self) -> Verdicts {
         let full = std::fs::write(self.place("filler"), vec![b'x'; 16 << 20]);
         ensure(full.is_err(), "it is not small at all")
     }

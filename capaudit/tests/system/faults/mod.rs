@@ -8,6 +8,7 @@ mod killed;
 mod many;
 mod memory;
 mod reuse;
+mod stopped;
 mod suspended;
 mod together;
 
@@ -36,6 +37,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         engine::trials(),
         many::trials(),
         reuse::trials(),
+        stopped::trials(),
         clock::trials(),
         together::trials(),
         suspended::trials(),
