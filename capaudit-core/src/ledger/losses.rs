@@ -62,6 +62,34 @@ impl Losses {
         }
     }
 
+    /// Counts what was lost elsewhere, too.
+    pub fn add(&mut self, more: &Self) {
+        let Self {
+            events,
+            checks,
+            sites,
+            processes,
+            calls,
+            stacks,
+            returns,
+            files,
+            runs,
+        } = self;
+        for (sum, more) in [
+            (events, more.events),
+            (checks, more.checks),
+            (sites, more.sites),
+            (processes, more.processes),
+            (calls, more.calls),
+            (stacks, more.stacks),
+            (returns, more.returns),
+            (files, more.files),
+            (runs, more.runs),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
     /// All losses together.
     pub fn total(&self) -> u64 {
         [

@@ -91,16 +91,7 @@ impl Session {
             (Some(0) | None, status) => status.or(self.exit_status),
             (failed, _) => failed,
         };
-        let (sum, more) = (&mut self.losses, other.losses);
-        sum.events = sum.events.saturating_add(more.events);
-        sum.checks = sum.checks.saturating_add(more.checks);
-        sum.sites = sum.sites.saturating_add(more.sites);
-        sum.processes = sum.processes.saturating_add(more.processes);
-        sum.calls = sum.calls.saturating_add(more.calls);
-        sum.stacks = sum.stacks.saturating_add(more.stacks);
-        sum.returns = sum.returns.saturating_add(more.returns);
-        sum.files = sum.files.saturating_add(more.files);
-        sum.runs = sum.runs.saturating_add(more.runs);
+        self.losses.add(&other.losses);
         for (capability, count) in other.unattributed {
             match self
                 .unattributed
@@ -129,6 +120,7 @@ impl SubjectRecord {
         }
         self.seen_from_start |= other.seen_from_start;
         self.other &= other.other;
+        self.lost.add(&other.lost);
         if let Some(container) = self.container_mut()
             && container.engine_version.as_deref() != other.engine_version()
         {

@@ -5,7 +5,7 @@ mod saved;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::saved::SavedSubject;
-use super::{CallRecord, CheckRecord, ExecRecord, Phase, Phases, Settled, Unseen};
+use super::{CallRecord, CheckRecord, ExecRecord, Losses, Phase, Phases, Settled, Unseen};
 use crate::capability::CapSet;
 
 /// What kind of thing was audited.
@@ -108,6 +108,9 @@ pub struct SubjectRecord {
     pub other: bool,
     /// What of it is known not to be in the record.
     pub unseen: Vec<Unseen>,
+    /// What the kernel side lost while it lived, its own or another's: all that may be missing of it, but for the files that
+    /// it executed ([`Self::losses`]).
+    pub lost: Losses,
     /// Checks, by what makes them different.
     pub checks: Vec<CheckRecord>,
     /// Executed files that carry privilege.
@@ -137,6 +140,7 @@ impl SubjectRecord {
             seen_from_start: true,
             other: false,
             unseen: Vec::new(),
+            lost: Losses::default(),
             checks: Vec::new(),
             execs: Vec::new(),
             calls: Vec::new(),
@@ -146,7 +150,15 @@ impl SubjectRecord {
 
     /// Whether it was observed from its start to its end, with all that it executed and had others do.
     pub fn is_complete(&self) -> bool {
-        self.seen_from_start && self.unseen.is_empty() && self.unseen_files().next().is_none()
+        self.seen_from_start && self.unseen.is_empty() && self.losses().is_none()
+    }
+
+    /// What was lost that may be its own, executed files that were not seen among it.
+    pub fn losses(&self) -> Losses {
+        let files = self.unseen_files().map(|exec| exec.count);
+        let mut losses = self.lost.clone();
+        losses.files = files.fold(losses.files, u64::saturating_add);
+        losses
     }
 
     /// Executed files that were not seen: whether they grant capabilities is not known.

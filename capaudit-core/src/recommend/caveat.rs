@@ -40,17 +40,19 @@ pub(super) fn of_report(report: &Report) -> Vec<Caveat> {
         .exit_status
         .filter(|status| *status != 0)
         .map(|status| Caveat::Failed { status });
-    // That a start was not seen is told of the workload, where another replica may have shown it.
-    let partial = report
-        .subjects
-        .iter()
-        .filter(|subject| subject.seen_from_start && !subject.other)
-        .flat_map(|subject| {
-            subject.incomplete.iter().map(|what| Caveat::Partial {
-                subject: subject.name.clone(),
-                what: what.clone(),
-            })
-        });
+    let partial = report.subjects.iter().flat_map(|subject| {
+        let causes = if subject.seen_from_start && !subject.other {
+            subject.incomplete.clone()
+        } else {
+            // That a start was not seen is told of the workload, where another replica may have shown it.
+            Vec::from_iter(lost(&subject.losses))
+        };
+        let of_subject = |what| Caveat::Partial {
+            subject: subject.name.clone(),
+            what,
+        };
+        causes.into_iter().map(of_subject)
+    });
     let notes = session.notes.iter().cloned().map(Caveat::Note);
     incomplete
         .into_iter()
@@ -58,6 +60,10 @@ pub(super) fn of_report(report: &Report) -> Vec<Caveat> {
         .chain(partial)
         .chain(notes)
         .collect()
+}
+
+fn lost(losses: &Losses) -> Option<String> {
+    (!losses.is_none()).then(|| format!("{losses} lost while it was observed"))
 }
 
 impl fmt::Display for Caveat {

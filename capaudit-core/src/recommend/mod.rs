@@ -26,7 +26,7 @@ impl Recommendation {
     /// What a report recommends.
     pub fn of(report: &Report) -> Self {
         Self {
-            workloads: workload::of_subjects(&report.subjects),
+            workloads: workload::of_report(report),
             caveats: caveat::of_report(report),
         }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     advise::{Elsewhere, Evidence, Finding, Use, Verdict},
     capability::{CapSet, Capability},
-    ledger::Kind,
-    report::SubjectReport,
+    ledger::{Kind, Losses},
+    report::{Report, SubjectReport},
     text::quoted,
 };
 
@@ -47,6 +47,10 @@ pub struct Workload {
     pub no_new_privileges_is_safe: bool,
     /// No member was audited from its start.
     pub start_unseen: bool,
+    /// What was lost that may be a member's.
+    pub losses: Losses,
+    /// Nothing is missing from the record of any member, so that what was not seen is not needed.
+    pub is_whole: bool,
     /// What one run cannot tell, each a sentence.
     pub notes: BTreeSet<String>,
     /// A member was started by the initial user namespace's root.
@@ -75,8 +79,17 @@ pub struct Declined {
     pub reason: String,
 }
 
-/// The workloads of subjects: commands, containers, processes, each by name.
-pub(super) fn of_subjects(subjects: &[SubjectReport]) -> Vec<Workload> {
+/// The workloads of a report: commands, containers, processes, each by name.
+pub(super) fn of_report(report: &Report) -> Vec<Workload> {
+    let mut workloads = of_subjects(&report.subjects);
+    for workload in &mut workloads {
+        // Whose what was lost is, nobody can tell.
+        workload.is_whole &= report.session.is_whole();
+    }
+    workloads
+}
+
+fn of_subjects(subjects: &[SubjectReport]) -> Vec<Workload> {
     let mut projects: BTreeMap<(Kind, &str), BTreeSet<Option<&str>>> = BTreeMap::new();
     for subject in subjects {
         let known = projects.entry((subject.kind, name_of(subject)));
@@ -132,6 +145,8 @@ impl Workload {
             declined: BTreeMap::new(),
             no_new_privileges_is_safe: true,
             start_unseen: true,
+            losses: Losses::default(),
+            is_whole: true,
             notes: BTreeSet::new(),
             starts_as_root: false,
         }
@@ -144,6 +159,8 @@ impl Workload {
         self.granted |= subject.granted;
         self.no_new_privileges_is_safe &= subject.no_new_privileges_is_safe;
         self.start_unseen &= !subject.seen_from_start;
+        self.losses.add(&subject.losses);
+        self.is_whole &= subject.incomplete.is_empty() && subject.seen_from_start;
         self.notes.extend(subject.notes.iter().cloned());
         self.starts_as_root |= subject.uid == 0;
         for capability in subject.cap_add {
@@ -191,6 +208,16 @@ impl Workload {
             .filter(|(_, need)| need.evidence == Evidence::Possible)
             .map(|(capability, _)| *capability)
             .collect()
+    }
+
+    /// A line on what was lost that may be a member's; `None` if nothing was.
+    pub fn lost(&self) -> Option<String> {
+        (!self.losses.is_none()).then(|| {
+            format!(
+                "INCOMPLETE: {} lost while it was observed; a needed capability may be missing",
+                self.losses
+            )
+        })
     }
 
     /// Its name, the images and the members, safe in a comment: in one line, and quoted as for a shell, because

@@ -1,7 +1,7 @@
 //! What is missing from the record of a subject, in sentences for people.
 
 use crate::{
-    ledger::{Deputy, Kind, Remaining, SubjectRecord, Unseen},
+    ledger::{Deputy, Kind, Losses, Remaining, SubjectRecord, Unseen},
     text::{quoted, sanitize},
 };
 
@@ -23,7 +23,18 @@ pub(super) fn incomplete(subject: &SubjectRecord) -> Vec<String> {
         sentences.insert(0, ran_already(subject.kind()).to_owned());
     }
     sentences.extend(unseen_files(subject));
+    sentences.extend(lost(&subject.lost));
     sentences
+}
+
+/// What the kernel side lost meanwhile.
+fn lost(losses: &Losses) -> Option<String> {
+    (!losses.is_none()).then(|| {
+        format!(
+            "while it ran, not everything could be recorded ({losses} lost), and some of that may be its own. Run again with {}.",
+            losses.remedy()
+        )
+    })
 }
 
 fn unseen_files(subject: &SubjectRecord) -> Option<String> {

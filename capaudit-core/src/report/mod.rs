@@ -53,6 +53,9 @@ pub struct SessionReport {
     pub complete: bool,
     /// What else there is to know about the record.
     pub notes: Vec<String>,
+    /// Whether only checks were seen, as `--checks-only` asks for. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checks_only: bool,
     /// Containers that others started meanwhile, and that are not among the subjects. Left out if there are none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub others: u64,
@@ -157,6 +160,9 @@ pub struct SubjectReport {
     /// Why its record is incomplete, so that capabilities may be missing: each cause in one text. Left out if it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,
+    /// What was lost that may be its own, how many of each: [`Self::incomplete`] says it in words. Left out if nothing was.
+    #[serde(default, skip_serializing_if = "Losses::is_none")]
+    pub losses: Losses,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
     /// What it would need besides where the engine or the machine does not allow to everybody what it does, in the kernel's
@@ -205,6 +211,7 @@ impl Report {
                     .into_iter()
                     .chain(session.notes.iter().cloned())
                     .collect(),
+                checks_only: session.checks_only,
                 others: left_out as u64,
             },
             subjects: subjects
@@ -230,6 +237,13 @@ fn unattributed(session: &Session) -> Option<String> {
     })
 }
 
+impl SessionReport {
+    /// Whether nothing is missing that could be any subject's.
+    pub fn is_whole(&self) -> bool {
+        self.lost_events == 0 && !self.checks_only
+    }
+}
+
 impl SubjectReport {
     fn of(ledger: &Ledger, subject: &SubjectRecord) -> Self {
         let advice = advise::advise(ledger, subject);
@@ -251,6 +265,7 @@ impl SubjectReport {
             seen_from_start: subject.seen_from_start,
             other: subject.other,
             incomplete: incomplete::incomplete(subject),
+            losses: subject.losses(),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
             elsewhere: advice.elsewhere,
             notes: advice.notes,

@@ -18,7 +18,7 @@ pub fn text(report: &Report, style: Style, all: bool) -> String {
     for subject in &report.subjects {
         if all || is_of_interest(report, subject) {
             out.push('\n');
-            let is_whole = report.session.lost_events == 0 && subject.incomplete.is_empty();
+            let is_whole = report.session.is_whole() && subject.incomplete.is_empty();
             subject_text(&mut out, subject, is_whole, style, all);
         }
     }

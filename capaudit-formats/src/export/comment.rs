@@ -31,6 +31,7 @@ pub(super) fn heading(workload: &Workload, possible: Possible) -> String {
     if workload.start_unseen {
         lines.push(START_UNSEEN.to_owned());
     }
+    lines.extend(workload.lost());
     lines.extend(
         workload
             .notes

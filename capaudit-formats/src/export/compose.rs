@@ -54,6 +54,9 @@ fn service_text(text: &mut String, service: &Workload) {
     if service.start_unseen {
         let _ = writeln!(text, "    # {START_UNSEEN}");
     }
+    if let Some(lost) = service.lost() {
+        let _ = writeln!(text, "    # {lost}");
+    }
     for (capability, need) in &service.elsewhere {
         if service.only_elsewhere().contains(*capability) {
             let _ = writeln!(

@@ -74,8 +74,15 @@ fn section(text: &mut String, workload: &Workload) {
     if workload.start_unseen {
         text.push_str(&format!("**{START_UNSEEN}.** "));
     }
+    if let Some(lost) = workload.lost() {
+        text.push_str(&format!("**{lost}.** "));
+    }
     if workload.needs.is_empty() {
-        text.push_str("Needs no capability at all.\n");
+        text.push_str(if workload.is_whole {
+            "Needs no capability at all.\n"
+        } else {
+            "Needs no capability, as far as it was seen.\n"
+        });
     } else {
         let names: Vec<String> = workload.cap_add().names().map(code).collect();
         text.push_str(&format!("Needs {}.\n\n", names.join(" ")));

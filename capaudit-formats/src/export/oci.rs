@@ -10,13 +10,16 @@ use std::collections::BTreeMap;
 
 use capaudit_core::{
     capability::Capability,
-    recommend::{Recommendation, Workload},
+    recommend::{Caveat, Recommendation, Workload},
     text::json,
 };
 use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{ser::PrettyFormatter, value::RawValue};
 use thiserror::Error;
+
+/// The annotation of what is known not to be all that a container needs.
+const INCOMPLETE: &str = "capaudit.incomplete";
 
 /// Why a file cannot be patched.
 #[derive(Debug, Error)]
@@ -65,6 +68,8 @@ pub fn fragments(recommendation: &Recommendation) -> serde_json::Result<String> 
     #[derive(Serialize)]
     struct Fragment {
         process: Process,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: BTreeMap<&'static str, String>,
     }
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -79,10 +84,27 @@ pub fn fragments(recommendation: &Recommendation) -> serde_json::Result<String> 
                 capabilities: Capabilities::of(workload),
                 no_new_privileges: workload.no_new_privileges_is_safe,
             };
-            (workload.name.as_str(), Fragment { process })
+            let annotations = incomplete(recommendation, workload)
+                .map(|lost| (INCOMPLETE, lost))
+                .into_iter()
+                .collect();
+            let fragment = Fragment {
+                process,
+                annotations,
+            };
+            (workload.name.as_str(), fragment)
         })
         .collect();
     json(&fragments)
+}
+
+/// What was lost that may be this container's, or anybody's: JSON has no comments to say it in.
+fn incomplete(recommendation: &Recommendation, workload: &Workload) -> Option<String> {
+    let of_all = recommendation
+        .caveats
+        .iter()
+        .find(|caveat| matches!(caveat, Caveat::Incomplete { .. }));
+    workload.lost().or_else(|| Some(of_all?.to_string()))
 }
 
 /// Puts the recommendation into a configuration and leaves everything else as it is, to the letter.

@@ -41,7 +41,11 @@ pub fn dockerfile(recommendation: &Recommendation) -> String {
 
 fn lines(text: &mut String, workload: &Workload) {
     if workload.cap_add_elsewhere().is_empty() {
-        text.push_str("# Needs no capability: USER is enough.\n");
+        text.push_str(if workload.is_whole {
+            "# Needs no capability: USER is enough.\n"
+        } else {
+            "# Needs no capability, as far as it was seen: USER may be enough.\n"
+        });
     }
     for (executable, set) in by_executable(workload) {
         let kept = if workload.starts_as_root {

@@ -4,6 +4,8 @@
 
 use capaudit_core::{
     advise::Evidence,
+    capability::Capability,
+    ledger::{self, ExecRecord, Hook, Ledger, Losses, Session, SubjectRecord},
     recommend::sample::{command, container, elsewhere, report, used_by},
 };
 use clap::ValueEnum as _;
@@ -153,5 +155,150 @@ proptest! {
         prop_assert!(compose["services"].get(&name).is_some(), "{}", compose);
         let oci: Value = serde_json::from_str(&rendered(Format::Oci, &report)).unwrap();
         prop_assert!(oci.get(&name).is_some(), "{}", oci);
+    }
+}
+
+/// Sessions in each of which something was lost that a subject without any need may have lost, and what says so.
+fn with_losses() -> Vec<(&'static str, Ledger)> {
+    let lost = Losses {
+        events: 12,
+        ..Losses::default()
+    };
+    let subjects = || {
+        let mut web = SubjectRecord::new(ledger::Container {
+            id: Some("39bf4a995c6c".to_owned()),
+            image: Some("nginx:1".to_owned()),
+            ..ledger::Container::default()
+        });
+        "web".clone_into(&mut web.name);
+        let mut command = SubjectRecord::new(ledger::Subject::Command);
+        "make test".clone_into(&mut command.name);
+        [command, web]
+    };
+    let session = |subjects: Vec<SubjectRecord>| Ledger {
+        schema: ledger::SCHEMA.to_owned(),
+        session: Session::new(Hook::TpBtf),
+        subjects,
+    };
+    let each = |change: &dyn Fn(&mut SubjectRecord)| {
+        let mut subjects = subjects();
+        subjects.iter_mut().for_each(change);
+        session(subjects.into())
+    };
+    let mut of_all = session(subjects().into());
+    of_all.session.losses = lost.clone();
+    let mut of_nobody = session(subjects().into());
+    of_nobody.session.unattributed = vec![(Capability::CHOWN, 12)];
+    let unseen = ExecRecord {
+        exe: "/usr/bin/gone".to_owned(),
+        capabilities: None,
+        setid: None,
+        unseen: true,
+        ignored: false,
+        count: 12,
+        phases: ledger::Phases::default(),
+    };
+    vec![
+        ("12 things", of_all),
+        ("12 things", of_nobody),
+        ("12 records", each(&|it| it.lost = lost.clone())),
+        (
+            "12 records",
+            each(&|it| {
+                it.lost = lost.clone();
+                it.seen_from_start = false;
+            }),
+        ),
+        (
+            "12 executed files",
+            each(&|it| it.execs = vec![unseen.clone()]),
+        ),
+        (
+            "12 executed files",
+            each(&|it| {
+                it.execs = vec![unseen.clone()];
+                it.seen_from_start = false;
+            }),
+        ),
+    ]
+}
+
+/// Everything that is made of a session, by what it is called.
+fn everything(report: &Report) -> Vec<(String, String)> {
+    let recommendation = Recommendation::of(report);
+    let owner: kubernetes::Owner = "deployment/web".parse().unwrap();
+    let checked = check::own_grants(&recommendation);
+    let mut all: Vec<(String, String)> = Format::value_variants()
+        .iter()
+        .map(|format| (format!("{format:?}"), rendered(*format, report)))
+        .collect();
+    all.extend([
+        (
+            "text, all of it".to_owned(),
+            text(report, Style::PLAIN, true),
+        ),
+        (
+            "strategic merge".to_owned(),
+            kubernetes::strategic_merge(&recommendation, &owner, None).unwrap(),
+        ),
+        (
+            "kustomization".to_owned(),
+            kubernetes::kustomization(&recommendation, &owner, None).unwrap(),
+        ),
+        ("check".to_owned(), check::text(&checked, Style::PLAIN)),
+    ]);
+    all
+}
+
+#[test]
+fn nothing_says_that_nothing_is_needed_where_something_was_lost() {
+    const FORBIDDEN: [&str; 4] = [
+        "no capability at all",
+        "user is enough",
+        "needs nothing",
+        "no capability so far",
+    ];
+    // Without a loss each of these has such a sentence, so that the search is known to find it.
+    let (_, mut whole) = with_losses().swap_remove(0);
+    whole.session.losses = Losses::default();
+    let said: Vec<String> = everything(&Report::of(&whole))
+        .into_iter()
+        .filter(|(_, text)| {
+            let text = text.to_ascii_lowercase();
+            FORBIDDEN.iter().any(|words| text.contains(words))
+        })
+        .map(|(what, _)| what)
+        .collect();
+    assert_eq!(said, ["Text", "Markdown", "Setcap", "text, all of it"]);
+
+    for (loss, ledger) in with_losses() {
+        let saved = ledger::to_bytes(&ledger).unwrap();
+        let read = ledger::from_bytes(&saved, "session.json".as_ref()).unwrap();
+        let merged = ledger::merge([read.clone()]).unwrap();
+        for ledger in [ledger, read, merged] {
+            for (what, text) in everything(&Report::of(&ledger)) {
+                let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let words = words.replace("# ", "").to_ascii_lowercase();
+                for forbidden in FORBIDDEN {
+                    assert!(!words.contains(forbidden), "{what}, {loss}: {text}");
+                }
+                let (count, kind) = loss.split_once(' ').unwrap();
+                let says = match what.as_str() {
+                    // For programs: the number, and of what.
+                    "Json" if kind == "things" => words.contains("\"lost_events\": 12"),
+                    "Json" => {
+                        let key = if kind == "records" { "events" } else { "files" };
+                        words.contains(&format!("\"{key}\": {count}"))
+                    }
+                    // The file's name stands for the loss, where the start was seen.
+                    _ => {
+                        words.contains(loss)
+                            || kind == "executed files"
+                                && words.contains("it executed /usr/bin/gone,")
+                    }
+                };
+                assert!(says, "{what} does not say {loss}: {text}");
+            }
+        }
     }
 }

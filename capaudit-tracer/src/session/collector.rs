@@ -292,6 +292,11 @@ impl Collector {
         self.missed.look(&mut self.tracker, totals, Instant::now())
     }
 
+    /// What was met, and what is known of it.
+    pub(super) fn parts(&mut self) -> (&mut Tracker, &mut Facts) {
+        (&mut self.tracker, &mut self.facts)
+    }
+
     /// Takes over the totals of executions that ended, if they are many: keeps the kernel's maps from
     /// filling up.
     ///

@@ -18,6 +18,7 @@ mod error;
 mod facts;
 mod join;
 mod lookup;
+mod lost;
 mod missed;
 mod naming;
 pub mod observation;

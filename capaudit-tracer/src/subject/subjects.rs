@@ -37,6 +37,9 @@ pub struct Subject {
     pub entries: Entries,
     /// Its processes that live.
     live: usize,
+    /// The window that it began to live in, and the one that its last process ended in, by [`Subjects::next_window`].
+    met: u64,
+    ended: u64,
 }
 
 /// How processes got into a subject that were none of its own before.
@@ -70,6 +73,8 @@ pub(super) struct Start<'a> {
 pub(super) struct Subjects {
     all: Vec<Subject>,
     by_identity: HashMap<Identity, SubjectId>,
+    /// Number of the window that goes on.
+    window: u64,
 }
 
 impl Subjects {
@@ -95,7 +100,12 @@ impl Subjects {
 
     /// Another process of a subject lives.
     pub(super) fn begin(&mut self, id: SubjectId) {
-        self.get_mut(id).live += 1;
+        let window = self.window;
+        let subject = self.get_mut(id);
+        if !subject.is_live() {
+            subject.met = window;
+        }
+        subject.live += 1;
     }
 
     /// A process that was `before`'s becomes one of a subject.
@@ -112,8 +122,22 @@ impl Subjects {
 
     /// A process of a subject has ended.
     pub(super) fn end(&mut self, id: SubjectId) {
-        let live = &mut self.get_mut(id).live;
-        *live = live.saturating_sub(1);
+        let window = self.window;
+        let subject = self.get_mut(id);
+        subject.live = subject.live.saturating_sub(1);
+        subject.ended = window;
+    }
+
+    /// The subjects that lived in the window that goes on, each with whether it began in it.
+    pub(super) fn of_window(&self) -> impl Iterator<Item = (SubjectId, bool)> {
+        self.iter()
+            .filter(|(_id, subject)| subject.is_live() || subject.ended == self.window)
+            .map(|(id, subject)| (id, subject.met == self.window))
+    }
+
+    /// Another window begins.
+    pub(super) fn next_window(&mut self) {
+        self.window += 1;
     }
 
     /// The subject that a process belongs to which runs already.
@@ -131,6 +155,8 @@ impl Subjects {
                 comm: running.comm.clone(),
                 entries: Entries::default(),
                 live: 0,
+                met: self.window,
+                ended: self.window,
             }),
         }
     }
@@ -158,6 +184,8 @@ impl Subjects {
             comm: String::new(),
             entries: Entries::default(),
             live: 0,
+            met: self.window,
+            ended: self.window,
         })
     }
 

@@ -427,6 +427,16 @@ impl Tracker {
         self.executions.remove(&execution);
     }
 
+    /// The subjects that lived since the last [`Self::next_window`], each with whether it began since then.
+    pub fn lived(&self) -> impl Iterator<Item = (SubjectId, bool)> {
+        self.subjects.of_window()
+    }
+
+    /// What lives from now on is asked about anew.
+    pub fn next_window(&mut self) {
+        self.subjects.next_window();
+    }
+
     /// Whether a subject has living processes.
     pub fn is_live(&self, identity: &Identity) -> bool {
         self.subjects.of(identity).is_some_and(Subject::is_live)

@@ -71,8 +71,21 @@ fn text<'a>(subject: &SubjectReport, model: &Model, theme: Theme, width: usize) 
     if !model.missing.losses.is_none() {
         say("INCOMPLETE: some checks were lost", 0, theme.alarm());
     }
+    if !subject.losses.is_none() {
+        let lost = format!("INCOMPLETE: {} lost while it ran", subject.losses);
+        say(&lost, 0, theme.alarm());
+    }
+    let is_whole = model.missing.losses.is_none() && subject.incomplete.is_empty();
     if subject.cap_add.is_empty() {
-        say("needs no capability so far", 0, theme.good());
+        if is_whole {
+            say("needs no capability so far", 0, theme.good());
+        } else {
+            say(
+                "no need was seen so far, and not all was seen",
+                0,
+                theme.faint(),
+            );
+        }
     }
     let of = |verdict: Verdict| {
         let of_verdict = move |known: &&Finding| known.verdict == verdict;

@@ -1,4 +1,5 @@
 use capaudit_core::{
+    capability::CapSet,
     ledger::{Hook, Losses},
     text::is_unsafe,
 };
@@ -95,6 +96,26 @@ fn what_is_missing_and_what_is_typed_is_told() {
     insta::assert_snapshot!("missing-and-typed", shown(&model));
     press(&mut model, "\n");
     insta::assert_snapshot!("filtered", shown(&model));
+}
+
+#[test]
+fn where_something_was_lost_nothing_says_that_nothing_is_needed() {
+    let mut model = model((200, 60));
+    let mut state = samples::state(8);
+    for subject in &mut state.report.subjects {
+        subject.cap_add = CapSet::EMPTY;
+        subject.incomplete.clear();
+    }
+    model.take(Message::State(Box::new(state.clone())));
+    assert!(shown(&model).contains("needs no capability so far"));
+    for subject in &mut state.report.subjects {
+        subject.losses.events = 12;
+        subject.incomplete = vec!["12 records lost".to_owned()];
+    }
+    model.take(Message::State(Box::new(state)));
+    let shown = shown(&model);
+    assert!(!shown.contains("needs no capability"), "{shown}");
+    assert!(shown.contains("INCOMPLETE: 12 records lost"), "{shown}");
 }
 
 #[test]

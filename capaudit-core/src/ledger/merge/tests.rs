@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     capability::{CapSet, Capability},
-    ledger::{Hook, Losses, Object, SCHEMA, Target, UserIds},
+    ledger::{Hook, Losses, Object, Phase, SCHEMA, Target, UserIds},
 };
 use proptest::prelude::*;
 
@@ -230,4 +230,36 @@ proptest! {
         let text = serde_json::to_string(&written).unwrap_or_default();
         prop_assert_eq!(serde_json::from_str::<Ledger>(&text).ok(), Some(written));
     }
+}
+
+#[test]
+fn a_loss_stays_with_its_subject_whatever_becomes_of_that() {
+    let lost = |events| Losses {
+        events,
+        ..Losses::default()
+    };
+    let container = |name: &str, lost: Losses| {
+        let mut subject = SubjectRecord::new(Container {
+            id: Some(name.to_owned()),
+            image: Some("nginx:1".to_owned()),
+            ..Container::default()
+        });
+        name.clone_into(&mut subject.name);
+        subject.lost = lost;
+        subject
+    };
+    let (a, b) = (container("a", lost(2)), container("b", Losses::default()));
+    // One of the same name adds its own.
+    let united = unite(vec![a.clone(), b.clone(), container("a", lost(3))]);
+    let of: Vec<u64> = united.iter().map(|it| it.lost.events).collect();
+    assert_eq!(of, [5, 0]);
+    assert!(!united[0].is_complete() && united[1].is_complete());
+    // One of many has lost what any of them has.
+    let united = unite_by_image(vec![a.clone(), b]);
+    let of: Vec<u64> = united.iter().map(|it| it.lost.events).collect();
+    assert_eq!(of, [2]);
+    // What is limited to a phase may have lost it there.
+    assert_eq!(a.limited_to(Phase::Start).lost, lost(2));
+    let saved = serde_json::to_string(&a).unwrap_or_default();
+    assert_eq!(serde_json::from_str::<SubjectRecord>(&saved).ok(), Some(a));
 }

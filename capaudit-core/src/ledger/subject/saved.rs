@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 use crate::{
     capability::CapSet,
-    ledger::{CallRecord, CheckRecord, ExecRecord, Settled, Unseen},
+    ledger::{CallRecord, CheckRecord, ExecRecord, Losses, Settled, Unseen},
 };
 
 /// The keys in their order. The facts are borrowed when they are saved, and owned when they are read.
@@ -36,11 +36,18 @@ pub(super) struct SavedSubject<'a> {
     other: bool,
     #[serde(default, skip_serializing_if = "<[Unseen]>::is_empty")]
     unseen: Cow<'a, [Unseen]>,
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    lost: Cow<'a, Losses>,
     checks: Cow<'a, [CheckRecord]>,
     execs: Cow<'a, [ExecRecord]>,
     calls: Cow<'a, [CallRecord]>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     settled: Option<Cow<'a, Settled>>,
+}
+
+#[expect(clippy::ptr_arg, reason = "serde passes the field")]
+fn is_nothing(lost: &Cow<'_, Losses>) -> bool {
+    lost.is_none()
 }
 
 /// What is true of records written before it was a question.
@@ -70,6 +77,7 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
             seen_from_start: record.seen_from_start,
             other: record.other,
             unseen: Cow::from(&record.unseen),
+            lost: Cow::Borrowed(&record.lost),
             checks: Cow::from(&record.checks),
             execs: Cow::from(&record.execs),
             calls: Cow::from(&record.calls),
@@ -107,6 +115,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             seen_from_start: saved.seen_from_start,
             other: saved.other,
             unseen: saved.unseen.into_owned(),
+            lost: saved.lost.into_owned(),
             checks: saved.checks.into_owned(),
             execs: saved.execs.into_owned(),
             calls: saved.calls.into_owned(),

@@ -51,6 +51,7 @@ impl Observation {
     ) -> Result<Ledger, ObservationError> {
         self.stop();
         self.look_at_last(LAST_LOOKS).await?;
+        self.attribute_losses()?;
         self.collector.finish(&mut self.tracer)?;
         self.collector.end();
         let facts = self.collector.facts();
@@ -71,6 +72,7 @@ impl Observation {
         // What the kernel has sent of that by now: without its call site, a check counts as a need.
         self.drain(SNAPSHOT_BATCHES);
         self.look()?;
+        self.attribute_losses()?;
         let facts = self.collector.snapshot(&counted, &self.tracer)?;
         self.ledger(&facts, &self.collector.subjects(), origin, Duration::ZERO)
             .await
@@ -86,6 +88,8 @@ impl Observation {
     }
 
     async fn take_ended(&mut self) -> Result<Option<Ledger>, ObservationError> {
+        // What was lost stays with whom it may have been of, which is handed out now.
+        self.attribute_losses()?;
         let facts = self.collector.retire(&mut self.tracer)?;
         let subjects = facts.subjects();
         if subjects.is_empty() {

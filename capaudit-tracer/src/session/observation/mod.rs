@@ -25,7 +25,7 @@ use crate::{
     privilege::{self, own},
     probe::{ProbeError, TraceScope, Tracer, TracerConfig},
     proc::{Existing, kallsyms::Symbols, mount_namespace_of},
-    session::{Collector, error::ObservationError, signals::readable},
+    session::{Collector, error::ObservationError, lost::Lost, signals::readable},
     subject::{SubjectId, Tracker, engine::Engine},
 };
 
@@ -33,6 +33,8 @@ use crate::{
 const BATCH: usize = 1024;
 /// How often maps are looked after.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it is looked whether anything was lost: the rarer, the more subjects a loss may be of.
+const LOOK_FOR_LOSSES: Duration = Duration::from_secs(1);
 /// How often records are looked for while they come: the kernel side wakes for some only.
 const POLL: Duration = Duration::from_millis(2);
 /// How long none has to come until that is left to [`TICK`].
@@ -44,6 +46,9 @@ const LAST_BATCHES: usize = 1 << 12;
 pub struct Observation {
     tracer: Tracer,
     collector: Collector,
+    lost: Lost,
+    /// When losses were last looked for.
+    looked: Instant,
     engine: Engine,
     records: AsyncFd<OwnedFd>,
     tick: Interval,
@@ -121,6 +126,8 @@ impl Observation {
         Ok(Self {
             tracer,
             collector,
+            lost: Lost::default(),
+            looked: Instant::now(),
             engine,
             records,
             tick: tokio::time::interval(TICK),
@@ -174,6 +181,9 @@ impl Observation {
                 if taken < BATCH {
                     self.collector.rest();
                     self.collector.look_for_missed(&self.tracer)?;
+                    if self.looked.elapsed() >= LOOK_FOR_LOSSES {
+                        self.attribute_losses()?;
+                    }
                 }
                 taken
             }
@@ -195,6 +205,14 @@ impl Observation {
     /// The kernel's maps cannot be read.
     pub fn missing(&self) -> Result<(u64, Losses), ProbeError> {
         Ok((self.tracer.unsent()?, self.tracer.losses()?))
+    }
+
+    /// Takes what was lost since the last time for a loss of every subject that lived meanwhile.
+    fn attribute_losses(&mut self) -> Result<(), ProbeError> {
+        self.looked = Instant::now();
+        let losses = self.tracer.losses()?;
+        self.lost.attribute(losses, self.collector.parts());
+        Ok(())
     }
 
     /// Gives up, for good, all capabilities but those that observing on takes, and those in `reserve`. Whatever is executed

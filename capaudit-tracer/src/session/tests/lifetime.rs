@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Instant};
 
 use capaudit_core::{
     capability::Capability,
-    ledger::{CheckRecord, ExecRecord, FileOwner, Phases},
+    ledger::{CheckRecord, ExecRecord, FileOwner, Losses, Phases},
 };
 use syscalls::Sysno;
 
@@ -20,6 +20,7 @@ use crate::{
         describe,
         facts::Facts,
         join::{Joined, MAX_AWAITED},
+        lost::Lost,
         missed::{LOOK_EVERY, Missed},
     },
     subject::{Identity, Tracker},
@@ -428,4 +429,50 @@ fn what_is_not_answered_holds_up_nobody_and_is_a_loss_of_that_subject() {
     assert!(!replay.collector.is_looking());
     let retired = retire(&mut replay);
     assert_eq!(execs(&retired), both[1..]);
+}
+
+/// What was lost is a loss of everything that lived meanwhile, or may have been met then, and stays with it when it ends.
+#[test]
+fn a_loss_is_of_all_that_lived_meanwhile_and_of_nothing_else() {
+    let mut replay = Replay::new();
+    let mut lost = Lost::default();
+    let mut events = 0;
+    let mut look = |replay: &mut Replay, more: u64| {
+        events += more;
+        let losses = Losses {
+            events,
+            ..Losses::default()
+        };
+        lost.attribute(losses, replay.collector.parts());
+    };
+    let of = |facts: &Facts, replay: &Replay| -> Vec<u64> {
+        let known = replay.collector.tracker().subjects();
+        known
+            .map(|(id, _)| facts.of_subject(id).map_or(0, |it| it.lost.events))
+            .collect()
+    };
+    replay.container(11, WEB);
+    look(&mut replay, 0);
+    // It ends in the window of the loss, and so may have lost some of it.
+    replay.records([exit(11)]);
+    look(&mut replay, 7);
+    // The record by which this one would have been met earlier may have been lost.
+    replay.container(21, DB);
+    look(&mut replay, 0);
+    assert_eq!(of(replay.collector.facts(), &replay), [7, 7]);
+    // What has ended by now has lost nothing.
+    look(&mut replay, 5);
+    look(&mut replay, 0);
+    assert_eq!(of(replay.collector.facts(), &replay), [7, 12]);
+
+    let retired = retire(&mut replay);
+    assert_eq!(of(&retired, &replay), [7, 0]);
+    look(&mut replay, 1);
+    assert_eq!(of(replay.collector.facts(), &replay), [0, 13]);
+    assert_eq!(retire(&mut replay).subjects(), [], "it is past");
+    // Started again, it begins without a loss.
+    replay.container(31, WEB);
+    look(&mut replay, 0);
+    look(&mut replay, 2);
+    assert_eq!(of(replay.collector.facts(), &replay), [3, 15]);
 }
