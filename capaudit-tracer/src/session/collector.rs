@@ -36,7 +36,7 @@ use crate::{
     subject::{
         Execution, Identity, Owner, Subject, SubjectId, Tracker,
         attached::{Attached, Running},
-        engine::Description,
+        engine::{Asked, Description},
     },
 };
 
@@ -458,8 +458,8 @@ impl Collector {
         self.contacts.others(&self.tracker, described)
     }
 
-    /// Ids of the containers among these, to ask their engine about.
-    pub(super) fn containers(&self, subjects: &[SubjectId]) -> Vec<ContainerId> {
+    /// The containers among these, to ask their engine about.
+    pub(super) fn containers(&self, subjects: &[SubjectId]) -> Vec<Asked> {
         naming::containers(&self.tracker, subjects)
     }
 

@@ -10,7 +10,11 @@ use crate::{
         deputy,
         facts::{Facts, nameless},
     },
-    subject::{Identity, Subject, SubjectId, Tracker, attached::Attached, engine::Description},
+    subject::{
+        Identity, Subject, SubjectId, Tracker,
+        attached::Attached,
+        engine::{Asked, Description},
+    },
 };
 
 /// Names subjects, and leaves out those that turn out to be of no interest.
@@ -157,11 +161,11 @@ fn name(
     }
 }
 
-/// Ids of the containers among these, to ask their engine about.
-pub(super) fn containers(tracker: &Tracker, subjects: &[SubjectId]) -> Vec<ContainerId> {
+/// The containers among these, to ask their engine about.
+pub(super) fn containers(tracker: &Tracker, subjects: &[SubjectId]) -> Vec<Asked> {
     subjects
         .iter()
-        .filter_map(|id| tracker.get(*id).identity.container().cloned())
+        .filter_map(|id| tracker.get(*id).asked())
         .collect()
 }
 

@@ -156,7 +156,12 @@ impl Attached {
             }
             Target::Service(service) => {
                 let engine = engine.ok_or_else(|| TargetError::NoEngine(service.clone()))?;
-                Self::Service(service.clone(), engine.running_of_service(service).await)
+                Self::Service(
+                    service.clone(),
+                    engine
+                        .running_of_service(service, &running_containers())
+                        .await,
+                )
             }
             Target::Cgroup(path) => Self::Cgroup(path.clone()),
             Target::EveryContainer => return Ok(Self::EveryContainer),
@@ -239,7 +244,7 @@ async fn container(
     engine: Option<&engine::Engine>,
 ) -> Result<ContainerId, TargetError> {
     if let Some(engine) = engine
-        && let Some(found) = engine.find(name).await
+        && let Some(found) = engine.find(name, &running_containers()).await
     {
         return Ok(found);
     }
@@ -254,6 +259,18 @@ async fn container(
         (None, _) if engine.is_none() => Err(TargetError::NoEngine(name.to_owned())),
         (None, _) => Err(TargetError::Container(name.to_owned())),
     }
+}
+
+/// What runs in containers: each process, with whose it is.
+pub fn running_containers() -> Vec<engine::Asked> {
+    let of = |pid| {
+        Some(engine::Asked {
+            id: container_of(pid)?,
+            user_namespace_level: user_namespace_level(pid)?,
+            uid: Status::read(pid).ok()?.users?.real,
+        })
+    };
+    pids().filter_map(of).collect()
 }
 
 fn pids() -> impl Iterator<Item = u32> {

@@ -7,6 +7,7 @@ use capaudit_core::{capability::CapSet, ledger::Engine};
 
 use super::{
     attached::Running,
+    engine::Asked,
     identity::{Identity, OTHER_PROGRAMS, SubjectId, UserNamespace},
     owner::Owner,
 };
@@ -54,6 +55,15 @@ pub struct Entries {
 }
 
 impl Subject {
+    /// What an engine is asked for if it is a container.
+    pub fn asked(&self) -> Option<Asked> {
+        Some(Asked {
+            id: self.identity.container()?.clone(),
+            user_namespace_level: self.user_namespace.level,
+            uid: self.uid,
+        })
+    }
+
     /// Whether any of its processes lives.
     pub fn is_live(&self) -> bool {
         self.live > 0

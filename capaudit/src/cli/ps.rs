@@ -15,7 +15,10 @@ use capaudit_tracer::{
         ContainerId, is_gone, namespace_inode,
         status::{Seccomp, SetName},
     },
-    subject::engine::{Description, Engine},
+    subject::{
+        attached::running_containers,
+        engine::{Description, Engine},
+    },
 };
 use serde::Serialize;
 
@@ -179,15 +182,16 @@ fn read(pids: &[u32]) -> Result<Found, String> {
 
 /// What an engine calls the containers; nothing if there are none or no engine answers.
 fn names(tasks: &[Task]) -> Names {
-    let ids: BTreeSet<&ContainerId> = tasks
+    let wanted: BTreeSet<&ContainerId> = tasks
         .iter()
         .filter_map(|task| task.container.as_ref())
         .collect();
-    let ids: Vec<ContainerId> = ids.into_iter().cloned().collect();
-    if ids.is_empty() {
+    if wanted.is_empty() {
         return Names::new();
     }
-    Engine::ask_once(&ids).unwrap_or_else(|error| {
+    let mut running = running_containers();
+    running.retain(|asked| wanted.contains(&asked.id));
+    Engine::ask_once(&running).unwrap_or_else(|error| {
         note(&format!("containers go without names: {error}"));
         Names::new()
     })

@@ -33,8 +33,8 @@ impl Observation {
             let (engine, named) = (self.engine.answering(), &self.named);
             let next = self.collector.next_check_event(last, |id, subject| {
                 named.contains_key(&id)
-                    || subject.identity.container().is_none_or(|container| {
-                        engine.is_none_or(|engine| engine.known(container).is_some())
+                    || subject.asked().is_none_or(|container| {
+                        engine.is_none_or(|engine| engine.known(&container).is_some())
                     })
             });
             let Some((pending, id, record)) = next else {
@@ -52,10 +52,10 @@ impl Observation {
         if let Some(known) = self.named.get(&id) {
             return Some(Arc::clone(known));
         }
-        let container = self.collector.tracker().get(id).identity.container();
-        let described = container.and_then(|container| {
+        let container = self.collector.tracker().get(id).asked();
+        let described = container.as_ref().and_then(|container| {
             let description = self.engine.known(container)?;
-            Some((container.clone(), description))
+            Some((container.id.clone(), description))
         });
         let is_final = described.is_some() || container.is_none();
         let described = described.into_iter().collect();

@@ -5,11 +5,16 @@
 //! some 400 kB by default).
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     hash::{Hash, Hasher},
     io, mem,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -25,15 +30,26 @@ use serde::de::DeserializeOwned;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
+    sync::oneshot,
 };
 
-use super::api;
+use super::{
+    api,
+    speaker::{Speaker, controllers},
+};
 
 /// Maximum length of an answer that is parsed as a whole, in bytes: enough for a list of 10,000 containers, of which
 /// each takes some 1.5 kB.
 const MAX_BODY: usize = 16 << 20;
 /// Maximum length of one line of a stream, in bytes. An event repeats all labels of its container.
 const MAX_LINE: usize = 1 << 20;
+/// Bytes of a stream that are taken before a pause, so that one without end leaves time for what is observed: some 5 MiB a
+/// second, thousands of events.
+const AT_A_TIME: usize = 512 << 10;
+const PAUSE: Duration = Duration::from_millis(100);
+/// Connections of one client that are being made at a time. What leads to a socket may be on a file system that never
+/// answers: whoever waits for that waits in a thread of its own.
+const MAX_CONNECTING: usize = 4;
 
 /// Where an engine listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -82,6 +98,8 @@ pub(super) enum RequestError {
     TimedOut,
     #[error("cannot connect")]
     Connect(#[source] io::Error),
+    #[error("somebody else listens than before")]
+    Speaker,
     #[error("the request is not valid HTTP")]
     Request,
     #[error("the exchange failed")]
@@ -102,6 +120,11 @@ pub(super) struct Client {
     address: Address,
     patience: Duration,
     version: Option<String>,
+    /// Whose word it is, since it answered.
+    speaker: Speaker,
+    /// Who runs capaudit.
+    pub(super) own: u32,
+    connecting: Arc<AtomicUsize>,
 }
 
 impl PartialEq for Client {
@@ -125,6 +148,9 @@ impl Client {
             address,
             patience,
             version: None,
+            speaker: Speaker::System,
+            own: rustix::process::geteuid().as_raw(),
+            connecting: Arc::default(),
         }
     }
 
@@ -133,17 +159,23 @@ impl Client {
         self.version.as_deref()
     }
 
+    /// Whose word its answers are.
+    pub(super) fn speaker(&self) -> Speaker {
+        self.speaker
+    }
+
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Checks that a container engine answers, and of which release it is.
+    /// Checks that a container engine answers, of which release it is, and whose.
     ///
     /// # Errors
     ///
     /// Nothing answers in time, or something else than an engine.
     pub(super) async fn ping(&mut self) -> Result<(), RequestError> {
-        let response = self.in_time(self.get(api::PING)).await?;
+        let (response, speaker) = self.in_time(self.exchange(api::PING)).await?;
+        self.speaker = speaker;
         let headers = response.headers();
         if headers.contains_key(api::API_VERSION) {
             let server = headers.get(SERVER).and_then(|value| value.to_str().ok());
@@ -174,6 +206,7 @@ impl Client {
         Ok(Lines {
             body: response.into_body(),
             split: Split::default(),
+            taken: 0,
         })
     }
 
@@ -186,12 +219,22 @@ impl Client {
     }
 
     async fn get(&self, target: &str) -> Result<Response<Incoming>, RequestError> {
+        let (response, speaker) = self.exchange(target).await?;
+        if speaker == self.speaker {
+            Ok(response)
+        } else {
+            Err(RequestError::Speaker)
+        }
+    }
+
+    /// The answer, and whose it is.
+    async fn exchange(&self, target: &str) -> Result<(Response<Incoming>, Speaker), RequestError> {
         match &self.address {
             Address::Unix(path) => {
-                let stream = UnixStream::connect(path).await;
-                let stream = stream.map_err(RequestError::Connect)?;
+                let (stream, speaker) = self.connect(path).await?;
                 // HTTP/1.1 requires a host, and a Unix socket has none.
-                exchange(Box::new(stream), target, "localhost").await
+                let response = exchange(Box::new(stream), target, "localhost").await?;
+                Ok((response, speaker))
             }
             Address::Tcp { host, port } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
@@ -201,10 +244,45 @@ impl Client {
                 } else {
                     format!("{host}:{port}")
                 };
-                exchange(Box::new(stream), target, &authority).await
+                let response = exchange(Box::new(stream), target, &authority).await?;
+                // Whoever gave `DOCKER_HOST` says whose word to take.
+                Ok((response, Speaker::System))
             }
         }
     }
+
+    /// Connects in a thread of its own, which goes on waiting when nobody waits for it any more.
+    async fn connect(&self, path: &Path) -> Result<(UnixStream, Speaker), RequestError> {
+        let (done, connected) = oneshot::channel();
+        let (path, connecting) = (path.to_owned(), Arc::clone(&self.connecting));
+        if connecting.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTING {
+            connecting.fetch_sub(1, Ordering::Relaxed);
+            return Err(RequestError::TimedOut);
+        }
+        std::thread::spawn(move || {
+            let stream = connect(&path);
+            connecting.fetch_sub(1, Ordering::Relaxed);
+            // Nobody may wait any more.
+            let _ = done.send(stream);
+        });
+        let (stream, mut controllers) = connected
+            .await
+            .unwrap_or_else(|_gone| Err(io::ErrorKind::Other.into()))
+            .map_err(RequestError::Connect)?;
+        let stream = UnixStream::from_std(stream).map_err(RequestError::Connect)?;
+        // The credentials of who called listen(2) (`unix_listen`, net/unix/af_unix.c, Linux 6.18).
+        let peer = stream.peer_cred().map_err(RequestError::Connect)?;
+        controllers.insert(peer.uid());
+        let speaker = Speaker::among(controllers, self.own).map_err(RequestError::Connect)?;
+        Ok((stream, speaker))
+    }
+}
+
+/// Connects to a socket, and finds out who controls what leads there.
+fn connect(path: &Path) -> io::Result<(std::os::unix::net::UnixStream, BTreeSet<u32>)> {
+    let stream = std::os::unix::net::UnixStream::connect(path)?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, controllers(path)?))
 }
 
 /// What an engine is reached through. One type for both kinds of [`Address`]: hyper is compiled for each type of stream.
@@ -255,6 +333,8 @@ async fn whole(mut body: Incoming) -> Result<Vec<u8>, RequestError> {
 pub(super) struct Lines {
     body: Incoming,
     split: Split,
+    /// Bytes that have come since the last pause.
+    taken: usize,
 }
 
 impl Lines {
@@ -272,7 +352,12 @@ impl Lines {
                 return Ok(None);
             };
             if let Ok(data) = frame?.into_data() {
+                self.taken += data.len();
                 self.split.add(data);
+            }
+            if self.taken >= AT_A_TIME {
+                self.taken = 0;
+                tokio::time::sleep(PAUSE).await;
             }
         }
     }

@@ -2,19 +2,81 @@
 
 use std::{collections::HashMap, mem};
 
-use super::Description;
+use super::{Description, speaker::Speaker};
 use crate::proc::ContainerId;
 
 /// Bytes that one generation may take: enough for 40,000 containers with names of usual length.
 const GENERATION: usize = 16 << 20;
 
+/// The same for what one user's engines say.
+const GENERATION_OF_USER: usize = 1 << 20;
+/// Users whose engines are listened to.
+const MAX_USERS: usize = 64;
+
+/// What each speaker has said: nobody displaces or overwrites what somebody else says.
+#[derive(Debug)]
+pub(super) struct Words {
+    system: Known,
+    users: HashMap<u32, Known>,
+}
+
+impl Default for Words {
+    fn default() -> Self {
+        Self {
+            system: Known::of_at_most(GENERATION),
+            users: HashMap::new(),
+        }
+    }
+}
+
+impl Words {
+    /// What the speaker says of the container.
+    pub(super) fn get(&self, speaker: Speaker, container: &ContainerId) -> Option<&Description> {
+        match speaker {
+            Speaker::System => self.system.get(container),
+            Speaker::User(user) => self.users.get(&user)?.get(container),
+        }
+    }
+
+    /// Takes what the speaker says of the container. Of too many users, the last ones are not heard.
+    pub(super) fn insert(
+        &mut self,
+        speaker: Speaker,
+        container: ContainerId,
+        description: Description,
+    ) {
+        match speaker {
+            Speaker::System => self.system.insert(container, description),
+            Speaker::User(user)
+                if self.users.len() < MAX_USERS || self.users.contains_key(&user) =>
+            {
+                self.users
+                    .entry(user)
+                    .or_insert_with(|| Known::of_at_most(GENERATION_OF_USER))
+                    .insert(container, description);
+            }
+            Speaker::User(_one_too_many) => {}
+        }
+    }
+
+    /// Forgets what anybody said of the container.
+    pub(super) fn remove(&mut self, container: &ContainerId) {
+        self.system.remove(container);
+        for known in self.users.values_mut() {
+            known.remove(container);
+        }
+    }
+}
+
 /// Descriptions by container, in two generations.
 ///
 /// An engine reports every container that it starts for as long as capaudit runs, and a hostile one invents containers.
 /// When the young generation is full, it becomes the old one, and the former old one is forgotten. So the latest 16 MiB
-/// are kept at least, and twice that at most.
-#[derive(Debug, Default)]
-pub(super) struct Known {
+/// (1 MiB of a user's) are kept at least, and twice that at most.
+#[derive(Debug)]
+struct Known {
+    /// Bytes that a generation may take.
+    most: usize,
     young: Generation,
     old: Generation,
 }
@@ -26,18 +88,26 @@ struct Generation {
 }
 
 impl Known {
-    pub(super) fn get(&self, container: &ContainerId) -> Option<&Description> {
+    fn of_at_most(most: usize) -> Self {
+        Self {
+            most,
+            young: Generation::default(),
+            old: Generation::default(),
+        }
+    }
+
+    fn get(&self, container: &ContainerId) -> Option<&Description> {
         let young = self.young.descriptions.get(container);
         young.or_else(|| self.old.descriptions.get(container))
     }
 
     /// Replaces what is known of the container, but for when it was made, where that is not told again.
-    pub(super) fn insert(&mut self, container: ContainerId, mut description: Description) {
+    fn insert(&mut self, container: ContainerId, mut description: Description) {
         // Only the event of its making tells when that was, and others follow.
         let before = self.get(&container).and_then(|known| known.created);
         description.created = description.created.or(before);
         let bytes = size(&container, &description);
-        if self.young.bytes + bytes > GENERATION {
+        if self.young.bytes + bytes > self.most {
             self.old = mem::take(&mut self.young);
         }
         self.young.remove(&container);
@@ -45,7 +115,7 @@ impl Known {
         self.young.descriptions.insert(container, description);
     }
 
-    pub(super) fn remove(&mut self, container: &ContainerId) {
+    fn remove(&mut self, container: &ContainerId) {
         self.young.remove(container);
         self.old.remove(container);
     }
@@ -101,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_was_told_last_is_known_until_it_is_removed() {
-        let mut known = Known::default();
+        let mut known = Known::of_at_most(GENERATION);
         for (id, name) in [id(1), id(2), id(1)]
             .into_iter()
             .flatten()
@@ -120,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_engine_that_invents_containers_only_displaces_the_oldest() {
-        let mut known = Known::default();
+        let mut known = Known::of_at_most(GENERATION);
         let name = "n".repeat(10_000);
         let told = 4 * GENERATION / name.len();
         for id in (0..told).filter_map(id) {
@@ -135,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_is_in_both_generations_is_removed_from_both() {
-        let mut known = Known::default();
+        let mut known = Known::of_at_most(GENERATION);
         let Some(container) = id(1) else {
             unreachable!("a valid id")
         };
@@ -148,5 +218,34 @@ mod tests {
         assert_eq!(known.get(&container), Some(&named("young")));
         known.remove(&container);
         assert_eq!(known.get(&container), None);
+    }
+
+    #[test]
+    fn no_user_displaces_or_overwrites_what_others_say() {
+        let mut words = Words::default();
+        let Some(container) = id(1) else {
+            unreachable!("a valid id")
+        };
+        words.insert(Speaker::System, container.clone(), named("web"));
+        words.insert(Speaker::User(1001), container.clone(), named("mine"));
+        let name = "n".repeat(10_000);
+        for number in 2..4 * GENERATION_OF_USER / name.len() {
+            id(number)
+                .into_iter()
+                .for_each(|id| words.insert(Speaker::User(1000), id, named(&name)));
+        }
+        for user in 2000..2000 + 2 * MAX_USERS as u32 {
+            words.insert(Speaker::User(user), container.clone(), named("forged"));
+        }
+        assert_eq!(words.users.len(), MAX_USERS);
+        let of_user = words.users.get(&1000).map(|known| known.young.bytes);
+        assert!(of_user.is_some_and(|bytes| bytes <= GENERATION_OF_USER));
+        let said = |speaker| words.get(speaker, &container).map(|it| it.name.as_str());
+        assert_eq!(said(Speaker::System), Some("web"));
+        assert_eq!(said(Speaker::User(1001)), Some("mine"));
+        assert_eq!(said(Speaker::User(1000)), None);
+        words.remove(&container);
+        assert_eq!(words.get(Speaker::System, &container), None);
+        assert_eq!(words.get(Speaker::User(1001), &container), None);
     }
 }

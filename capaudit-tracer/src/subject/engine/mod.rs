@@ -2,24 +2,28 @@
 //!
 //! Podman's API answers the same way. Containers may live for a few milliseconds, so the engine's event stream
 //! is followed from the start; asking afterwards is only the second way. The module `api` has the requests and the
-//! fields that are read, `client` speaks HTTP, `known` bounds what is remembered.
+//! fields that are read, `client` speaks HTTP, `known` bounds what is remembered, `places` is where engines are looked for,
+//! and `speaker` says of whom an engine is believed.
 
 mod api;
 mod client;
 mod known;
+mod places;
+mod speaker;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{HashMap, HashSet},
     io,
-    os::unix::fs::FileTypeExt as _,
-    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use capaudit_core::{capability::CapSet, ledger::Pod};
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    ledger::Pod,
+};
 use tokio::{
     task::{JoinHandle, JoinSet},
     time::MissedTickBehavior,
@@ -27,10 +31,14 @@ use tokio::{
 
 use self::{
     api::{Containers, Event, Inspected},
-    client::{Address, Client, RequestError},
-    known::Known,
+    client::{Client, RequestError},
+    known::Words,
+    places::Places,
+    speaker::{Speaker, Subordinates},
 };
 use crate::{privilege, proc::ContainerId};
+
+pub use self::speaker::Asked;
 
 /// How long an engine may take to answer before it counts as absent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -70,7 +78,8 @@ type Answering = Arc<Mutex<HashSet<Client>>>;
 #[derive(Debug)]
 pub struct Engine {
     answering: Answering,
-    known: Arc<Mutex<Known>>,
+    words: Arc<Mutex<Words>>,
+    subordinates: Subordinates,
     keeper: JoinHandle<()>,
 }
 
@@ -81,22 +90,23 @@ impl Engine {
     /// Returns when each that is there has answered, or has taken too long. Those that come later are connected to when
     /// they do.
     pub async fn connect() -> Self {
-        let since = jiff::Timestamp::now().as_second();
-        let (answering, known) = (Answering::default(), Arc::<Mutex<Known>>::default());
+        let (answering, words) = (Answering::default(), Arc::<Mutex<Words>>::default());
+        let mut places = Places::new(jiff::Timestamp::now().as_second());
         let mut listeners = JoinSet::new();
-        for client in those_that_answer(candidates()).await {
+        for (client, since) in places.those_that_answer(&answering).await {
             lock(&answering).insert(client.clone());
-            listeners.spawn(listen(client, Arc::clone(&known), since));
+            listeners.spawn(listen(client, Arc::clone(&words), since));
         }
         let keeper = tokio::spawn(keep(
             listeners,
+            places,
             Arc::clone(&answering),
-            Arc::clone(&known),
-            since,
+            Arc::clone(&words),
         ));
         Self {
             answering,
-            known,
+            words,
+            subordinates: Subordinates::of_machine(),
             keeper,
         }
     }
@@ -110,8 +120,11 @@ impl Engine {
     pub fn takes(&self) -> CapSet {
         lock(&self.answering)
             .iter()
-            .filter_map(|client| client.address().path())
-            .map(privilege::to_connect)
+            .filter_map(|client| match client.speaker() {
+                Speaker::System => client.address().path().map(privilege::to_connect),
+                // Nothing is looked at that a user may have put somewhere else meanwhile.
+                Speaker::User(_) => Some(Capability::DAC_OVERRIDE.into()),
+            })
             .fold(CapSet::EMPTY, CapSet::union)
     }
 
@@ -119,12 +132,12 @@ impl Engine {
     /// with this much patience.
     pub async fn describe(
         &self,
-        wanted: &[ContainerId],
+        wanted: &[Asked],
         patience: Duration,
     ) -> HashMap<ContainerId, Description> {
         let deadline = tokio::time::Instant::now() + patience;
         while self.answering().is_some()
-            && !self.knows_all(wanted)
+            && !wanted.iter().all(|asked| self.known(asked).is_some())
             && tokio::time::Instant::now() < deadline
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -133,21 +146,26 @@ impl Engine {
     }
 
     /// The same of containers that run already: no event is waited for.
-    pub async fn ask(&self, wanted: &[ContainerId]) -> HashMap<ContainerId, Description> {
+    pub async fn ask(&self, wanted: &[Asked]) -> HashMap<ContainerId, Description> {
         let mut engines = self.engines();
         let mut described = HashMap::new();
-        for container in wanted {
-            let mut description = self.known(container);
+        for asked in wanted {
+            let mut description = self.known(asked);
             // The event of its start does not tell when it was made.
             if description
                 .as_ref()
                 .is_none_or(|known| known.created.is_none())
-                && let Some((_id, told)) = inspect(&mut engines, container.as_str()).await
             {
-                lock(&self.known).insert(container.clone(), told.clone());
-                description = Some(told);
+                let is_believed = |speaker, id: &ContainerId| {
+                    *id == asked.id && self.may_speak(speaker, std::slice::from_ref(asked))
+                };
+                let told = inspect(&mut engines, asked.id.as_str(), &is_believed).await;
+                if let Some((speaker, id, told)) = told {
+                    lock(&self.words).insert(speaker, id, told.clone());
+                    description = Some(told);
+                }
             }
-            described.extend(description.map(|description| (container.clone(), description)));
+            described.extend(description.map(|description| (asked.id.clone(), description)));
         }
         described
     }
@@ -157,52 +175,87 @@ impl Engine {
     /// # Errors
     ///
     /// The kernel refuses what waiting takes.
-    pub fn ask_once(wanted: &[ContainerId]) -> io::Result<HashMap<ContainerId, Description>> {
+    pub fn ask_once(wanted: &[Asked]) -> io::Result<HashMap<ContainerId, Description>> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        Ok(runtime.block_on(async { Self::connect().await.ask(wanted).await }))
+        let mut wanted = wanted.to_vec();
+        // Of a container's processes that one counts which is in the outermost user namespace.
+        wanted.sort_by_key(|asked| asked.user_namespace_level);
+        let mut seen = HashSet::new();
+        wanted.retain(|asked| seen.insert(asked.id.clone()));
+        Ok(runtime.block_on(async { Self::connect().await.ask(&wanted).await }))
     }
 
     /// What is known of a container by now, without asking.
-    pub fn known(&self, container: &ContainerId) -> Option<Description> {
-        lock(&self.known).get(container).cloned()
+    pub fn known(&self, asked: &Asked) -> Option<Description> {
+        let words = lock(&self.words);
+        let of_user = || {
+            let owner = self.subordinates.owner(asked)?;
+            words.get(Speaker::User(owner), &asked.id)
+        };
+        words
+            .get(Speaker::System, &asked.id)
+            .or_else(of_user)
+            .cloned()
     }
 
     /// Forgets what is known of these containers.
-    pub fn forget(&self, containers: &[ContainerId]) {
-        let mut known = lock(&self.known);
+    pub fn forget(&self, containers: &[Asked]) {
+        let mut words = lock(&self.words);
         for container in containers {
-            known.remove(container);
+            words.remove(&container.id);
         }
     }
 
-    /// The container with this name, id or unambiguous beginning of an id.
-    pub async fn find(&self, name: &str) -> Option<ContainerId> {
-        let (id, description) = inspect(&mut self.engines(), name).await?;
-        lock(&self.known).insert(id.clone(), description);
+    /// The container with this name, id or unambiguous beginning of an id; of those that are `running`, if a user's engine
+    /// says so.
+    pub async fn find(&self, name: &str, running: &[Asked]) -> Option<ContainerId> {
+        let is_believed = |speaker, id: &ContainerId| self.may_speak_of(speaker, id, running);
+        let (speaker, id, description) = inspect(&mut self.engines(), name, &is_believed).await?;
+        lock(&self.words).insert(speaker, id.clone(), description);
         Some(id)
     }
 
     /// The running containers of a compose service.
-    pub async fn running_of_service(&self, service: &str) -> HashSet<ContainerId> {
+    pub async fn running_of_service(
+        &self,
+        service: &str,
+        running: &[Asked],
+    ) -> HashSet<ContainerId> {
         let target = api::running_with_label(&format!("com.docker.compose.service={service}"));
         let mut found = HashSet::new();
         for client in self.engines() {
             if let Ok(Containers(containers)) = client.json(&target).await {
-                found.extend(containers.into_iter().map(|(id, _)| id));
+                let ids = containers.into_iter().map(|(id, _)| id);
+                found.extend(ids.filter(|id| self.may_speak_of(client.speaker(), id, running)));
             }
         }
         found
     }
 
-    fn engines(&self) -> Vec<Client> {
-        lock(&self.answering).iter().cloned().collect()
+    /// Whether somebody is believed of a container that has these processes.
+    fn may_speak(&self, speaker: Speaker, processes: &[Asked]) -> bool {
+        match speaker {
+            Speaker::System => true,
+            Speaker::User(user) => {
+                let is_own = |process| self.subordinates.owner(process) == Some(user);
+                !processes.is_empty() && processes.iter().all(is_own)
+            }
+        }
     }
 
-    fn knows_all(&self, wanted: &[ContainerId]) -> bool {
-        let known = lock(&self.known);
-        wanted.iter().all(|id| known.get(id).is_some())
+    /// The same of one of those that run.
+    fn may_speak_of(&self, speaker: Speaker, id: &ContainerId, running: &[Asked]) -> bool {
+        let processes = running.iter().filter(|process| process.id == *id);
+        self.may_speak(speaker, &processes.cloned().collect::<Vec<_>>())
+    }
+
+    /// Those that answer, the system's first: what it says is believed of everything.
+    fn engines(&self) -> Vec<Client> {
+        let mut engines: Vec<Client> = lock(&self.answering).iter().cloned().collect();
+        engines.sort_by_key(|client| client.speaker() != Speaker::System);
+        engines
     }
 }
 
@@ -213,19 +266,26 @@ impl Drop for Engine {
     }
 }
 
-/// Asks the engines for a container. One that takes too long is not asked any more: there may be a thousand containers
-/// to ask for.
-async fn inspect(engines: &mut Vec<Client>, name: &str) -> Option<(ContainerId, Description)> {
+/// Asks the engines for a container, until one is believed. One that takes too long is not asked any more: there may be a
+/// thousand containers to ask for.
+async fn inspect(
+    engines: &mut Vec<Client>,
+    name: &str,
+    is_believed: &dyn Fn(Speaker, &ContainerId) -> bool,
+) -> Option<(Speaker, ContainerId, Description)> {
     let target = api::inspect(name);
     let mut index = 0;
     while let Some(client) = engines.get(index) {
+        let speaker = client.speaker();
         match client.json::<Inspected>(&target).await {
-            Ok(inspected) => {
-                let (id, description) = inspected.described()?;
-                return Some((id, description.told_by(client)));
-            }
+            Ok(inspected) => match inspected.described() {
+                Some((id, description)) if is_believed(speaker, &id) => {
+                    return Some((speaker, id, description.told_by(client)));
+                }
+                _ => index += 1,
+            },
             Err(RequestError::TimedOut) => {
-                engines.swap_remove(index);
+                engines.remove(index);
             }
             Err(_unknown) => index += 1,
         }
@@ -233,22 +293,12 @@ async fn inspect(engines: &mut Vec<Client>, name: &str) -> Option<(ContainerId, 
     None
 }
 
-/// The clients whose engines answer.
-async fn those_that_answer(candidates: Vec<Client>) -> Vec<Client> {
-    let mut asked = JoinSet::new();
-    for mut client in candidates {
-        asked.spawn(async move { client.ping().await.is_ok().then_some(client) });
-    }
-    let answers = asked.join_all().await;
-    answers.into_iter().flatten().collect()
-}
-
 /// Connects to engines as they come, again and again. The listeners end when this does.
 async fn keep(
-    mut listeners: JoinSet<(Client, i64)>,
+    mut listeners: JoinSet<Ended>,
+    mut places: Places,
     answering: Answering,
-    known: Arc<Mutex<Known>>,
-    mut since: i64,
+    words: Arc<Mutex<Words>>,
 ) {
     let mut look = tokio::time::interval(LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -256,20 +306,18 @@ async fn keep(
     look.tick().await;
     loop {
         tokio::select! {
-            Some(ended) = listeners.join_next() => if let Ok((client, last)) = ended {
-                lock(&answering).remove(&client);
-                since = since.max(last);
+            Some(ended) = listeners.join_next() => if let Ok(ended) = ended {
+                lock(&answering).remove(&ended.client);
+                places.ended(&ended);
             },
             _ = look.tick() => {
-                let mut absent = candidates();
-                absent.retain(|client| !lock(&answering).contains(client));
-                for client in those_that_answer(absent).await {
+                for (client, since) in places.those_that_answer(&answering).await {
                     lock(&answering).insert(client.clone());
-                    let known = Arc::clone(&known);
+                    let words = Arc::clone(&words);
                     listeners.spawn(async move {
                         // What was started before it could be listened to; an engine forgets its events when it ends.
-                        list(&client, &known).await;
-                        listen(client, known, since).await
+                        list(&client, &words).await;
+                        listen(client, words, since).await
                     });
                 }
             }
@@ -278,59 +326,44 @@ async fn keep(
 }
 
 /// Takes the names of all containers that an engine has.
-async fn list(client: &Client, known: &Mutex<Known>) {
+async fn list(client: &Client, words: &Mutex<Words>) {
     let Ok(Containers(containers)) = client.json(api::ALL_CONTAINERS).await else {
         return; // they are asked for one by one in the end
     };
-    let mut known = lock(known);
+    let (mut words, speaker) = (lock(words), client.speaker());
     for (id, description) in containers {
-        if known.get(&id).is_none() {
-            known.insert(id, description.told_by(client));
+        if words.get(speaker, &id).is_none() {
+            words.insert(speaker, id, description.told_by(client));
         }
     }
 }
 
-/// Clients of the engines that may be there: that of `DOCKER_HOST`, else one for each socket at the usual places.
-fn candidates() -> Vec<Client> {
-    let addresses = match std::env::var_os("DOCKER_HOST") {
-        Some(host) => Address::of_docker_host(&host).into_iter().collect(),
-        None => sockets(Path::new("/run")),
-    };
-    addresses
-        .into_iter()
-        .map(|address| Client::new(address, PATIENCE))
-        .collect()
+/// An engine whose events have ended.
+struct Ended {
+    client: Client,
+    /// When the last of them was, in seconds since 1970 by the engine's clock.
+    last: i64,
+    /// How long they were listened to.
+    lasted: Duration,
 }
 
-/// Sockets at the usual places below /run: the system's engines', then those of users (rootless).
-fn sockets(run: &Path) -> Vec<Address> {
-    let mut places = vec![run.to_owned()];
-    if let Ok(users) = std::fs::read_dir(run.join("user")) {
-        places.extend(users.flatten().map(|user| user.path()));
-    }
-    places
-        .iter()
-        .flat_map(|place| [place.join("docker.sock"), place.join("podman/podman.sock")])
-        .filter(|socket| {
-            std::fs::metadata(socket).is_ok_and(|metadata| metadata.file_type().is_socket())
-        })
-        .map(Address::Unix)
-        .collect()
-}
-
-/// Follows an engine's events until the stream ends. Returns the client, with the time of the last event in seconds
-/// since 1970 by the engine's clock.
-async fn listen(client: Client, known: Arc<Mutex<Known>>, since: i64) -> (Client, i64) {
+/// Follows an engine's events until the stream ends.
+async fn listen(client: Client, words: Arc<Mutex<Words>>, since: i64) -> Ended {
+    let begun = tokio::time::Instant::now();
     let mut last = since;
     if let Ok(mut events) = client.lines(&api::events(since)).await {
         while let Ok(Some(event)) = events.next::<Event>().await {
             last = event.time.unwrap_or(last);
             if let Some((id, description)) = event.described() {
-                lock(&known).insert(id, description.told_by(&client));
+                lock(&words).insert(client.speaker(), id, description.told_by(&client));
             }
         }
     }
-    (client, last)
+    Ended {
+        client,
+        last,
+        lasted: begun.elapsed(),
+    }
 }
 
 fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,6 +1,6 @@
 //! The client against made-up engines: what it asks, and how it takes what they answer.
 
-use std::{io, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::*;
+use super::{client::Address, *};
 
 /// How long most tests wait for an answer. None comes near it.
 const LONG: Duration = Duration::from_secs(20);
@@ -124,6 +124,12 @@ const LIST: &str = include_str!("recorded/docker-20.10-list.json");
 const INSPECTION: &str = include_str!("recorded/docker-20.10-inspect.json");
 const EVENTS: &str = include_str!("recorded/docker-20.10-events.jsonl");
 
+/// What the system's engines have said of a container.
+fn of_system(words: &Mutex<Words>, id: &str) -> Option<Description> {
+    let id = ContainerId::new(id)?;
+    lock(words).get(Speaker::System, &id).cloned()
+}
+
 #[tokio::test]
 async fn each_question_has_its_answer() -> io::Result<()> {
     let engine = |line: &str| {
@@ -137,21 +143,25 @@ async fn each_question_has_its_answer() -> io::Result<()> {
     }
     };
     let engine = Fake::start(engine, Then::Wait)?;
-    let answering = those_that_answer(vec![engine.client(LONG)]).await;
-    let [client] = <[Client; 1]>::try_from(answering).map_err(|_| io::Error::other("no engine"))?;
+    let mut client = engine.client(LONG);
+    client.ping().await.map_err(io::Error::other)?;
     let known = Mutex::default();
     list(&client, &known).await;
-    let web = ContainerId::new(WEB);
-    let described = web.and_then(|web| lock(&known).get(&web).cloned());
+    let described = of_system(&known, WEB);
     assert_eq!(described.as_ref().map(|it| &*it.name), Some("shop-web-1"));
     let release = described
         .as_ref()
         .and_then(|it| it.engine_version.as_deref());
     assert_eq!(release, Some("20.10.24+dfsg1"));
     let mut engines = vec![client];
-    let inspected = inspect(&mut engines, "shop-web-1").await;
-    assert_eq!(inspected.map(|(_, it)| it), described);
-    assert_eq!(inspect(&mut engines, "other").await, None);
+    let all = &|_speaker, _id: &ContainerId| true;
+    let inspected = inspect(&mut engines, "shop-web-1", all).await;
+    assert_eq!(inspected.map(|(_, _, it)| it), described);
+    assert_eq!(inspect(&mut engines, "other", all).await, None);
+    assert_eq!(
+        inspect(&mut engines, "shop-web-1", &|_, _| false).await,
+        None
+    );
     // An engine that does not know a container is still asked for others.
     assert_eq!(engines.len(), 1);
     Ok(())
@@ -162,10 +172,9 @@ async fn events_are_taken_however_they_are_cut() -> io::Result<()> {
     for size in [1, 7, 500, 100_000] {
         let mut engine = Fake::start(move |_| chunked(EVENTS, size), Then::Wait)?;
         let known = Arc::default();
-        let (_, last) = listen(engine.client(LONG), Arc::clone(&known), 17).await;
-        assert_eq!(last, 1_795_743_176, "{size}");
-        let web = ContainerId::new(WEB);
-        let known = web.and_then(|web| lock(&known).get(&web).cloned());
+        let ended = listen(engine.client(LONG), Arc::clone(&known), 17).await;
+        assert_eq!(ended.last, 1_795_743_176, "{size}");
+        let known = of_system(&known, WEB);
         assert_eq!(
             known.and_then(|it| it.compose_service).as_deref(),
             Some("web"),
@@ -208,7 +217,7 @@ async fn a_stream_ends_with_what_cannot_be_understood() -> io::Result<()> {
         let engine = Fake::start(move |_| answer.clone(), Then::HangUp)?;
         let ended = tokio::time::timeout(LONG, listen(engine.client(LONG), Arc::default(), 17));
         assert_eq!(
-            ended.await.ok().map(|(_, last)| last),
+            ended.await.ok().map(|ended| ended.last),
             Some(last),
             "{shown}"
         );
@@ -236,7 +245,7 @@ async fn whoever_does_not_answer_is_not_waited_for() -> io::Result<()> {
             Err(RequestError::TimedOut)
         ));
         let mut engines = vec![client];
-        assert_eq!(inspect(&mut engines, "web").await, None);
+        assert_eq!(inspect(&mut engines, "web", &|_, _| true).await, None);
         assert_eq!(engines, []);
     }
     let slow = Fake::start(move |_| head.clone(), Then::Wait)?;
@@ -278,8 +287,9 @@ async fn what_is_no_engine_counts_as_none() -> io::Result<()> {
         b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n".to_vec(),
         b"\0\xff".to_vec(),
     ] {
+        let shown = String::from_utf8_lossy(&answer).into_owned();
         let other = Fake::start(move |_| answer.clone(), Then::HangUp)?;
-        assert_eq!(those_that_answer(vec![other.client(LONG)]).await, []);
+        assert!(other.client(LONG).ping().await.is_err(), "{shown}");
     }
     let mut nobody = Client::new(Address::Unix("/nobody/listens".into()), LONG);
     let refused = nobody.ping().await;
@@ -340,8 +350,7 @@ async fn an_engine_at_a_port_is_asked_by_its_host() -> io::Result<()> {
         request.contains(&format!("\r\nhost: {place}\r\n")),
         "{request}"
     );
-    let web = ContainerId::new(WEB);
-    assert!(web.is_some_and(|web| lock(&known).get(&web).is_some()));
+    assert!(of_system(&known, WEB).is_some());
     Ok(())
 }
 
@@ -349,7 +358,7 @@ async fn an_engine_at_a_port_is_asked_by_its_host() -> io::Result<()> {
 #[tokio::test]
 async fn a_list_does_not_replace_what_events_told() -> io::Result<()> {
     let engine = Fake::start(|_| ok(LIST), Then::Wait)?;
-    let known = Mutex::new(Known::default());
+    let known = Mutex::new(Words::default());
     let Some(web) = ContainerId::new(WEB) else {
         return Err(io::Error::other("no id"));
     };
@@ -357,19 +366,178 @@ async fn a_list_does_not_replace_what_events_told() -> io::Result<()> {
         name: "renamed".to_owned(),
         ..Description::default()
     };
-    lock(&known).insert(web.clone(), renamed.clone());
+    lock(&known).insert(Speaker::System, web, renamed.clone());
     list(&engine.client(LONG), &known).await;
-    assert_eq!(lock(&known).get(&web), Some(&renamed));
+    assert_eq!(of_system(&known, WEB), Some(renamed));
     Ok(())
 }
 
-#[test]
-fn only_sockets_at_the_usual_places_are_engines() -> io::Result<()> {
-    let run = tempfile::tempdir()?;
-    std::fs::create_dir_all(run.path().join("user/1000/podman"))?;
-    std::fs::write(run.path().join("docker.sock"), "no socket")?;
-    let rootless = run.path().join("user/1000/podman/podman.sock");
-    let _listening = std::os::unix::net::UnixListener::bind(&rootless)?;
-    assert_eq!(sockets(run.path()), [Address::Unix(rootless)]);
+/// An engine at a socket that a user controls. Only root can give it to another one; for anybody else, it is one's own that
+/// counts as another's.
+async fn of_user(engine: &Fake) -> io::Result<(Client, u32)> {
+    let mut client = engine.client(LONG);
+    let own = rustix::process::geteuid().as_raw();
+    let user = if own == 0 {
+        let path = client.address().path().unwrap_or(Path::new("/"));
+        std::os::unix::fs::chown(path, Some(64_001), None)?;
+        64_001
+    } else {
+        client.own = own + 1;
+        own
+    };
+    client.ping().await.map_err(io::Error::other)?;
+    assert_eq!(client.speaker(), Speaker::User(user));
+    Ok((client, user))
+}
+
+/// Answers as an engine that has the two recorded containers.
+fn recorded(line: &str) -> Vec<u8> {
+    if line.contains("_ping") {
+        b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 0\r\n\r\n".to_vec()
+    } else if line.contains("/events") {
+        chunked(EVENTS, 500)
+    } else if line.contains("/containers/json") {
+        ok(LIST)
+    } else {
+        ok(INSPECTION)
+    }
+}
+
+/// The same under names of its own.
+fn forged(line: &str) -> Vec<u8> {
+    let answer = String::from_utf8_lossy(&recorded(line)).into_owned();
+    // As long as before.
+    answer.replace("shop-web-1", "fake-web-1").into()
+}
+
+fn engine_of(clients: impl IntoIterator<Item = Client>, subordinates: &str) -> Engine {
+    Engine {
+        answering: Arc::new(Mutex::new(clients.into_iter().collect())),
+        words: Arc::default(),
+        subordinates: Subordinates::parse(subordinates, ""),
+        keeper: tokio::spawn(async {}),
+    }
+}
+
+#[tokio::test]
+async fn a_user_s_engine_names_that_user_s_containers_only() -> io::Result<()> {
+    let fake = Fake::start(forged, Then::HangUp)?;
+    let (liar, user) = of_user(&fake).await?;
+    let asked = |user_namespace_level, uid| {
+        ContainerId::new(WEB).map(|id| Asked {
+            id,
+            user_namespace_level,
+            uid,
+        })
+    };
+    let subordinates = format!("{user}:100000:65536\n70000:200000:65536\n");
+    let engine = engine_of([liar.clone()], &subordinates);
+    // It says what it likes, in every way that there is.
+    list(&liar, &engine.words).await;
+    listen(liar.clone(), Arc::clone(&engine.words), 0).await;
+    for (level, uid, expected) in [
+        (0, 0, None),
+        // The system's engine runs it as this user.
+        (0, user, None),
+        (1, 200_033, None),
+        (1, 70_000, None),
+        (1, user, Some("fake-web-1")),
+        (1, 100_033, Some("fake-web-1")),
+    ] {
+        let Some(asked) = asked(level, uid) else {
+            return Err(io::Error::other("no id"));
+        };
+        let known = engine.known(&asked).map(|it| it.name);
+        assert_eq!(known.as_deref(), expected, "{level} {uid}");
+        let described = engine.ask(std::slice::from_ref(&asked)).await;
+        let name = described.get(&asked.id).map(|it| it.name.as_str());
+        assert_eq!(name, expected, "{level} {uid}");
+        // Nobody is led to another container by a name.
+        let running = [asked.clone()];
+        let found = engine.find("fake-web-1", &running).await;
+        assert_eq!(found.is_some(), expected.is_some(), "{level} {uid}");
+        let of_service = engine.running_of_service("web", &running).await;
+        assert_eq!(of_service.len(), expected.iter().len(), "{level} {uid}");
+    }
+    let mixed: Vec<Asked> = [asked(1, user), asked(0, 0)]
+        .into_iter()
+        .flatten()
+        .collect();
+    assert_eq!(engine.find("fake-web-1", &mixed).await, None);
+    assert_eq!(engine.find("fake-web-1", &[]).await, None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_user_s_engine_is_believed_over_the_system_s() -> io::Result<()> {
+    let (fake, true_one) = (
+        Fake::start(forged, Then::HangUp)?,
+        Fake::start(recorded, Then::HangUp)?,
+    );
+    let (liar, user) = of_user(&fake).await?;
+    let mut system = true_one.client(LONG);
+    system.ping().await.map_err(io::Error::other)?;
+    let Some(id) = ContainerId::new(WEB) else {
+        return Err(io::Error::other("no id"));
+    };
+    let asked = Asked {
+        id,
+        user_namespace_level: 1,
+        uid: user,
+    };
+    // Whoever speaks first or last: here, its processes are even the user's.
+    for order in [[&liar, &system], [&system, &liar]] {
+        let engine = engine_of([liar.clone(), system.clone()], "");
+        for client in order {
+            list(client, &engine.words).await;
+            listen(client.clone(), Arc::clone(&engine.words), 0).await;
+        }
+        let known = engine.known(&asked).map(|it| it.name);
+        assert_eq!(known.as_deref(), Some("shop-web-1"));
+        let described = engine.ask(std::slice::from_ref(&asked)).await;
+        let name = described.get(&asked.id).map(|it| it.name.as_str());
+        assert_eq!(name, Some("shop-web-1"));
+    }
+    Ok(())
+}
+
+/// The thread that takes the kernel's records has time for them, whatever an engine sends.
+#[tokio::test]
+async fn events_without_end_leave_time_for_everything_else() -> io::Result<()> {
+    let chunk = |body: &str| format!("{:x}\r\n{body}\r\n", body.len()).into_bytes();
+    let mut endless = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let events = chunk(&EVENTS.repeat(20));
+    endless.extend(&events);
+    // The server has a thread of its own, as an engine has a process.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let engine = Fake::start(move |_| endless.clone(), Then::Repeat(events.len()))?;
+            let _ = tell.send(engine.client(LONG));
+            tokio::time::sleep(LONG).await;
+            Ok(())
+        })
+    });
+    let client = told.recv().map_err(io::Error::other)?;
+    let words = Arc::default();
+    let listening = tokio::spawn(listen(client, Arc::clone(&words), 0));
+    let began = std::time::Instant::now();
+    let mut busy = Duration::ZERO;
+    while began.elapsed() < Duration::from_secs(2) {
+        let before = std::time::Instant::now();
+        tokio::task::yield_now().await;
+        busy += before.elapsed();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(!listening.is_finished(), "it goes on");
+    assert!(of_system(&words, WEB).is_some(), "it is heard");
+    assert!(
+        busy < Duration::from_millis(1000),
+        "{busy:?} of two seconds"
+    );
+    listening.abort();
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod clock;
 mod disk;
 mod engine;
+mod forged;
 mod full;
 mod killed;
 mod many;
@@ -35,6 +36,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         memory::trials(),
         disk::trials(),
         engine::trials(),
+        forged::trials(),
         many::trials(),
         reuse::trials(),
         stopped::trials(),
