@@ -40,6 +40,14 @@ pub enum ClientError {
         /// What connecting answered.
         error: io::Error,
     },
+    /// There is a socket that this user may not connect to: a daemon may well listen.
+    #[error(
+        "you may not ask the capaudit daemon at {socket:?}: be root, or in the group that it was started with (--group)"
+    )]
+    NotAllowed {
+        /// Path that was tried.
+        socket: PathBuf,
+    },
     /// The daemon answered, but does not do what it is asked for; its words.
     #[error("the capaudit daemon refuses: {0}")]
     Refused(String),
@@ -65,9 +73,14 @@ pub fn totals(socket: &Path) -> Result<Ledger, ClientError> {
 }
 
 fn unreachable(socket: &Path) -> impl Fn(io::Error) -> ClientError {
-    |error| ClientError::Unreachable {
-        socket: socket.to_owned(),
-        error,
+    |error| {
+        let socket = socket.to_owned();
+        // EACCES and EPERM say nothing of whether anybody listens.
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            ClientError::NotAllowed { socket }
+        } else {
+            ClientError::Unreachable { socket, error }
+        }
     }
 }
 
@@ -178,5 +191,28 @@ impl Lines {
     pub async fn end(&mut self) {
         // If the daemon is gone there are none.
         let _ = self.writer.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_ask_is_told_so() {
+        let told = |errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            unreachable(Path::new("/run/x"))(error).to_string()
+        };
+        for errno in [1, 13] {
+            let told = told(errno);
+            assert!(told.starts_with("you may not ask"), "{told}");
+            assert!(told.contains("--group"), "{told}");
+        }
+        // Nobody there, or nobody who listens.
+        for errno in [2, 111] {
+            let told = told(errno);
+            assert!(told.starts_with("no capaudit daemon answers"), "{told}");
+        }
     }
 }

@@ -21,6 +21,15 @@ pub const NEEDED: CapSet = CapSet::of(&[
     Capability::DAC_READ_SEARCH,
 ]);
 
+/// What is missing to load any program.
+pub fn missing_to_trace(held: CapSet) -> CapSet {
+    if held.contains(Capability::SYS_ADMIN) {
+        CapSet::EMPTY
+    } else {
+        CapSet::of(&[Capability::BPF, Capability::PERFMON]).difference(held)
+    }
+}
+
 /// To raise its own priority, so that short-lived processes are looked at in time; it works without.
 pub const TO_RAISE_PRIORITY: CapSet = CapSet::of(&[Capability::SYS_NICE]);
 
@@ -153,6 +162,18 @@ fn with_substitute(set: CapSet, held: CapSet) -> CapSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_root_it_is_known_what_is_missing() {
+        let text = |held: &[Capability]| missing_to_trace(CapSet::of(held)).to_string();
+        assert_eq!(text(&[]), "CAP_PERFMON,CAP_BPF");
+        assert_eq!(text(&[Capability::BPF]), "CAP_PERFMON");
+        assert_eq!(missing_to_trace(NEEDED), CapSet::EMPTY);
+        assert_eq!(
+            missing_to_trace(Capability::SYS_ADMIN.into()),
+            CapSet::EMPTY
+        );
+    }
 
     #[test]
     fn sys_admin_stays_only_where_it_has_to_serve() {

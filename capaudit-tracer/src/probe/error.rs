@@ -3,7 +3,7 @@
 use std::io;
 
 use aya::programs::ProgramError;
-use capaudit_core::ledger::Hook;
+use capaudit_core::{capability::CapSet, ledger::Hook};
 use thiserror::Error;
 
 use super::btf;
@@ -23,6 +23,9 @@ pub enum ProbeError {
         "capaudit is not in the machine's own pid namespace, so that processes cannot be told apart: run it on the host, or in a container with --pid=host"
     )]
     PidNamespace,
+    /// capaudit was not started with what tracing takes.
+    #[error("capaudit may not trace here: {0} missing: run as root (sudo capaudit …)")]
+    Privileges(CapSet),
     /// The kernel lacks a helper that the programs call.
     #[error("this kernel is too old: it has no {0}; Linux 5.15 or later is needed")]
     TooOld(&'static str),
@@ -61,6 +64,28 @@ pub enum ProbeError {
     /// The object lacks something: it was not built from this source.
     #[error("the embedded BPF object has no {0}")]
     Incomplete(&'static str),
+}
+
+impl ProbeError {
+    /// The error number that the kernel answered with, if it was the kernel.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::NoHook(refused) => refused.first().and_then(|(_hook, error)| errno(error)),
+            error => errno(error),
+        }
+    }
+}
+
+/// The first error number in a chain of errors.
+pub fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    std::iter::successors(Some(error), |error| error.source()).find_map(|error| {
+        let of_load = match error.downcast_ref::<ProgramError>() {
+            Some(ProgramError::LoadError { io_error, .. }) => io_error.raw_os_error(),
+            _ => None,
+        };
+        let of_system = error.downcast_ref::<io::Error>();
+        of_load.or_else(|| of_system?.raw_os_error())
+    })
 }
 
 fn refusals(refused: &[(Hook, ProgramError)]) -> String {

@@ -16,7 +16,10 @@ use super::{
     error::ProbeError,
     hook, offset, syscall,
 };
-use crate::proc::{is_in_initial_pid_namespace, mount_namespace_of};
+use crate::{
+    privilege::{self, own},
+    proc::{is_in_initial_pid_namespace, mount_namespace_of},
+};
 
 /// The compiled BPF programs.
 pub(super) static OBJECT: &[u8] =
@@ -94,11 +97,26 @@ impl ObjectConfig {
     }
 }
 
+/// Whether this process holds what loading any program takes.
+///
+/// # Errors
+///
+/// It does not: [`ProbeError::Privileges`].
+pub fn may_trace() -> Result<(), ProbeError> {
+    let missing = privilege::missing_to_trace(own::effective());
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(ProbeError::Privileges(missing))
+    }
+}
+
 /// Loads the object, with its constants set.
 pub(super) fn load(config: &ObjectConfig) -> Result<(Ebpf, Btf), ProbeError> {
     if !is_in_initial_pid_namespace() {
         return Err(ProbeError::PidNamespace);
     }
+    may_trace()?;
     let kernel = KernelBtf::of_running_kernel()?;
     if !kernel.knows(NEWEST_HELPER) {
         return Err(ProbeError::TooOld(NEWEST_HELPER));

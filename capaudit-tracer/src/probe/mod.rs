@@ -23,8 +23,9 @@ pub use self::{
     btf::KernelBtf,
     config::{CheckEvents, TraceScope, TracerConfig},
     enforce::{Enforcer, EnforcerConfig},
-    error::{ProbeError, one_line},
+    error::{ProbeError, errno, one_line},
     event::Event,
+    load::may_trace,
     syscall::name as syscall_name,
     tracer::Tracer,
 };

@@ -1,7 +1,5 @@
 //! `capaudit doctor`: what works here, what does not, and how to mend it.
 
-use std::path::Path;
-
 use capaudit_core::{
     capability::Capability,
     ledger::Hook,
@@ -9,15 +7,13 @@ use capaudit_core::{
 };
 use capaudit_tracer::{
     privilege::{self, own},
-    probe::{Enforcer, EnforcerConfig, KernelBtf, ProbeError, Tracer, TracerConfig, one_line},
-    proc::{
-        is_in_initial_pid_namespace,
-        kallsyms::Symbols,
-        status::{Seccomp, Status},
+    probe::{
+        Enforcer, EnforcerConfig, KernelBtf, ProbeError, Tracer, TracerConfig, errno, one_line,
     },
+    proc::{is_in_initial_pid_namespace, kallsyms::Symbols},
 };
 
-use super::{exit::Exit, failure::Failure, terminal};
+use super::{exit::Exit, failure::Failure, refusal::Refusal, terminal};
 
 /// Check what auditing needs here: privileges, kernel features, hooks.
 #[derive(Debug, clap::Args)]
@@ -38,7 +34,13 @@ pub(super) fn run(_arguments: &Arguments) -> Result<Exit, Failure> {
         Ok(_) => Hook::BEST_FIRST.into_iter().map(hook).collect(),
         Err(_) => Vec::new(),
     };
-    for check in [privileges(), pid_namespace, type_information(), symbols()] {
+    for check in [
+        privileges(),
+        pid_namespace,
+        lockdown(),
+        type_information(),
+        symbols(),
+    ] {
         text.push_str(&line(&check, style));
     }
     let best = hooks.iter().position(|check| check.result.is_ok());
@@ -131,24 +133,17 @@ fn hook(hook: Hook) -> Check {
             Ok(_) => Ok("loads and attaches".to_owned()),
             Err(ProbeError::NoHook(refused)) => Err(refused
                 .first()
-                .map(|(hook, error)| format!("{}{}", one_line(error), remedy(*hook)))
+                .map(|(hook, error)| {
+                    let reason = Refusal::of_machine().reason(errno(error));
+                    let helps = reason.unwrap_or_else(|| needed_by(*hook).to_owned());
+                    format!("{}; {helps}", one_line(error))
+                })
                 .unwrap_or_default()),
-            Err(error) => Err(format!("{}{}", one_line(&error), seccomp())),
+            Err(error) => Err(match Refusal::of_machine().reason(error.errno()) {
+                Some(reason) => format!("{}; {reason}", one_line(&error)),
+                None => one_line(&error),
+            }),
         },
-    }
-}
-
-/// What may forbid loading although the privileges are there: the seccomp profiles of Docker before 23 and of Podman 4
-/// unlock bpf(2) by SYS_ADMIN only.
-fn seccomp() -> &'static str {
-    match Status::read("self") {
-        Ok(Status {
-            seccomp: Some(Seccomp::Filter),
-            ..
-        }) => {
-            "; a seccomp profile is in force here, which may forbid bpf(2): --security-opt=seccomp=unconfined"
-        }
-        _ => "",
     }
 }
 
@@ -166,19 +161,26 @@ fn lsm() -> Check {
     }
 }
 
-fn remedy(hook: Hook) -> String {
-    let lockdown =
-        std::fs::read_to_string(Path::new("/sys/kernel/security/lockdown")).unwrap_or_default();
-    let locked = if lockdown.contains("[none]") || lockdown.is_empty() {
-        ""
-    } else {
-        "; the kernel is locked down"
-    };
+/// What a hook takes of the kernel.
+fn needed_by(hook: Hook) -> &'static str {
     match hook {
-        Hook::Fexit => {
-            format!("; needs BPF trampolines (CONFIG_FUNCTION_TRACER, x86-64 since 5.5){locked}")
-        }
-        Hook::TpBtf => "; needs the tracepoint capability:cap_capable (Linux 6.14)".to_owned(),
-        Hook::Kprobe => format!("; needs CONFIG_KPROBES{locked}"),
+        Hook::Fexit => "needs BPF trampolines (CONFIG_FUNCTION_TRACER, x86-64 since 5.5)",
+        Hook::TpBtf => "needs the tracepoint capability:cap_capable (Linux 6.14)",
+        Hook::Kprobe => "needs CONFIG_KPROBES",
+    }
+}
+
+/// Whether the kernel keeps its memory from everybody.
+fn lockdown() -> Check {
+    let level = Refusal::of_machine().lockdown;
+    Check {
+        name: "kernel lockdown".to_owned(),
+        result: match level.as_deref() {
+            Some("confidentiality") => {
+                Err("confidentiality, which forbids BPF to read the kernel's memory: boot with lockdown=integrity, or without".to_owned())
+            }
+            Some(level) => Ok(level.to_owned()),
+            None => Ok("none".to_owned()),
+        },
     }
 }

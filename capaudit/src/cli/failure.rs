@@ -46,6 +46,11 @@ impl Failure {
         }
     }
 
+    /// The same with a hint, if there is one.
+    pub fn with(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
+
     /// Prints message and hint, a line each. `main` does that for the failure that capaudit ends with; subcommands only for
     /// one that they do not end with.
     pub fn print(&self) {

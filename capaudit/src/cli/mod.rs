@@ -26,6 +26,7 @@ mod output;
 mod patch;
 mod presentation;
 mod ps;
+mod refusal;
 mod report;
 mod run;
 mod selection;

@@ -8,7 +8,7 @@ use capaudit_tracer::{
     session::{AttachError, AuditError, ObservationError},
 };
 
-use super::{exit::Exit, failure::Failure};
+use super::{exit::Exit, failure::Failure, refusal::Refusal};
 
 /// How the kernel is watched.
 #[derive(Debug, clap::Args)]
@@ -68,7 +68,7 @@ impl From<ObservationError> for Failure {
     fn from(error: ObservationError) -> Self {
         let failure = Self::cannot_trace(&error);
         match &error {
-            ObservationError::Probe(error) => failure.hint(of_probe(error)),
+            ObservationError::Probe(error) => failure.with(of_probe(error)),
             ObservationError::System { .. } => failure,
         }
     }
@@ -77,7 +77,7 @@ impl From<ObservationError> for Failure {
 impl From<AttachError> for Failure {
     fn from(error: AttachError) -> Self {
         match &error {
-            AttachError::Probe(inner) => Self::cannot_trace(&error).hint(of_probe(inner)),
+            AttachError::Probe(inner) => Self::cannot_trace(&error).with(of_probe(inner)),
             AttachError::Blind => Self::cannot_trace(&error).hint(SEE_DOCTOR),
             AttachError::Target(_) => Self::usage(&error),
         }
@@ -98,14 +98,18 @@ impl From<AuditError> for Failure {
     }
 }
 
-fn of_probe(error: &ProbeError) -> &'static str {
-    if matches!(error, ProbeError::PidNamespace) {
-        PID_NAMESPACE
-    } else if is_out_of_memory(error) {
-        USE_LESS
-    } else {
-        SEE_DOCTOR
-    }
+/// What helps; `None` if the error says that itself.
+fn of_probe(error: &ProbeError) -> Option<String> {
+    let hint = match error {
+        ProbeError::Privileges(_) => return None,
+        ProbeError::PidNamespace => PID_NAMESPACE,
+        error if is_out_of_memory(error) => USE_LESS,
+        error => match Refusal::of_machine().reason(error.errno()) {
+            Some(reason) => return Some(reason),
+            None => SEE_DOCTOR,
+        },
+    };
+    Some(hint.to_owned())
 }
 
 fn is_out_of_memory(error: &(dyn std::error::Error + 'static)) -> bool {

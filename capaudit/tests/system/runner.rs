@@ -45,6 +45,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("runner::what_runs_on_is_told", runs_on),
         Trial::test("runner::what_others_do_for_it_is_told", deputies),
         Trial::test("runner::doctor", doctor),
+        Trial::test("runner::not_root_is_one_line", not_root),
         Trial::test("runner::another_pid_namespace_is_refused", pid_namespace),
     ]
 }
@@ -418,6 +419,26 @@ fn doctor() -> Verdicts {
         unprivileged.status.code() == Some(3) && text.contains("run as root"),
         &text,
     )
+}
+
+/// Whoever is not root reads that, and nothing of programs and verifiers.
+fn not_root() -> Verdicts {
+    for words in [
+        &["run", "--", "true"][..],
+        &["attach", "--pid", "1", "--duration", "1s"],
+        &["watch", "--json", "--", "true"],
+        &["daemon"],
+    ] {
+        let output = Command::new("setpriv")
+            .args(["--reuid=65534", "--clear-groups", CAPAUDIT])
+            .args(words)
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        ensure(output.status.code() == Some(3), (words, &text))?;
+        let is_told = text.lines().count() == 1 && text.contains("run as root (sudo capaudit");
+        ensure(is_told && text.contains("CAP_BPF"), (words, &text))?;
+    }
+    Ok(())
 }
 
 /// In a pid namespace of its own, capaudit would follow whoever has its processes' numbers in the machine's.
