@@ -21,7 +21,7 @@ use capaudit_core::{
 use capaudit_live::{Missing, check_events_a_second};
 use capaudit_tracer::{
     launch::Signals,
-    probe::{CheckEvents, TracerConfig},
+    probe::{self, CheckEvents, TracerConfig},
     session::{
         AttachError, AuditError, ObservationError,
         driver::{self, Aim, Driver, OnSignal, Step},
@@ -128,7 +128,10 @@ async fn observe(
     signals: Signals,
     complain: &dyn Fn(&str),
 ) -> Result<(), DaemonError> {
-    room::raise_limit().map_err(DaemonError::system("cannot raise the limit of descriptors"))?;
+    // Before a directory of the system's cannot be made, which would be all that is said.
+    probe::may_trace().map_err(ObservationError::from)?;
+    let descriptors = room::raise_limit()
+        .map_err(DaemonError::system("cannot raise the limit of descriptors"))?;
     let mut state = State::load(&plan.state)?;
     let (ask, mut questions) = mpsc::channel(QUESTIONS);
     let listener = socket::Listener::bind(&plan.socket, plan.group.as_deref())?;
@@ -151,8 +154,8 @@ async fn observe(
     let mut driver = Driver::start(watching, signals).await?;
 
     let tasks = [
-        Some(tokio::spawn(listener.serve(ask.clone()))),
-        metrics.map(|server| tokio::spawn(server.serve(ask))),
+        Some(tokio::spawn(listener.serve(ask.clone(), descriptors))),
+        metrics.map(|server| tokio::spawn(server.serve(ask, descriptors))),
     ];
     notify(&[NotifyState::Ready]);
     let mut save = tokio::time::interval(plan.save_every);

@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::atomic::AtomicU64, time::D
 
 use capaudit_core::{
     capability::Capability,
-    ledger::{Kind, Ledger},
+    ledger::{Kind, Ledger, unite_beyond, unite_by_image},
     report::Report,
     text::sanitize,
 };
@@ -30,6 +30,10 @@ use super::{DaemonError, Question, ledger, room::Room};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Connections at a time.
 const CONNECTIONS: usize = 16;
+/// Workloads that are told apart. Each has series for each capability, which whoever scrapes keeps for ever.
+const MOST_WORKLOADS: usize = 1000;
+/// Characters of a label: names are whatever an engine says.
+const LONGEST_LABEL: usize = 200;
 
 /// A server that has not served anybody yet.
 pub struct Server {
@@ -51,9 +55,9 @@ impl Server {
         Ok(Self { listener })
     }
 
-    /// Answers requests for /metrics.
-    pub async fn serve(self, ask: mpsc::Sender<Question>) {
-        let room = Room::of(CONNECTIONS);
+    /// Answers requests for /metrics; `descriptors` is how many the process may have.
+    pub async fn serve(self, ask: mpsc::Sender<Question>, descriptors: u64) {
+        let room = Room::of(CONNECTIONS, descriptors);
         loop {
             // Every user of the machine can connect: those beyond wait in the kernel, and take nothing of this process.
             let place = room.take().await;
@@ -128,33 +132,54 @@ struct Answered {
     outcome: &'static str,
 }
 
+/// A label's value: safe, and no longer than anybody reads.
+fn label(text: &str) -> String {
+    let safe = sanitize(text);
+    match safe.char_indices().nth(LONGEST_LABEL) {
+        Some((end, _)) => format!("{}…", &safe[..end]),
+        None => safe,
+    }
+}
+
 /// The metrics of a ledger in OpenMetrics' text format. Its own escapes are for quotes and line breaks only: names are made
 /// safe for a terminal before.
 pub fn text(ledger: &Ledger) -> String {
-    let report = Report::of(ledger);
+    let report = if ledger.subjects.len() > MOST_WORKLOADS {
+        let mut few = ledger.clone();
+        few.subjects = unite_beyond(unite_by_image(few.subjects), MOST_WORKLOADS);
+        Report::of(&few)
+    } else {
+        Report::of(ledger)
+    };
     let checks = Family::<Answered, Counter<u64, AtomicU64>>::default();
     let needed = Family::<OfCapability, Gauge>::default();
     let granted = Family::<OfCapability, Gauge>::default();
+    let incomplete = Family::<Workload, Gauge>::default();
     let lost = Counter::<u64, AtomicU64>::default();
     let observed = Counter::<f64, AtomicU64>::default();
     lost.inc_by(report.session.lost_events);
     observed.inc_by(ledger.session.duration_ms as f64 / 1000.0);
     for subject in &report.subjects {
-        let known = |text: &Option<String>| sanitize(text.as_deref().unwrap_or_default());
-        let of = |capability: Capability| OfCapability {
-            workload: Workload {
-                kind: match subject.kind {
-                    Kind::Command => "command",
-                    Kind::Container => "container",
-                    Kind::Process => "process",
-                },
-                name: sanitize(&subject.name),
-                image: known(&subject.image),
-                project: known(&subject.compose_project),
-                service: known(&subject.compose_service),
+        let known = |text: &Option<String>| label(text.as_deref().unwrap_or_default());
+        let workload = Workload {
+            kind: match subject.kind {
+                Kind::Command => "command",
+                Kind::Container => "container",
+                Kind::Process => "process",
             },
+            name: label(&subject.name),
+            image: known(&subject.image),
+            project: known(&subject.compose_project),
+            service: known(&subject.compose_service),
+        };
+        let of = |capability: Capability| OfCapability {
+            workload: workload.clone(),
             capability: capability.name().to_owned(),
         };
+        let is_whole = report.session.is_whole() && subject.incomplete.is_empty();
+        incomplete
+            .get_or_create(&workload)
+            .set(i64::from(!is_whole));
         for capability in subject.cap_add {
             needed.get_or_create(&of(capability)).set(1);
         }
@@ -189,6 +214,11 @@ pub fn text(ledger: &Ledger) -> String {
         "1 for each capability that is in the bounding set at the start",
         granted,
     );
+    registry.register(
+        "incomplete",
+        "1 for each workload of which something was not seen, so that a needed capability may be missing",
+        incomplete,
+    );
     registry.register("lost", "Records that were lost, of any kind", lost);
     registry.register("observed_seconds", "How long was observed", observed);
     let mut text = String::new();
@@ -212,7 +242,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (ask, _questions) = mpsc::channel(1);
-        let server = tokio::spawn(Server { listener }.serve(ask));
+        let server = tokio::spawn(Server { listener }.serve(ask, 1 << 16));
         let descriptors = || std::fs::read_dir("/proc/self/fd").map(Iterator::count);
         let before = descriptors()?;
         let mut clients = Vec::new();
@@ -253,5 +283,62 @@ mod tests {
         );
         assert!(!text.lines().any(|line| line.starts_with("evil")), "{text}");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_workload_that_lost_something_is_marked_although_it_needs_nothing() {
+        let of = |name: &str| {
+            let mut subject = SubjectRecord::new(Container::default());
+            name.clone_into(&mut subject.name);
+            subject
+        };
+        let (whole, mut lossy) = (of("whole"), of("lossy"));
+        lossy.lost.events = 3;
+        let mut ledger = Ledger {
+            schema: SCHEMA.to_owned(),
+            session: Session::new(Hook::TpBtf),
+            subjects: vec![whole, lossy],
+        };
+        let mark = |ledger: &Ledger, name: &str| {
+            let text = text(ledger);
+            let begin = format!("capaudit_incomplete{{kind=\"container\",name=\"{name}\",");
+            let line = text.lines().find(|line| line.starts_with(&begin));
+            line.and_then(|line| line.rsplit(' ').next().map(str::to_owned))
+        };
+        assert_eq!(mark(&ledger, "whole").as_deref(), Some("0"));
+        assert_eq!(mark(&ledger, "lossy").as_deref(), Some("1"));
+        ledger.session.losses.events = 3;
+        assert_eq!(mark(&ledger, "whole").as_deref(), Some("1"), "whose it was");
+    }
+
+    #[test]
+    fn ten_thousand_containers_have_bounded_labels() {
+        let subjects = (0..10_000).map(|number| {
+            let mut subject = SubjectRecord::new(Container {
+                id: Some(format!("{number:064x}")),
+                image: Some(format!("image-{number}")),
+                ..Container::default()
+            });
+            subject.name = format!("{number}{}", "n".repeat(500));
+            subject.granted = CapSet::from(Capability::CHOWN);
+            subject
+        });
+        let ledger = Ledger {
+            schema: SCHEMA.to_owned(),
+            session: Session::new(Hook::TpBtf),
+            subjects: subjects.collect(),
+        };
+        let text = text(&ledger);
+        let marked = text
+            .lines()
+            .filter(|it| it.starts_with("capaudit_incomplete{"));
+        assert_eq!(marked.count(), MOST_WORKLOADS);
+        assert!(
+            text.contains("name=\"other containers\""),
+            "nobody is left out"
+        );
+        let longest = text.lines().map(str::len).max();
+        assert!(longest.is_some_and(|longest| longest < 1000), "{longest:?}");
+        assert_eq!(label(&"é".repeat(300)).chars().count(), LONGEST_LABEL + 1);
     }
 }

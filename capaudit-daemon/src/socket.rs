@@ -97,9 +97,9 @@ impl Listener {
         Ok(Self { listener, allowed })
     }
 
-    /// Answers whoever may ask.
-    pub async fn serve(self, ask: mpsc::Sender<Question>) {
-        let room = Room::of(CONNECTIONS);
+    /// Answers whoever may ask; `descriptors` is how many the process may have.
+    pub async fn serve(self, ask: mpsc::Sender<Question>, descriptors: u64) {
+        let room = Room::of(CONNECTIONS, descriptors);
         loop {
             // Those beyond wait in the kernel, and take nothing of this process.
             let place = room.take().await;

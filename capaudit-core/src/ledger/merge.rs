@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use super::{
-    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, Phases, Sample, Session,
-    Subject, SubjectRecord, Unseen,
+    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, MOST_FACTS, Phases,
+    Sample, Session, Subject, SubjectRecord, Unseen,
 };
+
+/// What containers are called together whose image is not known.
+const UNKNOWN_IMAGE: &str = "containers of unknown images";
 
 /// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
 ///
@@ -40,19 +43,20 @@ pub fn unite(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
     united
 }
 
-/// As [`unite`], with all containers of one image as one, unless they are of a compose service or a pod: for records of
+/// As [`unite`], with all containers of one image as one, and all of which none is known, unless they are of a compose service or a pod: for records of
 /// so many that their names say nothing.
 pub fn unite_by_image(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
     let by_image = subjects.into_iter().map(|mut subject| {
         if let Subject::Container(Container {
             id,
-            image: Some(image),
+            image,
             compose_service: None,
             pod: None,
             ..
         }) = &mut subject.identity
         {
-            subject.name.clone_from(image);
+            // No engine may ever tell any image.
+            subject.name = image.as_deref().unwrap_or(UNKNOWN_IMAGE).to_owned();
             *id = None;
         }
         subject
@@ -146,13 +150,15 @@ impl SubjectRecord {
 
     /// Adds a check to those already counted.
     pub fn add_check(&mut self, check: CheckRecord) {
+        let has_room = self.checks.len() < MOST_FACTS;
         match self
             .checks
             .iter_mut()
             .find(|known| known.identity == check.identity)
         {
             Some(known) => known.add(check),
-            None => self.checks.push(check),
+            None if has_room => self.checks.push(check),
+            None => self.add_check_beyond(check),
         }
     }
 
@@ -165,6 +171,7 @@ impl SubjectRecord {
 
     /// Adds an execution to those already counted.
     pub fn add_exec(&mut self, exec: ExecRecord) {
+        let has_room = self.execs.len() < MOST_FACTS;
         match self.execs.iter_mut().find(|known| {
             known.exe == exec.exe
                 && known.capabilities == exec.capabilities
@@ -176,12 +183,14 @@ impl SubjectRecord {
                 known.count = known.count.saturating_add(exec.count);
                 known.phases = known.phases.union(exec.phases);
             }
-            None => self.execs.push(exec),
+            None if has_room => self.execs.push(exec),
+            None => self.add_exec_beyond(&exec),
         }
     }
 
     /// Adds a system call to those already counted.
     pub fn add_call(&mut self, call: CallRecord) {
+        let has_room = self.calls.len() < MOST_FACTS;
         match self.calls.iter_mut().find(|known| {
             known.syscall == call.syscall
                 && known.requester == call.requester
@@ -196,7 +205,8 @@ impl SubjectRecord {
                 known.seccomp = under_either(known.seccomp, call.seccomp);
                 known.phases = known.phases.union(call.phases);
             }
-            None => self.calls.push(call),
+            None if has_room => self.calls.push(call),
+            None => self.add_call_beyond(&call),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A ledger holds facts only. What they mean is for [`crate::advise`], so that a saved ledger can be judged
 //! again by better rules. Its size is bounded by the number of distinct facts, not by time or processes.
 
+mod bound;
 mod bytes;
 mod hook;
 mod losses;
@@ -15,6 +16,7 @@ mod settled;
 mod subject;
 mod unseen;
 
+pub use bound::{MOST_FACTS, unite_beyond};
 pub use bytes::{LoadError, embedded, from_bytes, to_bytes};
 pub use hook::Hook;
 pub use losses::Losses;

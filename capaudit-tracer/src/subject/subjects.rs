@@ -1,6 +1,6 @@
 //! The subjects that were met, and who of theirs lives.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::LazyLock};
 
 use capaudit_common::event::Namespaces;
 use capaudit_core::{capability::CapSet, ledger::Engine};
@@ -43,6 +43,22 @@ pub struct Subject {
     ended: u64,
 }
 
+/// What a subject is known as that was forgotten: for what still comes of it.
+static FORGOTTEN: LazyLock<Subject> = LazyLock::new(|| Subject {
+    identity: Identity::Program("".into()),
+    user_namespace: UserNamespace { inode: 0, level: 0 },
+    granted: CapSet::EMPTY,
+    uid: 0,
+    seen_from_start: true,
+    attached: false,
+    engine: None,
+    comm: String::new(),
+    entries: Entries::default(),
+    live: 0,
+    met: 0,
+    ended: 0,
+});
+
 /// How processes got into a subject that were none of its own before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
@@ -78,10 +94,10 @@ pub(super) struct Start<'a> {
     pub(super) uid: u32,
 }
 
-/// All subjects, in the order in which they appeared. None is ever removed but all at once.
+/// All subjects, in the order in which they appeared. Of one that was forgotten only its number stays.
 #[derive(Debug, Default)]
 pub(super) struct Subjects {
-    all: Vec<Subject>,
+    all: Vec<Option<Box<Subject>>>,
     by_identity: HashMap<Identity, SubjectId>,
     /// Number of the window that goes on.
     window: u64,
@@ -89,11 +105,27 @@ pub(super) struct Subjects {
 
 impl Subjects {
     pub(super) fn get(&self, id: SubjectId) -> &Subject {
-        &self.all[id.0]
+        self.all[id.0].as_deref().unwrap_or(&FORGOTTEN)
     }
 
+    /// The same, to change it; one that was forgotten is there again.
     pub(super) fn get_mut(&mut self, id: SubjectId) -> &mut Subject {
-        &mut self.all[id.0]
+        self.all[id.0].get_or_insert_with(|| Box::new(FORGOTTEN.clone()))
+    }
+
+    /// Forgets a subject that has ended and was observed from its start. If the same begins again, it is another one. What
+    /// ran before stays: nothing makes up for its unseen start.
+    pub(super) fn forget(&mut self, id: SubjectId) {
+        let slot = &mut self.all[id.0];
+        if let Some(subject) = slot.as_deref()
+            && !subject.is_live()
+            && subject.seen_from_start
+        {
+            if self.by_identity.get(&subject.identity) == Some(&id) {
+                self.by_identity.remove(&subject.identity);
+            }
+            *slot = None;
+        }
     }
 
     /// The subject that is this, or was last.
@@ -105,7 +137,7 @@ impl Subjects {
         self.all
             .iter()
             .enumerate()
-            .map(|(index, subject)| (SubjectId(index), subject))
+            .filter_map(|(index, subject)| Some((SubjectId(index), subject.as_deref()?)))
     }
 
     /// Another process of a subject lives.
@@ -220,7 +252,7 @@ impl Subjects {
     fn add(&mut self, subject: Subject) -> SubjectId {
         let id = SubjectId(self.all.len());
         self.by_identity.insert(subject.identity.clone(), id);
-        self.all.push(subject);
+        self.all.push(Some(Box::new(subject)));
         id
     }
 }

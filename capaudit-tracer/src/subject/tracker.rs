@@ -427,6 +427,13 @@ impl Tracker {
         self.executions.remove(&execution);
     }
 
+    /// Forgets what has ended and was handed out: what goes on for days must not grow for ever.
+    pub fn forget_subject(&mut self, id: SubjectId) {
+        if !self.has_executions(id) {
+            self.subjects.forget(id);
+        }
+    }
+
     /// The subjects that lived since the last [`Self::next_window`], each with whether it began since then.
     pub fn lived(&self) -> impl Iterator<Item = (SubjectId, bool)> {
         self.subjects.of_window()

@@ -7,7 +7,7 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use capaudit_core::{
@@ -29,6 +29,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("daemon::totals_outlive_a_restart", restart),
         Trial::test("daemon::running_containers_are_attached_to", running),
         Trial::test("daemon::metrics_are_served_on_loopback", metrics),
+        Trial::test("daemon::a_thousand_connections_blind_nobody", crowd),
         Trial::test("daemon::only_the_group_may_ask", peers),
         Trial::test("daemon::gives_up_what_it_does_not_need", privileges),
         Trial::test("daemon::bad_starts", bad_starts),
@@ -272,6 +273,55 @@ fn metrics() -> Verdicts {
     ensure(answer.lines().any(|line| line == wanted), &answer)?;
     ensure(answer.ends_with("# EOF\n"), &answer)?;
     ensure(get("/")?.starts_with("HTTP/1.0 404"), "no 404")
+}
+
+/// Whoever holds a thousand connections, of a daemon that may have few descriptors, takes none that looking at what
+/// containers execute needs.
+fn crowd() -> Verdicts {
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let daemon = Daemon::start_by(
+        &["prlimit", "--nofile=256:256"],
+        &["--metrics", &address.to_string()],
+    )?;
+    let script = format!(
+        "for i in $(seq 1000); do exec {{fd}}<>/dev/tcp/127.0.0.1/{}; done; sleep 60",
+        address.port()
+    );
+    let mut crowd = Command::new("prlimit")
+        .args(["--nofile=2000:2000", "bash", "-c", &script])
+        .spawn()?;
+    // Those beyond what waits in the kernel's queue go on trying.
+    let of = format!("/proc/{}/fd", crowd.id());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::fs::read_dir(&of)?.count() < 100 {
+        ensure(Instant::now() < deadline, "it does not connect")?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let peers: Vec<std::os::unix::net::UnixStream> = (0..200)
+        .map(|_| std::os::unix::net::UnixStream::connect(daemon.socket()))
+        .collect::<Result<_, _>>()?;
+    for number in 0..10 {
+        let name = format!("daemon-crowded-{number}");
+        docker(&["run", "--rm", "--name", &name, IMAGE, "chown", "1", "/opt"])?;
+    }
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()?))?.count();
+    drop(peers);
+    crowd.kill()?;
+    crowd.wait()?;
+    ensure(descriptors < 200, descriptors)?;
+    let report = daemon.live()?;
+    ensure(report.session.lost_events == 0, &report.session)?;
+    for number in 0..10 {
+        let name = format!("daemon-crowded-{number}");
+        let found = report.subjects.iter().find(|it| it.name == name);
+        let found = found.ok_or_else(|| format!("no {name}"))?;
+        ensure(found.incomplete.is_empty(), found)?;
+        ensure(
+            found.cap_add == CapSet::from(Capability::CHOWN),
+            found.cap_add,
+        )?;
+    }
+    Ok(())
 }
 
 fn peers() -> Verdicts {

@@ -106,6 +106,10 @@ impl Observation {
         };
         ledger.session.notes.clear();
         self.engine.forget(&self.collector.containers(&subjects));
+        let (tracker, _facts) = self.collector.parts();
+        for subject in subjects {
+            tracker.forget_subject(subject);
+        }
         Ok(Some(ledger))
     }
 

@@ -476,3 +476,28 @@ fn a_loss_is_of_all_that_lived_meanwhile_and_of_nothing_else() {
     look(&mut replay, 2);
     assert_eq!(of(replay.collector.facts(), &replay), [3, 15]);
 }
+
+/// As for days: what has ended and was handed out takes no room, and comes again as a new one.
+#[test]
+fn ten_thousand_containers_that_have_ended_take_no_room() {
+    let mut replay = Replay::new();
+    let mut execution = 10;
+    let mut handed_out = 0;
+    for _ in 0..10_000 {
+        execution += 2;
+        replay.container(execution, WEB);
+        replay.records([exit(execution)]);
+        if execution % 100 == 0 {
+            let subjects = retire(&mut replay).subjects();
+            handed_out += subjects.len();
+            let (tracker, _) = replay.collector.parts();
+            for subject in subjects {
+                tracker.forget_subject(subject);
+            }
+            assert_eq!(replay.collector.tracker().subjects().count(), 0);
+        }
+    }
+    assert_eq!(handed_out, 200, "each time it was another one");
+    replay.container(execution + 2, WEB);
+    assert_eq!(replay.collector.tracker().subjects().count(), 1);
+}

@@ -43,9 +43,9 @@ use super::{
 const MAX_BODY: usize = 16 << 20;
 /// Maximum length of one line of a stream, in bytes. An event repeats all labels of its container.
 const MAX_LINE: usize = 1 << 20;
-/// Bytes of a stream that are taken before a pause, so that one without end leaves time for what is observed: some 5 MiB a
-/// second, thousands of events.
-const AT_A_TIME: usize = 512 << 10;
+/// Bytes of a stream that are taken before a pause, so that one without end leaves time for what is observed: some
+/// 2.5 MiB a second, a thousand events.
+const AT_A_TIME: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Connections of one client that are being made at a time. What leads to a socket may be on a file system that never
 /// answers: whoever waits for that waits in a thread of its own.
@@ -259,12 +259,17 @@ impl Client {
             connecting.fetch_sub(1, Ordering::Relaxed);
             return Err(RequestError::TimedOut);
         }
-        std::thread::spawn(move || {
+        let in_thread = Arc::clone(&connecting);
+        let started = std::thread::Builder::new().spawn(move || {
             let stream = connect(&path);
-            connecting.fetch_sub(1, Ordering::Relaxed);
+            in_thread.fetch_sub(1, Ordering::Relaxed);
             // Nobody may wait any more.
             let _ = done.send(stream);
         });
+        if let Err(error) = started {
+            connecting.fetch_sub(1, Ordering::Relaxed);
+            return Err(RequestError::Connect(error));
+        }
         let (stream, mut controllers) = connected
             .await
             .unwrap_or_else(|_gone| Err(io::ErrorKind::Other.into()))
