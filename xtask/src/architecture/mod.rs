@@ -1,5 +1,6 @@
 //! Whether the code keeps to the architecture: which crates use which, what pure crates must not touch, that modules do not
-//! depend on each other in a circle, that files stay short, and that comments of public items say more than the name.
+//! depend on each other in a circle, that files stay short, that comments of public items say more than the
+//! name, and that every test is there that a page names.
 
 mod circles;
 mod dependencies;
@@ -13,6 +14,7 @@ mod source;
 mod test_code;
 #[cfg(test)]
 mod tests;
+mod threats;
 
 use std::path::Path;
 
@@ -53,6 +55,7 @@ pub(crate) fn check() -> Result<()> {
             }
         }
     }
+    violations.extend(threats::check(project::root())?);
     for violation in &violations {
         eprintln!("{violation}");
     }
