@@ -1,12 +1,10 @@
 //! A verification for people.
 
-use std::ffi::OsStr;
-
 use capaudit_core::{
     capability::CapSet,
     recommend::Recommendation,
     report::text as report_text,
-    text::{Style, sanitize},
+    text::{Style, command_line, sanitize},
 };
 use capaudit_formats::export::compose_text;
 
@@ -130,7 +128,7 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
                 style.bold(&member(&proof.of))
             ),
         );
-        line(out, "    $ ", &sanitize(&shell(&proof.command)));
+        line(out, "    $ ", &command_line(&proof.command));
         for text in &proof.output {
             line(out, "    | ", &sanitize(text));
         }
@@ -170,38 +168,8 @@ fn member(member: &Member) -> String {
     }
 }
 
-/// A command line that a shell takes back.
-pub(super) fn shell<S: AsRef<OsStr>>(words: &[S]) -> String {
-    let words: Vec<String> = words
-        .iter()
-        .map(|word| quoted(&word.as_ref().to_string_lossy()))
-        .collect();
-    words.join(" ")
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
 fn line(out: &mut String, indentation: &str, text: &str) {
     out.push_str(indentation);
     out.push_str(text);
     out.push('\n');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_takes_every_word_back() {
-        assert_eq!(
-            shell(&["docker", "run", "-v", "/a b:/c", "it's", "", "$HOME", "a=b"]),
-            r"docker run -v '/a b:/c' 'it'\''s' '' '$HOME' a=b"
-        );
-    }
 }

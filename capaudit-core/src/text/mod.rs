@@ -29,8 +29,19 @@ pub fn sanitize(text: &str) -> String {
 /// One word of a shell, in one safe line.
 pub fn quoted(text: &str) -> String {
     let safe = sanitize(text);
+    // shlex quotes some of these, too, which only the first word of a command needs, or the beginning of a word.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&byte);
+    if safe.bytes().all(is_plain) && !safe.is_empty() && !safe.starts_with('=') {
+        return safe;
+    }
     // Only a NUL cannot be quoted, and what is sanitized has none.
     shlex::try_quote(&safe).map_or_else(|_| "?".to_owned(), std::borrow::Cow::into_owned)
+}
+
+/// A command line that a shell takes back, in one safe line.
+pub fn command_line(words: &[impl AsRef<str>]) -> String {
+    let words: Vec<String> = words.iter().map(|word| quoted(word.as_ref())).collect();
+    words.join(" ")
 }
 
 /// A value as JSON of several lines with a line break at its end, safe for a terminal: what serde_json does not escape by
@@ -130,6 +141,21 @@ mod tests {
         assert_eq!(sanitize("a\x1b[31mb"), "a\\u{1b}[31mb");
         assert_eq!(sanitize("x\u{202e}y\nz"), "x\\u{202e}y\\u{a}z");
         assert_eq!(sanitize("grüße 漢字"), "grüße 漢字");
+    }
+
+    #[test]
+    fn a_shell_takes_every_word_back() {
+        let words = [
+            "docker", "run", "-v", "/a b:/c", "it's", "", "$HOME", "a=b", "=x", "%1",
+        ];
+        let line = command_line(&words);
+        assert_eq!(
+            line,
+            r#"docker run -v '/a b:/c' "it's" '' '$HOME' a=b '=x' %1"#
+        );
+        let back: Option<Vec<String>> = shlex::split(&line);
+        assert_eq!(back, Some(words.map(str::to_owned).to_vec()));
+        assert!(!command_line(&["a\nb"]).contains('\n'));
     }
 
     #[test]
