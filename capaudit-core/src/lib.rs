@@ -8,6 +8,7 @@
 
 pub mod advise;
 pub mod capability;
+pub mod client_options;
 pub mod explain;
 pub mod kernel;
 pub mod ledger;

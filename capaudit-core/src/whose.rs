@@ -3,6 +3,8 @@
 //! An engine starts containers for whoever asks it to, in processes that descend from nobody who asked. So it is told by
 //! exclusion: what the command cannot have asked for is another's. Where that cannot be told, it is the command's.
 
+use crate::client_options::{FLAGS, VALUES, is_in};
+
 /// What a process of the command may have asked engines for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -66,41 +68,55 @@ fn by_docker(words: &[String], container: &Described<'_>) -> bool {
         && operands.iter().any(|word| is_image(word, container.image))
 }
 
-/// Options of `docker run` that take no value, of which the next word may be the image.
-const FLAGS: [&str; 11] = [
-    "--detach",
-    "--disable-content-trust",
-    "--init",
-    "--interactive",
-    "--no-healthcheck",
-    "--oom-kill-disable",
-    "--privileged",
-    "--publish-all",
-    "--read-only",
-    "--rm",
-    "--tty",
-];
-
-/// Whether the words of `run` give the container a name: before the image, behind which they are those of its program.
+/// Whether the words of `run` give the container a name: before the image, behind which they are those of its program. With
+/// an option that is not known, it cannot be told where the image is.
 fn is_named(words: &[String]) -> bool {
-    let mut takes_value = false;
-    for word in words {
-        if word == "--name" || word.starts_with("--name=") {
-            return true;
-        }
-        if !word.starts_with('-') {
-            if !takes_value {
-                return false;
+    let mut words = words.iter();
+    while let Some(word) = words.next().filter(|word| *word != "--") {
+        let takes_next = if let Some(long) = word.strip_prefix("--") {
+            let name = long.split_once('=').map_or(long, |(name, _value)| name);
+            if name == "name" {
+                return true;
             }
-            takes_value = false;
-            continue;
+            match name.len() == long.len() {
+                true => takes_value(name),
+                false => Some(false),
+            }
+        } else if let Some(letters) = word.strip_prefix('-') {
+            last_takes_value(letters)
+        } else {
+            return false;
+        };
+        match takes_next {
+            Some(true) => drop(words.next()),
+            Some(false) => {}
+            None => return false,
         }
-        let letters = word.trim_start_matches('-');
-        let is_flags =
-            !word.starts_with("--") && letters.chars().all(|flag| "ditPq".contains(flag));
-        takes_value = !word.contains('=') && !is_flags && !FLAGS.contains(&word.as_str());
     }
     false
+}
+
+/// Whether an option of `run` takes a value; `None` if it is not known.
+fn takes_value(name: &str) -> Option<bool> {
+    if is_in(VALUES, name) {
+        Some(true)
+    } else {
+        is_in(FLAGS, name).then_some(false)
+    }
+}
+
+/// Whether the next word is the value of short options in one word: of the first that takes one, what is behind it is the value.
+fn last_takes_value(letters: &str) -> Option<bool> {
+    for (at, letter) in letters.char_indices() {
+        if letter == '=' {
+            break;
+        }
+        let behind = &letters[at + letter.len_utf8()..];
+        if takes_value(&letter.to_string())? {
+            return Some(behind.is_empty());
+        }
+    }
+    Some(false)
 }
 
 /// Whether a word is the image that an engine tells of; one that is told by its digest may have had any name.
@@ -235,6 +251,20 @@ mod tests {
             ("run --rm nginx:1 serve --name x", "wizardly_curie", true),
             ("run -it nginx:1 --name x", "wizardly_curie", true),
             ("run -e A=b --name web nginx:1", "wizardly_curie", false),
+            // Options that take no value: the next word is the image.
+            ("run --init nginx:1 --name x", "wizardly_curie", true),
+            ("run --sig-proxy nginx:1 --name x", "wizardly_curie", true),
+            ("run --no-hosts nginx:1 --name x", "wizardly_curie", true),
+            ("run -tie A=b nginx:1 --name x", "wizardly_curie", true),
+            ("run -eA=b nginx:1 --name x", "wizardly_curie", true),
+            ("run --rm -- nginx:1 --name x", "wizardly_curie", true),
+            (
+                "run --volume /a:/b --name web nginx:1",
+                "wizardly_curie",
+                false,
+            ),
+            // Nobody knows what is its value.
+            ("run --new-option nginx:1 --name x", "wizardly_curie", true),
             ("run library/nginx:1", "wizardly_curie", true),
             ("run docker.io/library/nginx:1", "wizardly_curie", true),
             ("--config images run nginx:1", "wizardly_curie", true),

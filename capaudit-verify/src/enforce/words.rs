@@ -6,7 +6,7 @@ use std::{
     os::unix::ffi::OsStrExt as _,
 };
 
-use capaudit_core::text::sanitize;
+use capaudit_core::{client_options::is_in, text::sanitize};
 
 /// Why a command line is not understood, for people.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -175,8 +175,4 @@ impl<'a> Words<'a> {
         option.words.push(value.clone());
         Ok(())
     }
-}
-
-fn is_in(list: &str, name: &str) -> bool {
-    list.split_ascii_whitespace().any(|known| known == name)
 }

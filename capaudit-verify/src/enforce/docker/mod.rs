@@ -1,7 +1,6 @@
 //! A set enforced on the container of a `docker run` or `podman run`: the same command with other capability
 //! options.
 
-mod options;
 mod service;
 #[cfg(test)]
 mod tests;
@@ -12,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use capaudit_core::capability::CapSet;
+use capaudit_core::{capability::CapSet, client_options as options};
 
 use super::words::{NotUnderstood, Word, Words};
 

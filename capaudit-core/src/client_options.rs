@@ -2,25 +2,30 @@
 //!
 //! From the usage texts of Docker 20.10 to 28 and Podman 4 to 5. What is in neither list is not guessed at.
 
+/// Whether an option, without dashes, is in one of the lists.
+pub fn is_in(list: &str, name: &str) -> bool {
+    list.split_ascii_whitespace().any(|known| known == name)
+}
+
 /// Options before the subcommand that take none.
-pub(super) const GLOBAL_FLAGS: &str = "\
+pub const GLOBAL_FLAGS: &str = "\
     D debug help noout r remote syslog tls tlsverify trace transient-store v version";
 
 /// Options before the subcommand that take a value.
-pub(super) const GLOBAL_VALUES: &str = "\
+pub const GLOBAL_VALUES: &str = "\
     c cdi-spec-dir cgroup-manager config conmon connection context db-backend events-backend H hooks-dir \
     host identity imagestore l log-level module namespace network-backend network-cmd-path \
     network-config-dir out registries-conf registries-conf-dir root runroot runtime runtime-flag ssh \
     storage-driver storage-opt tlscacert tlscert tlskey tmpdir url volumepath";
 
 /// Options of `run` that take none, or only with `=`.
-pub(super) const FLAGS: &str = "\
+pub const FLAGS: &str = "\
     d detach disable-content-trust env-host help http-proxy i init interactive no-healthcheck no-hostname \
     no-hosts oom-kill-disable P passwd privileged publish-all q quiet read-only read-only-tmpfs replace rm \
     rmi rootfs sig-proxy t tls-verify tty unsetenv-all use-api-socket";
 
 /// Options of `run` that take a value.
-pub(super) const VALUES: &str = "\
+pub const VALUES: &str = "\
     a add-host annotation arch attach authfile blkio-weight blkio-weight-device c cap-add cap-drop cert-dir \
     cgroup-conf cgroup-parent cgroupns cgroups chrootdirs cidfile conmon-pidfile cpu-count cpu-percent \
     cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares cpus cpuset-cpus cpuset-mems creds \
