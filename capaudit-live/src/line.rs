@@ -160,6 +160,7 @@ impl CheckLine {
             Kind::Process => Subject::Process {
                 id: self.subject.id,
                 engine: None,
+                program: false,
             },
         };
         let subject = SubjectRecord {

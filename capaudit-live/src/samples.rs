@@ -131,6 +131,7 @@ pub fn ledger(factor: u64) -> Ledger {
     let process = Subject::Process {
         id: id(nginx),
         engine: None,
+        program: true,
     };
     let mut program = subject(process, nginx);
     program.seen_from_start = false;

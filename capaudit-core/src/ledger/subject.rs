@@ -34,6 +34,8 @@ pub enum Subject {
         id: String,
         /// Engine of the container that it ran in, if that was one.
         engine: Option<Engine>,
+        /// It is all runs of a program outside of containers and services, where the whole machine is observed.
+        program: bool,
     },
 }
 
@@ -232,6 +234,11 @@ impl SubjectRecord {
     /// The container image; `None` if unknown, or if it is no container.
     pub fn image(&self) -> Option<&str> {
         self.container()?.image.as_deref()
+    /// Whether it is nothing but a program of the machine.
+    pub fn is_program(&self) -> bool {
+        matches!(self.identity, Subject::Process { program: true, .. })
+    }
+
     }
 
     /// The release of a container's engine.

@@ -51,6 +51,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         cap_add: needs.iter().map(|(name, _)| capability(name)).collect(),
         granted: CapSet::EMPTY,
         seen_from_start: true,
+        program: false,
         other: false,
         incomplete: Vec::new(),
         losses: crate::ledger::Losses::default(),

@@ -167,6 +167,9 @@ pub struct SubjectReport {
     pub no_new_privileges_is_safe: bool,
     /// What it would need besides where the engine or the machine does not allow to everybody what it does, in the kernel's
     /// order.
+    /// Whether it is all runs of a program outside of containers and services. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub program: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
     /// What one run cannot tell, each a sentence.
@@ -295,6 +298,7 @@ mod tests {
         assert_eq!(json["capabilities"][0]["name"], "CHOWN");
         assert_eq!(json["capabilities"][0]["need_less"], "");
         subject.capabilities[0].rule = None;
+            program: subject.is_program(),
         assert_eq!(serde_json::from_value::<SubjectReport>(json)?, subject);
         Ok(())
     }

@@ -86,7 +86,12 @@ pub(super) fn nameless(subject: &Subject) -> SubjectRecord {
             ..Container::default()
         })
     };
-    let process = |id| ledger::Subject::Process { id, engine };
+    let is_program = matches!(subject.identity, Identity::Program(_));
+    let process = |id| ledger::Subject::Process {
+        id,
+        engine,
+        program: is_program,
+    };
     let identity = match &subject.identity {
         Identity::Command => ledger::Subject::Command,
         Identity::Container(id) | Identity::ExecutedIn(id) => container(id.to_string()),

@@ -49,4 +49,4 @@ pub struct UserNamespace {
 }
 
 /// What all programs are beyond those that are told apart.
-pub const OTHER_PROGRAMS: &str = "other programs";
+pub(super) const OTHER_PROGRAMS: &str = "other programs";

@@ -14,7 +14,7 @@ mod tracker;
 
 pub use self::{
     execution::{Execution, Unrelated},
-    identity::{Identity, OTHER_PROGRAMS, SubjectId, UserNamespace},
+    identity::{Identity, SubjectId, UserNamespace},
     owner::Owner,
     subjects::Subject,
     tracker::Tracker,

@@ -9,7 +9,6 @@ use capaudit_core::{
     report::SubjectReport,
     text::sanitize,
 };
-use capaudit_tracer::subject::OTHER_PROGRAMS;
 
 use crate::{
     filter::{Facets, Filter},
@@ -58,7 +57,7 @@ impl Grouping {
     fn path(self, leaf: &Leaf, subject: &SubjectReport) -> [String; 3] {
         let program = program_name(leaf);
         let subject_name = |subject: &SubjectReport| {
-            if is_program(leaf, subject) {
+            if subject.program {
                 MACHINE.to_owned()
             } else {
                 subject_name(subject)
@@ -237,7 +236,7 @@ struct Counted<'a> {
 type Rank = (bool, Verdict, Evidence);
 
 fn rank(leaf: &Leaf, subject: &SubjectReport) -> Rank {
-    (!is_program(leaf, subject), leaf.verdict, leaf.evidence)
+    (!subject.program, leaf.verdict, leaf.evidence)
 }
 
 /// A row to be, with those below it.
@@ -335,14 +334,6 @@ fn service_name(subject: &SubjectReport) -> String {
         known(&subject.compose_project),
         known(&subject.compose_service)
     )
-}
-
-/// Whether a subject is nothing but one program of the machine: these are gathered under one name.
-fn is_program(leaf: &Leaf, subject: &SubjectReport) -> bool {
-    subject.kind == Kind::Process
-        && (subject.name == leaf.program
-            || subject.name == OTHER_PROGRAMS
-            || subject.name.starts_with('['))
 }
 
 fn program_name(leaf: &Leaf) -> String {

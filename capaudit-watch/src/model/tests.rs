@@ -1,4 +1,7 @@
-use capaudit_core::capability::Capability;
+use capaudit_core::{
+    capability::Capability,
+    ledger::{Ledger, Subject},
+};
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
 };
@@ -67,6 +70,35 @@ fn totals_are_those_of_the_ledger() {
         .map(Row::total)
         .sum();
     assert_eq!(outermost, all, "grouping loses nothing");
+}
+
+#[test]
+fn what_is_no_program_is_a_row_of_its_own_whatever_it_is_called() {
+    let mut ledger = samples::ledger(1);
+    let cgroup = "[odd].slice";
+    for subject in &mut ledger.subjects {
+        if let Subject::Process { program, .. } = &mut subject.identity {
+            *program = false;
+            cgroup.clone_into(&mut subject.name);
+        }
+    }
+    let of = |ledger: &Ledger| {
+        let mut model = Model::new("all", true, false, (100, 40), TimeZone::UTC);
+        model.take(Message::State(Box::new(State::of(
+            ledger.clone(),
+            Missing::default(),
+            |_| false,
+        ))));
+        let rows = labels(&model, 0).into_iter();
+        rows.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let machine = "this machine's programs".to_owned();
+    assert!(of(&samples::ledger(1)).contains(&machine));
+    let rows = of(&ledger);
+    assert!(
+        rows.iter().any(|row| row == cgroup) && !rows.contains(&machine),
+        "{rows:?}"
+    );
 }
 
 #[test]

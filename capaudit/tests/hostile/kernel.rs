@@ -508,6 +508,7 @@ fn recorded(records: &[Bytes]) -> Verdict {
         let mut subject = SubjectRecord::new(Subject::Process {
             id: String::new(),
             engine: None,
+            program: false,
         });
         subject.name = record.identity.requester.exe.clone();
         let event = CheckEvent::of(&pending, Arc::new(subject), record);

@@ -182,6 +182,7 @@ impl Maker {
             1 => Subject::Process {
                 id: self.text(),
                 engine: self.perhaps(Self::engine),
+                program: self.roll().is_multiple_of(2),
             },
             _ => Subject::Container(self.container()),
         };

@@ -88,6 +88,7 @@ fn a_process_that_ran_in_a_container_already_is_confined_as_well() {
     let mut subject = SubjectRecord::new(Subject::Process {
         id: "7".to_owned(),
         engine: DOCKER,
+        program: false,
     });
     subject.calls.push(call("unshare", [0; 6]));
     assert_eq!(found(&subject), [(ADMIN, Evidence::Decisive)]);

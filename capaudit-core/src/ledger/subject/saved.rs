@@ -25,6 +25,8 @@ pub(super) struct SavedSubject<'a> {
     engine: Option<Engine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     engine_version: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    program: bool,
     #[serde(default)]
     pod: Option<Cow<'a, Pod>>,
     uid: u32,
@@ -72,6 +74,7 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
             engine_version: record.engine_version().map(Cow::from),
             pod: record.pod().map(Cow::Borrowed),
             uid: record.uid,
+            program: record.is_program(),
             granted: record.granted,
             user_namespace_level: record.user_namespace_level,
             seen_from_start: record.seen_from_start,
@@ -107,6 +110,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             },
         };
         Self {
+                program: saved.program,
             identity,
             name: saved.name.into_owned(),
             uid: saved.uid,
@@ -153,6 +157,12 @@ mod tests {
         for (identity, keys) in [
             (
                 Subject::Command,
+            program: false,
+        };
+        let program = Subject::Process {
+            id: "/bin/x".to_owned(),
+            engine: None,
+            program: true,
                 r#"{"kind":"command","name":"n","id":"","image":"","compose_project":null,"compose_service":null,"engine":null,"pod":null,"#,
             ),
             (
@@ -171,6 +181,10 @@ mod tests {
             let mut record = SubjectRecord::new(identity);
             record.name = "n".to_owned();
             let text = serde_json::to_string(&record)?;
+            (
+                program,
+                r#"{"kind":"process","name":"n","id":"/bin/x","image":"","compose_project":null,"compose_service":null,"engine":null,"program":true,"pod":null,"#,
+            ),
             assert_eq!(text, format!("{keys}{FACTS}"));
             assert_eq!(serde_json::from_str::<SubjectRecord>(&text)?, record);
         }
