@@ -125,6 +125,11 @@ impl SubjectRecord {
         self.seen_from_start |= other.seen_from_start;
         self.other &= other.other;
         self.lost.add(&other.lost);
+        self.life = match (self.life.take(), other.life.clone()) {
+            (Some(one), Some(other)) => Some(one.united(other)),
+            // Of one of the two nothing is known.
+            _ => None,
+        };
         if let Some(container) = self.container_mut()
             && container.engine_version.as_deref() != other.engine_version()
         {

@@ -6,6 +6,7 @@
 mod bound;
 mod bytes;
 mod hook;
+mod life;
 mod losses;
 mod merge;
 mod phase;
@@ -19,6 +20,7 @@ mod unseen;
 pub use bound::{MOST_FACTS, unite_beyond};
 pub use bytes::{LoadError, embedded, from_bytes, to_bytes};
 pub use hook::Hook;
+pub use life::Life;
 pub use losses::Losses;
 pub use merge::{merge, unite, unite_by_image};
 pub use phase::{Phase, Phases};

@@ -106,6 +106,16 @@ impl CheckIdentity {
     }
 }
 
+impl CallRecord {
+    /// What any call of the 32-bit table is called: only that there was one is known.
+    pub const COMPAT: &str = "32-bit";
+
+    /// Whether it stands for calls of the 32-bit table.
+    pub fn is_compat(&self) -> bool {
+        self.syscall == Self::COMPAT
+    }
+}
+
 #[cfg(test)]
 impl CheckIdentity {
     /// A check as most are: granted, of the subject's own, by a plain program.

@@ -5,7 +5,7 @@ mod saved;
 use serde::{Deserialize, Serialize, Serializer};
 
 use self::saved::SavedSubject;
-use super::{CallRecord, CheckRecord, ExecRecord, Losses, Phase, Phases, Settled, Unseen};
+use super::{CallRecord, CheckRecord, ExecRecord, Life, Losses, Phase, Phases, Settled, Unseen};
 use crate::capability::CapSet;
 
 /// What kind of thing was audited.
@@ -108,6 +108,8 @@ pub struct SubjectRecord {
     pub seen_from_start: bool,
     /// Whether it is a container that somebody else started while the command ran.
     pub other: bool,
+    /// What its engine told of its starts, ends and volumes; `None` if that is not known.
+    pub life: Option<Life>,
     /// What of it is known not to be in the record.
     pub unseen: Vec<Unseen>,
     /// What the kernel side lost while it lived, its own or another's: all that may be missing of it, but for the files that
@@ -141,6 +143,7 @@ impl SubjectRecord {
             user_namespace_level: 0,
             seen_from_start: true,
             other: false,
+            life: None,
             unseen: Vec::new(),
             lost: Losses::default(),
             checks: Vec::new(),
@@ -231,14 +234,14 @@ impl SubjectRecord {
         }
     }
 
-    /// The container image; `None` if unknown, or if it is no container.
-    pub fn image(&self) -> Option<&str> {
-        self.container()?.image.as_deref()
     /// Whether it is nothing but a program of the machine.
     pub fn is_program(&self) -> bool {
         matches!(self.identity, Subject::Process { program: true, .. })
     }
 
+    /// The container image; `None` if unknown, or if it is no container.
+    pub fn image(&self) -> Option<&str> {
+        self.container()?.image.as_deref()
     }
 
     /// The release of a container's engine.

@@ -53,6 +53,7 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         seen_from_start: true,
         program: false,
         other: false,
+        life: None,
         incomplete: Vec::new(),
         losses: crate::ledger::Losses::default(),
         no_new_privileges_is_safe: true,

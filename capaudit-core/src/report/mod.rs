@@ -11,7 +11,7 @@ pub use text::{hint, text};
 use crate::{
     advise::{self, Elsewhere, Finding, absent},
     capability::CapSet,
-    ledger::{Hook, Kind, Ledger, Losses, Session, SubjectRecord},
+    ledger::{Hook, Kind, Ledger, Life, Losses, Session, SubjectRecord},
 };
 
 /// Names the format of a report.
@@ -154,9 +154,16 @@ pub struct SubjectReport {
     pub granted: CapSet,
     /// Whether it was observed from its very start. If false, what it asks when it starts may be missing.
     pub seen_from_start: bool,
+    /// Whether it is all runs of a program outside of containers and services. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub program: bool,
     /// Whether somebody else than the command started it. Left out if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub other: bool,
+    /// What was seen of a container's starts, ends and volumes where no life was audited phase by phase. Left out if that is not
+    /// known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
     /// Why its record is incomplete, so that capabilities may be missing: each cause in one text. Left out if it is complete.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub incomplete: Vec<String>,
@@ -167,9 +174,6 @@ pub struct SubjectReport {
     pub no_new_privileges_is_safe: bool,
     /// What it would need besides where the engine or the machine does not allow to everybody what it does, in the kernel's
     /// order.
-    /// Whether it is all runs of a program outside of containers and services. Left out if not.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub program: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
     /// What one run cannot tell, each a sentence.
@@ -266,7 +270,10 @@ impl SubjectReport {
             cap_add: advice.recommended,
             granted: subject.granted,
             seen_from_start: subject.seen_from_start,
+            program: subject.is_program(),
             other: subject.other,
+            // Of a life that was led on purpose, every finding tells its phases.
+            life: subject.life.clone().filter(|_| subject.phases().is_empty()),
             incomplete: incomplete::incomplete(subject),
             losses: subject.losses(),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
@@ -298,7 +305,6 @@ mod tests {
         assert_eq!(json["capabilities"][0]["name"], "CHOWN");
         assert_eq!(json["capabilities"][0]["need_less"], "");
         subject.capabilities[0].rule = None;
-            program: subject.is_program(),
         assert_eq!(serde_json::from_value::<SubjectReport>(json)?, subject);
         Ok(())
     }

@@ -5,7 +5,7 @@ use crate::text::{Style, paragraph, sanitize};
 use crate::{
     advise::{Evidence, Finding, Rule, Verdict},
     capability::CapSet,
-    ledger::Kind,
+    ledger::{Kind, Life},
 };
 
 /// Uses that are shown of a capability.
@@ -181,7 +181,8 @@ fn subject_text(
     for capability in of(Verdict::Needed) {
         needed(out, capability, style);
     }
-    for note in &subject.notes {
+    let life = subject.life.as_ref().and_then(Life::note);
+    for note in subject.notes.iter().chain(&life) {
         line(out, "");
         paragraph(out, "  Note: ", "    ", &sanitize(note), style);
     }

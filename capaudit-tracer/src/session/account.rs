@@ -323,7 +323,7 @@ impl Accountant<'_> {
         let has = |bit: u8| key.flags & bit != 0;
         let record = CallRecord {
             syscall: if has(call_flag::COMPAT) {
-                OF_32_BIT_TABLE.to_owned()
+                CallRecord::COMPAT.to_owned()
             } else {
                 number_text(key.syscall)
             },

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use capaudit_core::ledger::{Kind, SubjectRecord, Unseen};
+use capaudit_core::ledger::{Engine, Kind, SubjectRecord, Unseen};
 
 use crate::{
     proc::ContainerId,
@@ -72,7 +72,8 @@ impl Naming {
         records
     }
 
-    /// Of a container that was made before the audit, a start was seen that was not its first, as far as anybody can tell.
+    /// What was seen of a container's life. Of one that was made before the audit, a start was seen that was not its first, as far
+    /// as anybody can tell.
     fn date(
         &self,
         record: &mut SubjectRecord,
@@ -84,6 +85,9 @@ impl Naming {
             .container()
             .and_then(|container| described.get(container));
         let created = described.and_then(|described| described.created);
+        let tells_volumes = subject.engine == Some(Engine::Docker);
+        record.life =
+            described.and_then(|known| known.told.life(self.began, created, tells_volumes));
         if record.seen_from_start && created.is_some_and(|created| created < self.began) {
             record.seen_from_start = false;
             record.add_unseen(Unseen::EarlierStart);

@@ -268,17 +268,15 @@ impl Maker {
                 })
                 .collect(),
         };
-        let mut check = CheckRecord {
-            count: self.count(),
-            first_ms: self.count(),
-            last_ms: self.count(),
-            succeeded: self.count(),
-            failed: self.count(),
-            errno: self.pick(&[0, 1, 13, u32::MAX]),
-            sampled: self.count(),
-            phases: self.phases(),
-            ..CheckRecord::new(identity)
-        };
+        let mut check = CheckRecord::new(identity);
+        check.count = self.count();
+        check.first_ms = self.count();
+        check.last_ms = self.count();
+        check.succeeded = self.count();
+        check.failed = self.count();
+        check.errno = self.pick(&[0, 1, 13, u32::MAX]);
+        check.sampled = self.count();
+        check.phases = self.phases();
         for _ in 0..self.roll() % 2 {
             check.add_sample(self.sample());
         }

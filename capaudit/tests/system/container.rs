@@ -42,6 +42,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("container::started_through_the_api", through_the_api),
         Trial::test("container::there_before", there_before),
         Trial::test("container::made_before", made_before),
+        Trial::test("container::part_of_a_life", part_of_a_life),
         Trial::test("container::churn_loses_nobody", churn),
         Trial::test("container::snippet_is_valid_compose", snippet),
         Trial::test("container::runtime_is_kept_apart", runtime),
@@ -295,6 +296,37 @@ fn there_before() -> Verdicts {
     let audited = audit(&["sleep", "1"])?;
     let names: Vec<&String> = audited.report.subjects.iter().map(|it| &it.name).collect();
     ensure(!names.contains(&&busy.0), names)
+}
+
+/// A volume that is made meanwhile and one that was there before are told apart, by events that Docker sends.
+fn part_of_a_life() -> Verdicts {
+    let (name, volume) = (unique("life"), unique("life-volume"));
+    let mount = format!("{volume}:/data");
+    let run = || {
+        // Times of creation are told in seconds.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+        audit(&[
+            "docker", "run", "--rm", "--name", &name, "-v", &mount, IMAGE, "sleep", "0.5",
+        ])
+    };
+    let (first, again) = (run(), run());
+    docker(&["volume", "rm", "-f", &volume])?;
+    for (audited, is_new) in [(first?, true), (again?, false)] {
+        let container = audited.container(&name)?;
+        let life = container.life.as_ref().ok_or("nothing is known")?;
+        ensure(
+            life.first_start && !life.restart && life.volumes_known,
+            life,
+        )?;
+        ensure(
+            life.on_new_volumes == is_new && life.on_existing_volumes != is_new,
+            life,
+        )?;
+        ensure(life.new_volumes.contains(&volume) == is_new, life)?;
+        ensure(life.existing_volumes.contains(&volume) != is_new, life)?;
+        ensure(life.note().is_some_and(|it| it.contains(&volume)), life)?;
+    }
+    Ok(())
 }
 
 /// A container that was made before keeps what it did when it was started before, whoever starts it now.

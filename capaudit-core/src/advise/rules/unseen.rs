@@ -8,11 +8,20 @@ const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_regis
 
 /// What such calls may hide, each a sentence.
 pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
-    let programs = |calls: fn(&CheckIdentity) -> bool| {
+    let programs = |calls: fn(&CheckIdentity) -> bool, is_compat: bool| {
         let identities = subject.checks.iter().map(|check| &check.identity);
-        let mut programs: Vec<&str> = identities
-            .filter(|identity| !identity.requester.setup && calls(identity))
-            .map(|identity| own_set::program(&identity.requester))
+        let by_check = identities
+            .filter(|identity| calls(identity))
+            .map(|identity| &identity.requester);
+        let by_call = subject
+            .calls
+            .iter()
+            .filter(|call| is_compat && call.is_compat())
+            .map(|call| &call.requester);
+        let mut programs: Vec<&str> = by_check
+            .chain(by_call)
+            .filter(|requester| !requester.setup)
+            .map(own_set::program)
             .collect();
         programs.sort_unstable();
         programs.dedup();
@@ -27,11 +36,11 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
     };
     [
         told(
-            programs(CheckIdentity::is_compat),
+            programs(CheckIdentity::is_compat, true),
             "makes 32-bit system calls",
         ),
         told(
-            programs(|identity| identity.by_syscall(&IO_URING)),
+            programs(|identity| identity.by_syscall(&IO_URING), false),
             "uses io_uring",
         ),
     ]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Container, Engine, Kind, Pod, Subject, SubjectRecord};
 use crate::{
     capability::CapSet,
-    ledger::{CallRecord, CheckRecord, ExecRecord, Losses, Settled, Unseen},
+    ledger::{CallRecord, CheckRecord, ExecRecord, Life, Losses, Settled, Unseen},
 };
 
 /// The keys in their order. The facts are borrowed when they are saved, and owned when they are read.
@@ -36,6 +36,8 @@ pub(super) struct SavedSubject<'a> {
     seen_from_start: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     other: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    life: Option<Cow<'a, Life>>,
     #[serde(default, skip_serializing_if = "<[Unseen]>::is_empty")]
     unseen: Cow<'a, [Unseen]>,
     #[serde(default, skip_serializing_if = "is_nothing")]
@@ -72,13 +74,14 @@ impl<'a> From<&'a SubjectRecord> for SavedSubject<'a> {
                 Subject::Process { engine, .. } => *engine,
             },
             engine_version: record.engine_version().map(Cow::from),
+            program: record.is_program(),
             pod: record.pod().map(Cow::Borrowed),
             uid: record.uid,
-            program: record.is_program(),
             granted: record.granted,
             user_namespace_level: record.user_namespace_level,
             seen_from_start: record.seen_from_start,
             other: record.other,
+            life: record.life.as_ref().map(Cow::Borrowed),
             unseen: Cow::from(&record.unseen),
             lost: Cow::Borrowed(&record.lost),
             checks: Cow::from(&record.checks),
@@ -107,10 +110,10 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             Kind::Process => Subject::Process {
                 id: saved.id.into_owned(),
                 engine: saved.engine,
+                program: saved.program,
             },
         };
         Self {
-                program: saved.program,
             identity,
             name: saved.name.into_owned(),
             uid: saved.uid,
@@ -118,6 +121,7 @@ impl From<SavedSubject<'_>> for SubjectRecord {
             user_namespace_level: saved.user_namespace_level,
             seen_from_start: saved.seen_from_start,
             other: saved.other,
+            life: saved.life.map(Cow::into_owned),
             unseen: saved.unseen.into_owned(),
             lost: saved.lost.into_owned(),
             checks: saved.checks.into_owned(),
@@ -153,16 +157,16 @@ mod tests {
         let process = Subject::Process {
             id: "7".to_owned(),
             engine: Some(Engine::Podman),
-        };
-        for (identity, keys) in [
-            (
-                Subject::Command,
             program: false,
         };
         let program = Subject::Process {
             id: "/bin/x".to_owned(),
             engine: None,
             program: true,
+        };
+        for (identity, keys) in [
+            (
+                Subject::Command,
                 r#"{"kind":"command","name":"n","id":"","image":"","compose_project":null,"compose_service":null,"engine":null,"pod":null,"#,
             ),
             (
@@ -177,14 +181,14 @@ mod tests {
                 process,
                 r#"{"kind":"process","name":"n","id":"7","image":"","compose_project":null,"compose_service":null,"engine":"podman","pod":null,"#,
             ),
-        ] {
-            let mut record = SubjectRecord::new(identity);
-            record.name = "n".to_owned();
-            let text = serde_json::to_string(&record)?;
             (
                 program,
                 r#"{"kind":"process","name":"n","id":"/bin/x","image":"","compose_project":null,"compose_service":null,"engine":null,"program":true,"pod":null,"#,
             ),
+        ] {
+            let mut record = SubjectRecord::new(identity);
+            record.name = "n".to_owned();
+            let text = serde_json::to_string(&record)?;
             assert_eq!(text, format!("{keys}{FACTS}"));
             assert_eq!(serde_json::from_str::<SubjectRecord>(&text)?, record);
         }

@@ -15,7 +15,10 @@ use crate::{
     session::{
         account::Counted, clock::milliseconds_since, error::ObservationError, facts::Facts, naming,
     },
-    subject::{SubjectId, engine::Description},
+    subject::{
+        SubjectId,
+        engine::{Asked, Description},
+    },
 };
 
 /// Batches taken for a snapshot: about what fits into the buffer.
@@ -152,8 +155,10 @@ impl Observation {
     }
 
     /// What engines have told by now.
-    fn known(&self, containers: &[ContainerId]) -> HashMap<ContainerId, Description> {
-        let known = containers.iter().map(|id| (id, self.engine.known(id)));
+    fn known(&self, containers: &[Asked]) -> HashMap<ContainerId, Description> {
+        let known = containers
+            .iter()
+            .map(|asked| (&asked.id, self.engine.known(asked)));
         known
             .filter_map(|(id, description)| Some((id.clone(), description?)))
             .collect()

@@ -20,7 +20,7 @@ use serde::{
     de::{IgnoredAny, SeqAccess, Visitor},
 };
 
-use super::Description;
+use super::{Description, Told};
 use crate::proc::ContainerId;
 
 /// All characters that may have a meaning of their own in a path or a query (RFC 3986 calls the others unreserved).
@@ -63,10 +63,16 @@ pub(super) fn inspect(name: &str) -> String {
     format!("/containers/{}/json", encode(name))
 }
 
-/// Asks for the events of containers, past ones from `since` on (in seconds since 1970) and those to come. Each line of
+/// Asks for volumes by name, or by a part of it. The answer is [`Volumes`].
+pub(super) fn volumes(names: &[String]) -> String {
+    let filters = serde_json::json!({ "name": names }).to_string();
+    format!("/volumes?filters={}", encode(&filters))
+}
+
+/// Asks for the events of containers and volumes, past ones from `since` on (in seconds since 1970) and those to come. Each line of
 /// the answer is an [`Event`].
 pub(super) fn events(since: i64) -> String {
-    let filters = serde_json::json!({ "type": ["container"] }).to_string();
+    let filters = serde_json::json!({ "type": ["container", "volume"] }).to_string();
     format!("/events?since={since}&filters={}", encode(&filters))
 }
 
@@ -94,11 +100,43 @@ pub(super) struct Inspected {
 pub(super) struct Event {
     /// When it happened, in seconds since 1970 by the engine's clock.
     pub(super) time: Option<i64>,
+    /// The same in nanoseconds.
+    #[serde(rename = "timeNano")]
+    nanoseconds: Option<i64>,
+    /// What it happened to.
+    #[serde(rename = "Type")]
+    kind: Option<String>,
     /// What happened.
     #[serde(rename = "Action")]
     action: Option<String>,
     #[serde(rename = "Actor")]
     actor: Option<Actor>,
+}
+
+/// The answer of `VolumeList`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Volumes {
+    volumes: Option<Vec<Volume>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Volume {
+    name: Option<String>,
+    /// RFC 3339.
+    created_at: Option<String>,
+}
+
+impl Volumes {
+    /// The volumes' names, and when they were made, in seconds since 1970.
+    pub(super) fn dated(self) -> impl Iterator<Item = (String, i64)> {
+        let volumes = self.volumes.into_iter().flatten();
+        volumes.filter_map(|volume| {
+            let made: jiff::Timestamp = volume.created_at?.parse().ok()?;
+            Some((volume.name?, made.as_second()))
+        })
+    }
 }
 
 /// An element of [`Containers`].
@@ -134,6 +172,8 @@ struct Actor {
 struct Labels {
     name: Option<String>,
     image: Option<String>,
+    /// Of a volume that is mounted: for which container.
+    container: Option<String>,
     #[serde(rename = "com.docker.compose.project")]
     compose_project: Option<String>,
     #[serde(rename = "com.docker.compose.service")]
@@ -164,15 +204,37 @@ impl Inspected {
 }
 
 impl Event {
+    /// The container that a volume is mounted for, with the volume's name; `None` of every other event. Docker tells so of each
+    /// volume before the container starts (`setupMounts`, daemon/volumes_unix.go, 20.10), Podman does not.
+    pub(super) fn mounted(&self) -> Option<(ContainerId, String)> {
+        let is_mount =
+            self.kind.as_deref() == Some("volume") && self.action.as_deref() == Some("mount");
+        let actor = self.actor.as_ref().filter(|_actor| is_mount)?;
+        let container = actor.attributes.as_ref()?.container.as_deref()?;
+        Some((ContainerId::new(container)?, actor.id.clone()?))
+    }
+
     /// The container that the event is about, with its description; `None` if it is about something else.
     pub(super) fn described(self) -> Option<(ContainerId, Description)> {
+        // A volume's name may look like the id of a container.
+        if self.kind.is_some_and(|kind| kind != "container") {
+            return None;
+        }
         let actor = self.actor?;
         let id = ContainerId::new(&actor.id?)?;
         let mut attributes = actor.attributes?;
         let (name, image) = (attributes.name.take(), attributes.image.take());
         let is_made = self.action.as_deref() == Some("create");
+        let told = match (self.action.as_deref(), self.nanoseconds) {
+            (Some("start"), Some(time)) => Told::start(time),
+            // What Docker calls die and destroy, Podman calls died and remove.
+            (Some("die" | "died"), _) => Told::end(),
+            (Some("destroy" | "remove"), _) => Told::removal(),
+            _ => Told::default(),
+        };
         let description = Description {
             created: self.time.filter(|_time| is_made),
+            told,
             ..attributes.describe(name, image)
         };
         Some((id, description))
@@ -208,6 +270,7 @@ impl Labels {
             pod,
             engine_version: None,
             created: None,
+            told: Told::default(),
         }
     }
 }
@@ -342,8 +405,13 @@ mod tests {
         assert!(listed.iter().all(|(_id, known)| known.created.is_some()));
         let dateless = |described: Option<(ContainerId, Description)>| {
             described.map(|(id, known)| {
-                let created = None;
-                (id, Description { created, ..known })
+                let (created, told) = (None, Told::default());
+                let known = Description {
+                    created,
+                    told,
+                    ..known
+                };
+                (id, known)
             })
         };
         let listed: Vec<_> = listed.into_iter().map(|it| dateless(Some(it))).collect();
@@ -360,6 +428,9 @@ mod tests {
         assert_eq!(events.last().and_then(|event| event.time), Some(last));
         let described: Vec<_> = events.into_iter().map(Event::described).collect();
         assert_eq!(described.len(), 4);
+        let started = described.iter().flatten();
+        let told = started.filter(|(_id, known)| known.told != Told::default());
+        assert_eq!(told.count(), 1, "one was started");
         // Two were made; what else happened to them does not tell when.
         let made = described
             .iter()
@@ -370,6 +441,37 @@ mod tests {
         assert!(described.contains(&web) && described.contains(&plain));
         assert!(described.iter().all(|it| *it == web || *it == plain));
         Ok(())
+    }
+
+    #[test]
+    fn a_volume_is_of_the_container_that_it_is_mounted_for() -> serde_json::Result<()> {
+        let id = "a".repeat(64);
+        let event = |kind: &str, action: &str| -> serde_json::Result<Event> {
+            serde_json::from_str(&format!(
+                r#"{{"Type": "{kind}", "Action": "{action}", "Actor": {{"ID": "{id}", "Attributes": {{"container": "{id}", "destination": "/data"}}}}, "time": 1}}"#
+            ))
+        };
+        let mounted = event("volume", "mount")?.mounted();
+        assert_eq!(mounted, ContainerId::new(&id).map(|it| (it, id.clone())));
+        for (kind, action) in [("volume", "create"), ("container", "mount")] {
+            assert_eq!(event(kind, action)?.mounted(), None, "{kind} {action}");
+        }
+        // An anonymous volume is called as a container may be.
+        assert_eq!(event("volume", "create")?.described(), None);
+        let answer = r#"{"Volumes": [{"Name": "a", "CreatedAt": "1970-01-01T00:01:00Z"}, {"Name": "b"}, {"CreatedAt": "x"}], "Warnings": null}"#;
+        let volumes: Volumes = serde_json::from_str(answer)?;
+        assert_eq!(volumes.dated().collect::<Vec<_>>(), [("a".to_owned(), 60)]);
+        let none: Volumes = serde_json::from_str(r#"{"Volumes": null}"#)?;
+        assert_eq!(none.dated().count(), 0);
+        assert_eq!(
+            volumes_of("data"),
+            "/volumes?filters=%7B%22name%22%3A%5B%22data%22%5D%7D"
+        );
+        Ok(())
+    }
+
+    fn volumes_of(name: &str) -> String {
+        volumes(&[name.to_owned()])
     }
 
     #[test]
@@ -485,7 +587,7 @@ mod tests {
         );
         assert_eq!(
             events(1_795_743_174),
-            "/events?since=1795743174&filters=%7B%22type%22%3A%5B%22container%22%5D%7D"
+            "/events?since=1795743174&filters=%7B%22type%22%3A%5B%22container%22%2C%22volume%22%5D%7D"
         );
     }
 }

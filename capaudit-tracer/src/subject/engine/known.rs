@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, mem};
 
-use super::{Description, speaker::Speaker};
+use super::{Description, Told, speaker::Speaker};
 use crate::proc::ContainerId;
 
 /// Bytes that one generation may take: enough for 40,000 containers with names of usual length.
@@ -45,17 +45,36 @@ impl Words {
         container: ContainerId,
         description: Description,
     ) {
+        if let Some(known) = self.heard(speaker) {
+            known.insert(container, description);
+        }
+    }
+
+    /// Adds what the speaker tells of the container's life.
+    pub(super) fn tell(&mut self, speaker: Speaker, container: ContainerId, told: &Told) {
+        if let Some(known) = self.heard(speaker) {
+            known.tell(container, told);
+        }
+    }
+
+    /// Volumes that the speaker named of a container that has started, and was not asked about yet: since when they are there, is
+    /// not known.
+    pub(super) fn to_date(&self, speaker: Speaker, container: &ContainerId) -> Vec<String> {
+        let description = self.get(speaker, container);
+        description.map_or_else(Vec::new, |known| known.told.to_date())
+    }
+
+    /// What the speaker says; `None` if that is a user, and there are too many already.
+    fn heard(&mut self, speaker: Speaker) -> Option<&mut Known> {
         match speaker {
-            Speaker::System => self.system.insert(container, description),
+            Speaker::System => Some(&mut self.system),
             Speaker::User(user)
                 if self.users.len() < MAX_USERS || self.users.contains_key(&user) =>
             {
-                self.users
-                    .entry(user)
-                    .or_insert_with(|| Known::of_at_most(GENERATION_OF_USER))
-                    .insert(container, description);
+                let known = || Known::of_at_most(GENERATION_OF_USER);
+                Some(self.users.entry(user).or_insert_with(known))
             }
-            Speaker::User(_one_too_many) => {}
+            Speaker::User(_one_too_many) => None,
         }
     }
 
@@ -101,11 +120,17 @@ impl Known {
         young.or_else(|| self.old.descriptions.get(container))
     }
 
-    /// Replaces what is known of the container, but for when it was made, where that is not told again.
+    /// Replaces what is known of the container, but for when it was made, where that is not told again, and adds what is told of
+    /// its life.
     fn insert(&mut self, container: ContainerId, mut description: Description) {
         // Only the event of its making tells when that was, and others follow.
         let before = self.get(&container).and_then(|known| known.created);
         description.created = description.created.or(before);
+        if let Some(known) = self.get(&container) {
+            let told = mem::take(&mut description.told);
+            description.told.clone_from(&known.told);
+            description.told.add(&told);
+        }
         let bytes = size(&container, &description);
         if self.young.bytes + bytes > self.most {
             self.old = mem::take(&mut self.young);
@@ -113,6 +138,13 @@ impl Known {
         self.young.remove(&container);
         self.young.bytes += bytes;
         self.young.descriptions.insert(container, description);
+    }
+
+    /// Adds what was told of a container's life. Of one that is not known yet, more will be told.
+    fn tell(&mut self, container: ContainerId, told: &Told) {
+        let mut description = self.get(&container).cloned().unwrap_or_default();
+        description.told.add(told);
+        self.insert(container, description);
     }
 
     fn remove(&mut self, container: &ContainerId) {
@@ -139,6 +171,7 @@ fn size(container: &ContainerId, description: &Description) -> usize {
         pod,
         engine_version,
         created: _,
+        told,
     } = description;
     let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
     let pod = pod.as_ref().map_or(0, |pod| {
@@ -152,6 +185,7 @@ fn size(container: &ContainerId, description: &Description) -> usize {
         + optional(compose_service)
         + optional(engine_version)
         + pod
+        + told.size()
 }
 
 #[cfg(test)]

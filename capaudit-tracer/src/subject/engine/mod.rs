@@ -12,6 +12,7 @@ mod places;
 mod speaker;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -29,8 +30,9 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+pub use self::told::Told;
 use self::{
-    api::{Containers, Event, Inspected},
+    api::{Containers, Event, Inspected, Volumes},
     client::{Client, RequestError},
     known::Words,
     places::Places,
@@ -62,6 +64,8 @@ pub struct Description {
     pub engine_version: Option<String>,
     /// When it was made, in seconds since 1970 by the engine's clock; `None` if the engine has not told.
     pub created: Option<i64>,
+    /// What its events told of its life.
+    pub told: Told,
 }
 
 impl Description {
@@ -352,10 +356,17 @@ async fn listen(client: Client, words: Arc<Mutex<Words>>, since: i64) -> Ended {
     let begun = tokio::time::Instant::now();
     let mut last = since;
     if let Ok(mut events) = client.lines(&api::events(since)).await {
+        let mut is_patient = true;
         while let Ok(Some(event)) = events.next::<Event>().await {
             last = event.time.unwrap_or(last);
-            if let Some((id, description)) = event.described() {
-                lock(&words).insert(client.speaker(), id, description.told_by(&client));
+            if let Some((id, volume)) = event.mounted() {
+                lock(&words).tell(client.speaker(), id, &Told::volume(volume, None));
+            } else if let Some((id, description)) = event.described() {
+                let description = description.told_by(&client);
+                lock(&words).insert(client.speaker(), id.clone(), description);
+                if is_patient {
+                    is_patient = date_volumes(&client, &words, &id).await;
+                }
             }
         }
     }
@@ -363,6 +374,28 @@ async fn listen(client: Client, words: Arc<Mutex<Words>>, since: i64) -> Ended {
         client,
         last,
         lasted: begun.elapsed(),
+    }
+}
+
+/// Asks since when a container's volumes are there: once for all of them, when it starts. Whether the engine answered in
+/// time: one that takes too long is not asked any more, as its events wait meanwhile.
+async fn date_volumes(client: &Client, words: &Mutex<Words>, container: &ContainerId) -> bool {
+    let undated = lock(words).to_date(client.speaker(), container);
+    if undated.is_empty() {
+        return true;
+    }
+    match client.json::<Volumes>(&api::volumes(&undated)).await {
+        Ok(volumes) => {
+            for (name, made) in volumes.dated() {
+                if undated.contains(&name) {
+                    let told = Told::volume(name, Some(made));
+                    lock(words).tell(client.speaker(), container.clone(), &told);
+                }
+            }
+            true
+        }
+        Err(RequestError::TimedOut) => false,
+        Err(_unknown) => true,
     }
 }
 

@@ -538,3 +538,78 @@ async fn events_without_end_leave_time_for_everything_else() -> io::Result<()> {
     listening.abort();
     Ok(())
 }
+
+/// A container's volumes, and that it starts, is removed and ended: as Docker tells it.
+fn life_of_web() -> String {
+    let event = |kind: &str, action: &str, id: &str, nanoseconds: u32| {
+        format!(
+            r#"{{"Type":"{kind}","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{"container":"{WEB}","name":"web"}}}},"time":1,"timeNano":{nanoseconds}}}"#
+        )
+    };
+    [
+        event("container", "create", WEB, 1),
+        event("volume", "mount", "old", 2),
+        event("volume", "mount", "new", 3),
+        event("container", "start", WEB, 4),
+        event("container", "die", WEB, 5),
+        event("container", "start", WEB, 6),
+    ]
+    .map(|line| line + "\n")
+    .concat()
+}
+
+/// What is known of the container after these events, and what was asked.
+async fn told_by(
+    volumes: Vec<u8>,
+    then: Then,
+) -> io::Result<(Option<capaudit_core::ledger::Life>, Vec<String>)> {
+    let engine = move |line: &str| match line {
+        line if line.starts_with("GET /events") => ok(&life_of_web()),
+        _ => volumes.clone(),
+    };
+    let mut engine = Fake::start(engine, then)?;
+    let known = Arc::<Mutex<Known>>::default();
+    listen(
+        engine.client(Duration::from_millis(300)),
+        Arc::clone(&known),
+        0,
+    )
+    .await;
+    let mut asked = Vec::new();
+    while let Ok(line) = engine.requests.try_recv() {
+        asked.push(line);
+    }
+    asked.retain(|line| !line.is_empty());
+    let id = ContainerId::new(WEB).ok_or(io::ErrorKind::NotFound)?;
+    let life = lock(&known)
+        .get(&id)
+        .and_then(|known| known.told.life(1, known.created, true));
+    Ok((life, asked))
+}
+
+#[tokio::test]
+async fn volumes_are_asked_about_once_when_their_container_starts() -> io::Result<()> {
+    let answer = r#"{"Volumes":[{"Name":"new","CreatedAt":"1970-01-01T00:00:07Z"},{"Name":"old","CreatedAt":"1969-01-01T00:00:00Z"},{"Name":"older","CreatedAt":"1969-01-01T00:00:00Z"}]}"#;
+    let (life, asked) = told_by(ok(answer), Then::HangUp).await?;
+    let life = life.ok_or(io::ErrorKind::NotFound)?;
+    assert!(life.new_volumes.iter().eq(["new"]) && life.existing_volumes.iter().eq(["old"]));
+    assert!(life.first_start && life.on_existing_volumes && life.restart && life.end);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(
+        asked[1].contains("new") && asked[1].contains("old"),
+        "{asked:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_engine_that_does_not_tell_of_volumes_leaves_it_unknown() -> io::Result<()> {
+    let refused = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n".to_vec();
+    for (answer, then) in [(refused, Then::HangUp), (Vec::new(), Then::Wait)] {
+        let (life, _asked) = told_by(answer, then).await?;
+        let life = life.ok_or(io::ErrorKind::NotFound)?;
+        assert_eq!(life.unknown_volumes.len(), 2, "{life:?}");
+        assert!(life.first_start && !life.on_existing_volumes);
+    }
+    Ok(())
+}
