@@ -12,6 +12,7 @@ mod judge;
 mod judgement;
 mod need_less;
 mod object;
+mod reach;
 mod rules;
 pub mod seccomp;
 mod subject;
@@ -22,6 +23,7 @@ pub use finding::{Checks, Finding, Use};
 pub use judge::judge;
 pub use judgement::{AnyOf, Assessment, Judgement, Meaning, Rule};
 pub use object::described as acted_upon;
+pub use reach::{ONLY_INITIAL, PrivilegedFile};
 pub use subject::{Advice, advise};
 
 use serde::{Deserialize, Serialize};

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::{
     advise::{
-        AnyOf, Checks, Elsewhere, Fact, Finding, Judgement, Rule, Use, Verdict, cover, elsewhere,
+        AnyOf, Checks, Elsewhere, Fact, Finding, Judgement, PrivilegedFile, Rule, Use, Verdict,
+        cover, elsewhere,
         judge::{judge, judge_calls, judge_exec},
         need_less,
         object::described,
+        reach,
         rules::{capset, own_set, refusal, target, unseen, user_namespace},
         seccomp,
     },
@@ -29,6 +31,12 @@ pub struct Advice {
     pub notes: Vec<String>,
     /// No setuid or file-capability program was executed whose privileges count: `no-new-privileges` would change nothing.
     pub no_new_privileges_is_safe: bool,
+    /// The files that give whoever executes them capabilities, by path.
+    pub privileged_files: Vec<PrivilegedFile>,
+    /// What it held although it was not started as root, other than by such a file.
+    pub held_by_user: CapSet,
+    /// What of the recommendation has its engine's seccomp profile allow system calls.
+    pub unlocks_calls: CapSet,
 }
 
 /// Uses that are listed for one capability; beyond, one for each further executable.
@@ -92,6 +100,7 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
         }
     }
     let elsewhere = elsewhere::of(subject, recommended);
+    let privileged_files = reach::privileged_files(subject, recommended);
     Advice {
         recommended,
         findings,
@@ -102,6 +111,9 @@ pub fn advise(ledger: &Ledger, subject: &SubjectRecord) -> Advice {
             .collect(),
         elsewhere,
         no_new_privileges_is_safe: subject.execs.iter().all(|exec| exec.ignored),
+        held_by_user: reach::held_by_user(subject, &privileged_files),
+        privileged_files,
+        unlocks_calls: reach::unlocks_calls(subject, recommended),
     }
 }
 

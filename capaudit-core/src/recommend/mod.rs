@@ -4,11 +4,13 @@
 //! It is derived once from a report. Exporters and `capaudit check` know nothing else.
 
 mod caveat;
+mod reach;
 #[cfg(any(test, feature = "samples"))]
 pub mod sample;
 mod workload;
 
 pub use caveat::Caveat;
+pub use reach::Reach;
 pub use workload::{Declined, Need, POSSIBLY, START_UNSEEN, Workload, name_of, qualified_name_of};
 
 use crate::{ledger::Kind, report::Report};

@@ -57,6 +57,10 @@ pub fn container(name: &str, service: &str, needs: &[(&str, Evidence)]) -> Subje
         incomplete: Vec::new(),
         losses: crate::ledger::Losses::default(),
         no_new_privileges_is_safe: true,
+        user_namespace_level: 0,
+        privileged_files: Vec::new(),
+        held_by_user: CapSet::EMPTY,
+        unlocks_calls: CapSet::EMPTY,
         elsewhere: Vec::new(),
         notes: Vec::new(),
         capabilities: needs

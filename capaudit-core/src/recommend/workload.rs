@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     advise::{Elsewhere, Evidence, Finding, Use, Verdict},
     capability::{CapSet, Capability},
-    ledger::{Kind, Losses},
+    ledger::{Kind, Life, Losses},
+    recommend::Reach,
     report::{Report, SubjectReport},
     text::quoted,
 };
@@ -51,10 +52,14 @@ pub struct Workload {
     pub losses: Losses,
     /// Nothing is missing from the record of any member, so that what was not seen is not needed.
     pub is_whole: bool,
+    /// What was seen of its life, by all members; `None` if that is not known.
+    pub life: Option<Life>,
     /// What one run cannot tell, each a sentence.
     pub notes: BTreeSet<String>,
     /// A member was started by the initial user namespace's root.
     pub starts_as_root: bool,
+    /// How what is granted reaches programs that are not root's.
+    pub reach: Reach,
 }
 
 /// Why a capability is to be granted.
@@ -147,13 +152,25 @@ impl Workload {
             start_unseen: true,
             losses: Losses::default(),
             is_whole: true,
+            life: None,
             notes: BTreeSet::new(),
             starts_as_root: false,
+            reach: Reach::default(),
         }
     }
 
     /// Adds what one member needs.
     fn take(&mut self, subject: &SubjectReport) {
+        let reach = Reach::of(subject);
+        self.reach = match self.members.is_empty() {
+            true => reach,
+            false => std::mem::take(&mut self.reach).united(reach),
+        };
+        self.life = match (self.life.take(), subject.life.clone()) {
+            (Some(one), Some(other)) => Some(one.united(other)),
+            (None, life) if self.members.is_empty() => life,
+            _ => None,
+        };
         self.members.push(subject.name.clone());
         self.images.extend(subject.image.clone());
         self.granted |= subject.granted;
@@ -184,6 +201,19 @@ impl Workload {
                 });
             }
         }
+    }
+
+    /// The user that it was started as, and what of the recommendation that user gets nothing of where the engine makes nothing
+    /// ambient, as neither Docker nor Kubernetes does.
+    pub fn without_effect(&self) -> Option<(u32, CapSet)> {
+        let user = self.reach.starts_as_user?;
+        let set = self.cap_add_elsewhere() - self.reach.for_user(self.no_new_privileges_is_safe);
+        (!set.is_empty()).then_some((user, set))
+    }
+
+    /// What was not seen of its life, in a sentence; `None` if everything was, or nothing is known.
+    pub fn life_note(&self) -> Option<String> {
+        self.life.as_ref().and_then(Life::note)
     }
 
     /// What is to be granted.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub use text::{hint, text};
 
 use crate::{
-    advise::{self, Elsewhere, Finding, absent},
+    advise::{self, Elsewhere, Finding, PrivilegedFile, absent},
     capability::CapSet,
     ledger::{Hook, Kind, Ledger, Life, Losses, Session, SubjectRecord},
 };
@@ -59,6 +59,16 @@ pub struct SessionReport {
     /// Containers that others started meanwhile, and that are not among the subjects. Left out if there are none.
     #[serde(default, skip_serializing_if = "is_none")]
     pub others: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_initial(level: &u32) -> bool {
+    *level == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_empty(set: &CapSet) -> bool {
+    set.is_empty()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -172,6 +182,23 @@ pub struct SubjectReport {
     pub losses: Losses,
     /// Whether `no-new-privileges` would change nothing: no setuid or file-capability program was executed.
     pub no_new_privileges_is_safe: bool,
+    /// Depth of the user namespace it was started in. Left out if that is the initial one.
+    #[serde(default, skip_serializing_if = "is_initial")]
+    pub user_namespace_level: u32,
+    /// Files with capabilities, and set-user-ID files of root's, that were executed and whose privileges counted. Left out if
+    /// there were none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub privileged_files: Vec<PrivilegedFile>,
+    /// What it held although it was not started as root, other than by such a file: what its engine made ambient. Left out if
+    /// that is nothing.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    pub held_by_user: CapSet,
+    /// What of the recommendation has its engine's seccomp profile allow system calls, whoever makes them. Left out if that is
+    /// nothing.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
+    pub unlocks_calls: CapSet,
     /// What it would need besides where the engine or the machine does not allow to everybody what it does, in the kernel's
     /// order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -277,6 +304,10 @@ impl SubjectReport {
             incomplete: incomplete::incomplete(subject),
             losses: subject.losses(),
             no_new_privileges_is_safe: advice.no_new_privileges_is_safe,
+            user_namespace_level: subject.user_namespace_level,
+            privileged_files: advice.privileged_files,
+            held_by_user: advice.held_by_user,
+            unlocks_calls: advice.unlocks_calls,
             elsewhere: advice.elsewhere,
             notes: advice.notes,
             capabilities: advice.findings,

@@ -27,6 +27,27 @@ impl About<'_> {
         }
     }
 
+    /// How to mend a grant that no program of a user gets anything of.
+    pub(super) fn mend_for_user(&self, idle: CapSet) -> String {
+        format!(
+            "{}; if it is needed, start it as root or give its program the file capability (`capaudit export setcap`)",
+            self.mend_grant(idle)
+        )
+    }
+
+    /// How to let programs have the privileges of their files.
+    pub(super) fn mend_refusal(&self) -> String {
+        let how = match self.workload.platform {
+            Platform::Compose => "take no-new-privileges out of security_opt",
+            Platform::Kubernetes => {
+                "take allowPrivilegeEscalation: false out of the securityContext"
+            }
+            Platform::Systemd => "NoNewPrivileges=no",
+            Platform::Set | Platform::Start => "do not set no_new_privs",
+        };
+        format!("{how}, or do without these programs")
+    }
+
     pub(super) fn mend_everything(&self, used: &Used) -> String {
         let wanted = self.wanted(used);
         let names: Vec<&str> = wanted.names().collect();

@@ -3,7 +3,9 @@
 //! [`crate::manifest`] tells what is granted, a [`Recommendation`] what was used.
 
 mod allowed;
+mod effect;
 mod junit;
+mod matching;
 mod mend;
 mod own;
 mod rule;
@@ -15,16 +17,19 @@ mod used;
 
 use capaudit_core::{
     capability::CapSet,
-    ledger::Kind,
     recommend::{Caveat, Recommendation},
 };
+
+use matching::used_by;
 
 use crate::{
     manifest::{Platform, Workload},
     yaml::Place,
 };
 
+pub use effect::in_vain;
 pub use junit::junit;
+pub use matching::{Mapping, Unmatched};
 pub use own::own_grants;
 pub use rule::{Level, Rule};
 pub use sarif::sarif;
@@ -82,6 +87,17 @@ pub struct NothingInCommon {
     checked: String,
 }
 
+/// Why nothing is compared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotCheck {
+    /// No workload was audited.
+    #[error(transparent)]
+    Nothing(#[from] NothingInCommon),
+    /// What was audited cannot be told apart.
+    #[error(transparent)]
+    Unmatched(#[from] Unmatched),
+}
+
 impl Outcome {
     /// Whether there is a finding of this level or a worse one.
     pub fn reaches(&self, level: Level) -> bool {
@@ -93,17 +109,20 @@ impl Outcome {
 ///
 /// # Errors
 ///
-/// No workload was audited: an empty list of findings would be taken for a good one.
+/// No workload was audited: an empty list of findings would be taken for a good one. Or it cannot be said which audited
+/// container one is.
 pub fn check(
     workloads: &[Workload],
     recommendation: &Recommendation,
-) -> Result<Outcome, NothingInCommon> {
+    mapping: &Mapping,
+) -> Result<Outcome, CannotCheck> {
+    mapping.is_of(workloads)?;
     let used = used(recommendation);
     let sure = recommendation.rests_on_everything();
     let mut findings: Vec<Finding> = recommendation.caveats.iter().map(about_record).collect();
     let mut subjects = Vec::new();
     for (number, workload) in workloads.iter().enumerate() {
-        let match_ = used_by(workload, &used);
+        let match_ = used_by(workload, &used, mapping)?;
         subjects.push(Subject {
             title: workload.title.clone(),
             place: workload.place.clone(),
@@ -130,7 +149,8 @@ pub fn check(
         return Err(NothingInCommon::between(
             used.iter().map(|used| used.name.as_str()),
             workloads,
-        ));
+        )
+        .into());
     }
     sort(&mut findings);
     Ok(Outcome {
@@ -209,44 +229,6 @@ pub(crate) fn about_record(caveat: &Caveat) -> Finding {
     }
 }
 
-/// What the sessions saw of a workload, all of its replicas together.
-fn used_by(workload: &Workload, used: &[Used]) -> Option<Used> {
-    let containers = || used.iter().filter(|used| used.kind == Kind::Container);
-    let by_name = |used: &&Used| used.name == workload.name;
-    let matching: Vec<&Used> = match workload.platform {
-        Platform::Compose => containers().filter(by_name).collect(),
-        // A test may have started the image under another name.
-        Platform::Kubernetes => {
-            let named: Vec<&Used> = containers().filter(by_name).collect();
-            if named.is_empty() {
-                containers()
-                    .filter(|used| {
-                        !workload.image.is_empty() && used.images.contains(&workload.image)
-                    })
-                    .collect()
-            } else {
-                named
-            }
-        }
-        Platform::Systemd => {
-            let named: Vec<&Used> = used.iter().filter(by_name).collect();
-            let others = used.iter().filter(|used| used.kind != Kind::Container);
-            if named.is_empty() {
-                others.collect()
-            } else {
-                named
-            }
-        }
-        Platform::Start => used.iter().filter(by_name).collect(),
-        // Whatever was audited; a command that started containers only started them.
-        Platform::Set => match containers().count() {
-            0 => used.iter().collect(),
-            _ => containers().collect(),
-        },
-    };
-    matching.into_iter().cloned().reduce(Used::united)
-}
-
 /// A workload under judgement.
 struct About<'a> {
     workload: &'a Workload,
@@ -298,6 +280,13 @@ impl About<'_> {
         let uncertain = if self.sure { "" } else { " as far as was seen" };
         let allowed = allowed::set(&workload.allowed);
         let everything_allowed = CapSet::known().is_subset(allowed);
+        self.judge_refusal(used, findings);
+        let idle = self.idle(used);
+        for grant in &workload.named {
+            let granted = (grant.capabilities & workload.granted) - allowed;
+            let place = grant.place.as_ref().or(workload.place.as_ref());
+            self.judge_effect(used, (granted, place), &idle, findings);
+        }
         let mut push = |finding| findings.push(finding);
         if used.start_unseen {
             push(self.finding(
@@ -345,8 +334,11 @@ impl About<'_> {
         let mut named = CapSet::EMPTY;
         for grant in &workload.named {
             named |= grant.capabilities;
-            let excess =
-                (grant.capabilities & workload.granted) - used.needed - used.elsewhere - allowed;
+            let excess = (grant.capabilities & workload.granted)
+                - used.needed
+                - used.elsewhere
+                - allowed
+                - idle.set();
             if !excess.is_empty() {
                 push(self.finding(
                     Rule::OverGranted,

@@ -6,7 +6,7 @@ use capaudit_core::{
     recommend::{Recommendation, Workload as Audited},
 };
 
-use super::{Outcome, Rule, check};
+use super::{Mapping, Outcome, Rule, check};
 use crate::manifest::{Named, Platform, Workload};
 
 /// Compares what containers were started with (without any, what the command was) with what they used.
@@ -18,7 +18,7 @@ pub fn own_grants(recommendation: &Recommendation) -> Outcome {
         .filter(|audited| !has_containers || audited.kind == Kind::Container)
         .map(started_with)
         .collect();
-    check(&workloads, recommendation).unwrap_or(Outcome {
+    check(&workloads, recommendation, &Mapping::default()).unwrap_or(Outcome {
         rules: &Rule::ALL,
         subjects: Vec::new(),
         findings: Vec::new(),

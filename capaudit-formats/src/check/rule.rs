@@ -40,6 +40,10 @@ pub enum Rule {
     NoDrop,
     /// `no_new_privs` would cost nothing.
     NewPrivileges,
+    /// Granted to something that it does not reach.
+    NoEffect,
+    /// A program's file gives what is needed, and `no_new_privs` forbids that.
+    PrivilegesRefused,
     /// No session saw it.
     NotAudited,
     /// A comment that vouches for something gives no reason.
@@ -68,13 +72,15 @@ pub enum Rule {
 
 impl Rule {
     /// Every rule on what was used, in the order of declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::OverGranted,
         Self::Missing,
         Self::Privileged,
         Self::AddsAll,
         Self::NoDrop,
         Self::NewPrivileges,
+        Self::NoEffect,
+        Self::PrivilegesRefused,
         Self::NotAudited,
         Self::AllowWithoutReason,
         Self::AllowNotNeeded,
@@ -104,6 +110,8 @@ impl Rule {
             Self::AddsAll => "all-added",
             Self::NoDrop => "defaults-kept",
             Self::NewPrivileges => "new-privileges",
+            Self::NoEffect => "no-effect",
+            Self::PrivilegesRefused => "privileges-refused",
             Self::NotAudited => "not-audited",
             Self::AllowWithoutReason => "allow-without-reason",
             Self::AllowNotNeeded => "allow-not-needed",
@@ -127,6 +135,8 @@ impl Rule {
             | Self::Privileged
             | Self::AddsAll
             | Self::NoDrop
+            | Self::NoEffect
+            | Self::PrivilegesRefused
             | Self::LockDrift
             | Self::AskedBeyondLock => Level::Error,
             Self::AllowWithoutReason
@@ -147,7 +157,7 @@ impl Rule {
     pub fn rests_on_absence(self) -> bool {
         matches!(
             self,
-            Self::OverGranted | Self::Privileged | Self::AddsAll | Self::NoDrop
+            Self::OverGranted | Self::Privileged | Self::AddsAll | Self::NoDrop | Self::NoEffect
         )
     }
 
@@ -163,6 +173,10 @@ impl Rule {
             }
             Self::NewPrivileges => {
                 "Gaining privileges by setuid programs is possible, and was not made use of."
+            }
+            Self::NoEffect => "A capability is granted to something that it does not reach.",
+            Self::PrivilegesRefused => {
+                "A program needs the privileges of its file, and gaining privileges is forbidden."
             }
             Self::NotAudited => "No session saw this workload.",
             Self::AllowWithoutReason => "A capability is allowed by a comment without a reason.",

@@ -5,8 +5,9 @@
 use std::path::PathBuf;
 
 use capaudit_core::{
-    advise::Evidence,
+    advise::{Evidence, PrivilegedFile},
     capability::Capability,
+    ledger::Kind,
     recommend::sample::{self, recommendation, report},
     report::SubjectReport,
 };
@@ -43,7 +44,7 @@ fn compose(body: &str) -> Vec<Workload> {
 
 /// Level, rule, line and capabilities of each finding.
 fn found(workloads: &[Workload], used: &Recommendation) -> Vec<String> {
-    check(workloads, used)
+    check(workloads, used, &Mapping::default())
         .unwrap()
         .findings
         .iter()
@@ -218,6 +219,133 @@ fn no_new_privileges_is_proposed_where_it_is_safe() {
     assert!(found(&compose(&set), &used).is_empty());
 }
 
+/// A container that was started as user 1000 and executed a file that gives these.
+fn of_user(needs: &[&str], files: &[(&str, &[Capability])]) -> Recommendation {
+    let files = files.iter().map(|(exe, gives)| PrivilegedFile {
+        exe: (*exe).to_owned(),
+        set_user_id: gives.is_empty(),
+        unseen: false,
+        gives: CapSet::of(gives),
+        needed: needs
+            .iter()
+            .map(|it| it.parse::<Capability>().unwrap())
+            .collect(),
+    });
+    recommendation(vec![SubjectReport {
+        uid: 1000,
+        privileged_files: files.collect(),
+        ..container("shop-web-1", "web", needs)
+    }])
+}
+
+#[test]
+fn what_is_added_for_a_user_has_no_effect_without_a_file() {
+    let added = format!("{DROP}    cap_add: [NET_RAW]\n");
+    let of = |used: &Recommendation| found(&compose(&added), used);
+    assert_eq!(
+        of(&of_user(&["NET_RAW"], &[])),
+        ["error no-effect 5 NET_RAW"]
+    );
+    // One finding for one grant.
+    assert_eq!(of(&of_user(&[], &[])), ["error no-effect 5 NET_RAW"]);
+    for gives in [&[Capability::NET_RAW][..], &[]] {
+        let by_file = of_user(&["NET_RAW"], &[("/bin/ping", gives)]);
+        assert!(of(&by_file).is_empty(), "{gives:?}");
+    }
+    let other = of_user(&["NET_RAW"], &[("/bin/x", &[Capability::KILL])]);
+    assert_eq!(of(&other), ["error no-effect 5 NET_RAW"]);
+    // A seccomp profile goes by what the container is granted.
+    let mut unlocks = of_user(&["NET_RAW"], &[]);
+    unlocks.workloads[0].reach.unlocks_calls = Capability::NET_RAW.into();
+    assert!(of(&unlocks).is_empty());
+    // Podman makes it ambient.
+    let mut ambient = of_user(&["NET_RAW"], &[]);
+    ambient.workloads[0].reach.held_by_user = Capability::NET_RAW.into();
+    assert!(of(&ambient).is_empty());
+    let vouched = added.replace('\n', " # capaudit:allow NET_RAW Podman\n");
+    assert!(
+        !found(&compose(&vouched), &of_user(&[], &[]))
+            .iter()
+            .any(|it| it.contains("no-effect"))
+    );
+}
+
+#[test]
+fn the_file_s_user_counts_before_the_image_s() {
+    let root = || recommendation(vec![container("shop-web-1", "web", &["NET_RAW"])]);
+    let of = |user: &str, used: &Recommendation| {
+        let body = format!("{DROP}    cap_add: [NET_RAW]\n    user: {user}\n");
+        found(&compose(&body), used)
+    };
+    for user in ["1000:1000", "www"] {
+        assert_eq!(of(user, &root()), ["error no-effect 5 NET_RAW"], "{user}");
+    }
+    for user in ["root", "'0:0'"] {
+        assert!(of(user, &of_user(&["NET_RAW"], &[])).is_empty(), "{user}");
+    }
+    assert!(of("\"${UID}\"", &root()).is_empty());
+    let pod = |security: &str| {
+        let added = "{drop: [ALL], add: [KILL]}";
+        kubernetes(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  securityContext: {{runAsUser: 7}}\n  containers:\n    - name: web\n      securityContext: {{{security}capabilities: {added}}}\n"
+        ))
+    };
+    let used = recommendation(vec![container("web", "", &["KILL"])]);
+    assert_eq!(found(&pod(""), &used), ["error no-effect 8 KILL"]);
+    assert!(found(&pod("runAsUser: 0, "), &used).is_empty());
+}
+
+#[test]
+fn a_user_namespace_leaves_some_capabilities_without_an_object() {
+    let mut rootless = container("shop-web-1", "web", &["CHOWN"]);
+    (rootless.uid, rootless.user_namespace_level) = (1000, 1);
+    let used = recommendation(vec![rootless.clone()]);
+    let body = format!("{DROP}    cap_add: [CHOWN, SYS_TIME, SYS_MODULE, KILL]\n");
+    assert_eq!(
+        found(&compose(&body), &used),
+        [
+            "error no-effect 5 SYS_TIME",
+            "error no-effect 5 SYS_MODULE",
+            "error over-granted 5 KILL"
+        ]
+    );
+    // A cluster is no rootless engine, unless the pod asks for a namespace.
+    let pod = |host: &str| {
+        kubernetes(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  hostUsers: {host}\n  containers:\n    - name: web\n      securityContext: {{capabilities: {{drop: [ALL], add: [SYS_TIME]}}}}\n"
+        ))
+    };
+    let clock = recommendation(vec![container("web", "", &["SYS_TIME"])]);
+    assert!(found(&pod("true"), &clock).is_empty());
+    assert_eq!(found(&pod("false"), &clock), ["error no-effect 8 SYS_TIME"]);
+}
+
+#[test]
+fn privileges_that_files_give_are_not_to_be_forbidden() {
+    let forbids = format!("{DROP}    security_opt: [no-new-privileges]\n    cap_add: [NET_RAW]\n");
+    let ping = of_user(&["NET_RAW"], &[("/bin/ping", &[Capability::NET_RAW])]);
+    assert_eq!(
+        found(&compose(&forbids), &ping),
+        ["error privileges-refused 2 NET_RAW"]
+    );
+    let outcome = check(&compose(&forbids), &ping, &Mapping::default()).unwrap();
+    assert!(outcome.findings[0].message.contains("/bin/ping (NET_RAW)"));
+    // One finding for what a set-user-ID file would give; what nobody needs of it is in vain.
+    let sudo = of_user(&["NET_RAW"], &[("/bin/sudo", &[])]);
+    assert_eq!(
+        found(&compose(&forbids), &sudo),
+        ["error privileges-refused 2 NET_RAW"]
+    );
+    let mut idle = of_user(&["KILL"], &[("/bin/sudo", &[])]);
+    idle.workloads[0].needs.clear();
+    assert_eq!(
+        found(&compose(&forbids), &idle),
+        ["error no-effect 6 NET_RAW"]
+    );
+    let allows = format!("{DROP}    cap_add: [NET_RAW]\n");
+    assert!(found(&compose(&allows), &ping).is_empty());
+}
+
 #[test]
 fn what_was_not_audited_is_a_note_unless_nothing_was() {
     let workloads = compose("    cap_drop: [ALL]\n  db: {privileged: true}\n");
@@ -226,6 +354,7 @@ fn what_was_not_audited_is_a_note_unless_nothing_was() {
     let error = check(
         &workloads,
         &recommendation(vec![container("a", "api", &[])]),
+        &Mapping::default(),
     )
     .unwrap_err();
     assert!(
@@ -304,6 +433,84 @@ fn kubernetes_containers_are_found_by_name_or_image() {
     );
 }
 
+fn mapping(words: &[&str]) -> Mapping {
+    let mut mapping = Mapping::default();
+    assert!(words.iter().all(|word| mapping.add(word)));
+    mapping
+}
+
+#[test]
+fn one_image_of_several_containers_has_to_be_told_apart() {
+    let used = recommendation(vec![
+        container("proxy", "", &["KILL"]),
+        container("db", "", &["CHOWN"]),
+    ]);
+    let workloads = kubernetes(POD);
+    let error = check(&workloads, &used, &Mapping::default()).unwrap_err();
+    let told = error.to_string();
+    assert!(
+        told.contains("container app of Deployment shop")
+            && told.ends_with("--container shop/app=NAME, where NAME is one of db, proxy"),
+        "{told}"
+    );
+    for words in [["app=proxy"], ["shop/app=proxy"]] {
+        let outcome = check(&workloads, &used, &mapping(&words)).unwrap();
+        let missing: Vec<CapSet> = outcome
+            .findings
+            .iter()
+            .filter(|finding| finding.rule == Rule::Missing)
+            .map(|finding| finding.capabilities)
+            .collect();
+        assert_eq!(missing, [CapSet::from(Capability::KILL)]);
+    }
+    for (words, expected) in [
+        (
+            ["app=web"],
+            "no audited container is called \"web\": the sessions know db, proxy",
+        ),
+        (
+            ["api=db"],
+            "no container that is checked is called \"api\": there are shop/init, shop/app",
+        ),
+    ] {
+        let error = check(&workloads, &used, &mapping(&words)).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    for word in ["app", "=db", "app=", ""] {
+        assert!(!Mapping::default().add(word), "{word}");
+    }
+}
+
+#[test]
+fn a_service_s_name_that_two_projects_have_has_to_be_told_apart() {
+    let of = |project: &str, needs| SubjectReport {
+        compose_project: Some(project.to_owned()),
+        ..container(&format!("{project}-web-1"), "web", needs)
+    };
+    let used = recommendation(vec![of("a", &["CHOWN"]), of("b", &["KILL"])]);
+    let workloads = compose(&format!("{DROP}    cap_add: [KILL]\n"));
+    let error = check(&workloads, &used, &Mapping::default()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("--container web=NAME, where NAME is one of a/web, b/web"),
+        "{error}"
+    );
+    for word in ["web=b/web", "web=b-web-1"] {
+        let outcome = check(&workloads, &used, &mapping(&[word])).unwrap();
+        assert!(
+            outcome.findings.is_empty(),
+            "{word}: {:?}",
+            outcome.findings
+        );
+    }
+    let still = check(&workloads, &used, &mapping(&["web=web"])).unwrap_err();
+    assert!(matches!(
+        still,
+        CannotCheck::Unmatched(Unmatched::Ambiguous { .. })
+    ));
+}
+
 #[test]
 fn what_an_engine_allows_to_everybody_is_not_to_be_removed() {
     let mut web = container("app", "web", &[]);
@@ -348,7 +555,12 @@ fn units_are_read_with_their_drop_ins() {
     let workloads = manifest::load(&["web.service".to_owned()], &files).unwrap();
     let mut process = container("web", "", &["CHOWN", "KILL"]);
     process.kind = Kind::Command;
-    let outcome = check(&workloads, &recommendation(vec![process])).unwrap();
+    let outcome = check(
+        &workloads,
+        &recommendation(vec![process]),
+        &Mapping::default(),
+    )
+    .unwrap();
     let told: Vec<String> = outcome
         .findings
         .iter()
@@ -502,12 +714,12 @@ fn junit_is_read_back_as_it_was_meant() {
         let xml = junit(&everything(), level).unwrap();
         read_back(&xml).iter().map(|(_, failures)| failures).sum()
     };
-    assert_eq!(failures(Level::Error), 5);
-    assert_eq!(failures(Level::Warning), 8);
+    assert_eq!(failures(Level::Error), 7);
+    assert_eq!(failures(Level::Warning), 10);
     let root = xml.lines().nth(1).unwrap();
     assert_eq!(
         root,
-        "<testsuites name=\"capaudit\" tests=\"13\" failures=\"8\" errors=\"0\">"
+        "<testsuites name=\"capaudit\" tests=\"15\" failures=\"10\" errors=\"0\">"
     );
     assert!(!xml.contains('\u{1b}') && !xml.contains('\u{0}'));
 }
@@ -522,7 +734,7 @@ fn text_is_safe_and_counts() {
     let text = text(&everything(), capaudit_core::text::Style::PLAIN);
     assert!(text.contains("/a b/é%.yaml:1:1: error[over-granted]: "));
     assert!(
-        text.ends_with("5 errors, 3 warnings, 3 notes; 1 of 2 checked against what was audited\n")
+        text.ends_with("7 errors, 3 warnings, 3 notes; 1 of 2 checked against what was audited\n")
     );
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
 }
@@ -537,7 +749,7 @@ proptest! {
         let names: Vec<&str> = needed.names().collect();
         let list: Vec<&str> = granted.names().collect();
         let body = format!("{DROP}    cap_add: [{}]\n", list.join(", "));
-        let outcome = check(&compose(&body), &recommendation(vec![container("a", "web", &names)])).unwrap();
+        let outcome = check(&compose(&body), &recommendation(vec![container("a", "web", &names)]), &Mapping::default()).unwrap();
         let of = |rule| outcome.findings.iter().filter(|finding| finding.rule == rule)
             .fold(CapSet::EMPTY, |set, finding| set | finding.capabilities);
         prop_assert_eq!(of(Rule::OverGranted), granted - needed);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::Kind,
-    recommend::{Recommendation, Workload},
+    recommend::{Reach, Recommendation, Workload},
 };
 
 /// What all replicas of one thing used.
@@ -16,6 +16,10 @@ pub struct Used {
     /// What it is called in the files that configure it, which do not name their project: services of several projects by the
     /// same name may all be meant.
     pub name: String,
+    /// The same, with its project before it where that tells it from another one.
+    pub qualified: String,
+    /// The containers, commands or processes that it is.
+    pub members: Vec<String>,
     /// Images of its containers, as far as they are known.
     pub images: BTreeSet<String>,
     /// What it needs: the recommendation.
@@ -28,6 +32,8 @@ pub struct Used {
     pub no_new_privileges_is_safe: bool,
     /// No replica was audited from its start.
     pub start_unseen: bool,
+    /// How what is granted reaches programs that are not root's.
+    pub reach: Reach,
 }
 
 impl From<&Workload> for Used {
@@ -37,6 +43,8 @@ impl From<&Workload> for Used {
             elsewhere: workload.only_elsewhere(),
             kind: workload.kind,
             name: workload.service.clone(),
+            qualified: workload.name.clone(),
+            members: workload.members.clone(),
             images: workload.images.clone(),
             reasons: workload
                 .needs
@@ -46,11 +54,17 @@ impl From<&Workload> for Used {
                 .collect(),
             no_new_privileges_is_safe: workload.no_new_privileges_is_safe,
             start_unseen: workload.start_unseen,
+            reach: workload.reach.clone(),
         }
     }
 }
 
 impl Used {
+    /// Whether this is a name of it, as a service or as one of its containers.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.qualified == name || self.members.iter().any(|it| it == name)
+    }
+
     /// What either of the two used, for replicas that are configured as one.
     #[must_use]
     pub fn united(mut self, other: Self) -> Self {
@@ -60,9 +74,11 @@ impl Used {
             self.reasons.entry(capability).or_insert(reason);
         }
         self.images.extend(other.images);
+        self.members.extend(other.members);
         self.no_new_privileges_is_safe &= other.no_new_privileges_is_safe;
         // One whose start was not seen may need more than the other shows.
         self.start_unseen |= other.start_unseen;
+        self.reach = self.reach.united(other.reach);
         self
     }
 }

@@ -38,6 +38,7 @@ pub(super) fn heading(workload: &Workload, possible: Possible) -> String {
             .iter()
             .map(|note| format!("Note: {}", sanitize(note))),
     );
+    lines.extend(life(workload));
     let set = workload.possible();
     if possible == Possible::Here && !set.is_empty() {
         lines.push(format!(
@@ -46,6 +47,21 @@ pub(super) fn heading(workload: &Workload, possible: Possible) -> String {
         ));
     }
     lines.iter().map(|line| format!("# {line}\n")).collect()
+}
+
+/// What of its life was not seen.
+pub(super) fn life(workload: &Workload) -> Option<String> {
+    let note = workload.life_note()?;
+    Some(format!("Note: {}", sanitize(&note)))
+}
+
+/// What a list of capabilities to add does nothing for, where the engine makes none ambient; `None` if there is no such thing.
+pub(super) fn without_effect(workload: &Workload) -> Option<String> {
+    let (user, set) = workload.without_effect()?;
+    Some(format!(
+        "Without effect: {}. It was started as user {user}, to whom neither Docker nor Kubernetes gives what is added, and no file that it executed has it: start it as root, or give its program the file capability (capaudit export setcap)",
+        set.names().collect::<Vec<_>>().join(" ")
+    ))
 }
 
 /// Where it is told what one run cannot be sure of.

@@ -7,7 +7,7 @@ use capaudit_core::{
     text::sanitize,
 };
 
-use super::yaml::scalar;
+use super::{comment, yaml::scalar};
 
 /// Services with `cap_drop: [ALL]` and the recommended `cap_add`, one for each compose service or container
 /// that was audited. Replicas of a service are one.
@@ -66,6 +66,12 @@ fn service_text(text: &mut String, service: &Workload) {
                 sanitize(&need.reason)
             );
         }
+    }
+    for line in comment::life(service)
+        .into_iter()
+        .chain(comment::without_effect(service))
+    {
+        let _ = writeln!(text, "    # {line}");
     }
     let _ = writeln!(text, "    cap_drop:\n      - ALL");
     let (cap_add, possible) = (service.cap_add(), service.possible());

@@ -24,6 +24,9 @@ fn container(workload: &Workload) -> String {
             .map(|name| format!("--cap-add={name}")),
     );
     let mut text = comment::heading(workload, Possible::Here);
+    if let Some(line) = comment::without_effect(workload) {
+        text.push_str(&format!("# {line}\n"));
+    }
     if workload.no_new_privileges_is_safe {
         words.push("--security-opt=no-new-privileges:true".to_owned());
     } else {

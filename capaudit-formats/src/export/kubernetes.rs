@@ -146,6 +146,9 @@ fn security_context(workload: &Workload, lists: Lists, indent: usize) -> String 
             pod_security::level(workload)
         ),
     );
+    if let Some(text) = comment::without_effect(workload) {
+        line(0, &format!("# {text}"));
+    }
     line(0, "securityContext:");
     match escalation(workload) {
         Escalation::Forbidden => line(2, "allowPrivilegeEscalation: false"),

@@ -88,7 +88,7 @@ fn section(text: &mut String, workload: &Workload) {
         text.push_str(&format!("Needs {}.\n\n", names.join(" ")));
         needs(text, &workload.needs);
     }
-    for note in &workload.notes {
+    for note in workload.notes.iter().chain(&workload.life_note()) {
         text.push_str(&format!("\nNote: {}\n", prose(note)));
     }
     declined(text, &workload.declined);

@@ -5,7 +5,7 @@
 use capaudit_core::{
     advise::Evidence,
     capability::Capability,
-    ledger::{self, ExecRecord, Hook, Ledger, Losses, Session, SubjectRecord},
+    ledger::{self, ExecRecord, Hook, Ledger, Life, Losses, Session, SubjectRecord},
     recommend::sample::{command, container, elsewhere, report, used_by},
 };
 use clap::ValueEnum as _;
@@ -46,6 +46,63 @@ fn nothing_audited_is_no_error_in_any_format() {
         let text = rendered(*format, &report(vec![]));
         assert!(text.ends_with('\n'), "{format:?}");
     }
+}
+
+#[test]
+fn what_was_not_seen_of_a_life_is_told_in_every_format_for_people() {
+    let mut web = container("web", "", &[("NET_RAW", Evidence::Decisive)]);
+    let told = "seen only a first start, no restart:";
+    let formats = [
+        Format::Text,
+        Format::Compose,
+        Format::Docker,
+        Format::Kubernetes,
+        Format::Podman,
+        Format::Markdown,
+    ];
+    web.life = Some(Life {
+        first_start: true,
+        end: true,
+        remains: true,
+        volumes_known: true,
+        ..Life::default()
+    });
+    for format in formats {
+        let text = rendered(format, &report(vec![web.clone()]));
+        assert!(text.contains(told), "{format:?}: {text}");
+    }
+    let json = rendered(Format::Json, &report(vec![web.clone()]));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["subjects"][0]["life"]["first_start"], true);
+    web.life = None;
+    for format in formats {
+        let text = rendered(format, &report(vec![web.clone()]));
+        assert!(!text.contains("of its life"), "{format:?}: {text}");
+    }
+}
+
+#[test]
+fn what_a_user_gets_nothing_of_is_told_where_nothing_is_ambient() {
+    let mut web = container("web", "", &[("NET_RAW", Evidence::Decisive)]);
+    web.uid = 1000;
+    web.elsewhere.push(elsewhere("NET_BIND_SERVICE"));
+    let told = "# Without effect: NET_BIND_SERVICE NET_RAW. It was started as user 1000,";
+    for format in [
+        Format::Compose,
+        Format::Docker,
+        Format::Kubernetes,
+        Format::Markdown,
+    ] {
+        let text = rendered(format, &report(vec![web.clone()]));
+        assert!(text.contains(told), "{format:?}: {text}");
+    }
+    for format in [Format::Podman, Format::Systemd, Format::Setcap] {
+        let text = rendered(format, &report(vec![web.clone()]));
+        assert!(!text.contains("Without effect"), "{format:?}: {text}");
+    }
+    web.uid = 0;
+    let text = rendered(Format::Docker, &report(vec![web]));
+    assert!(!text.contains("Without effect"), "{text}");
 }
 
 #[test]

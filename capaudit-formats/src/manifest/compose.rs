@@ -8,7 +8,7 @@ use std::{
 
 use indexmap::IndexMap;
 
-use super::{Files, Platform, Words, Workload, allow::Lines, docker};
+use super::{Files, Platform, User, Words, Workload, allow::Lines, docker};
 use crate::yaml::{self, Document, Node, Place, Source, Stream, Unusable};
 
 /// Compose files that are used together, as with several `-f`, and those that they extend.
@@ -329,16 +329,26 @@ impl Project {
             .find_map(|layer| layer.body.get("image"))
             .and_then(|entry| entry.value.text().map(str::to_owned))
             .unwrap_or_default();
+        let user = layers
+            .iter()
+            .rev()
+            .find_map(|layer| layer.body.get("user"))
+            .map_or(User::Unsaid, |entry| {
+                User::parse(entry.value.text().unwrap_or_default())
+            });
         let own = layers.iter().find(|layer| !layer.extended);
         Ok(Workload {
             platform: Platform::Compose,
             name: service.to_owned(),
+            owner: None,
             image,
             title: format!("service {service}"),
             place: own.map(|layer| self.source(layer.file).place(layer.key.start)),
             granted,
             held: granted,
             drops_all: drop.all.is_some(),
+            user,
+            user_namespace: None,
             no_new_privileges: Some(
                 effective
                     .security_opt

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use capaudit_core::capability::CapSet;
 
-use super::{Platform, Words, Workload, allow::Lines, containerd};
+use super::{Platform, User, Words, Workload, allow::Lines, containerd};
 use crate::yaml::{Kind, Node, Source, Stream, Unusable};
 
 /// Whether a document is an object of Kubernetes'.
@@ -74,7 +74,8 @@ fn object(
         for container in pod.at(&[list]).iter().flat_map(|list| list.items()) {
             workloads.push(self::container(
                 container,
-                &format!("{kind} {name}"),
+                &pod,
+                (kind, name),
                 source,
                 stream,
             )?);
@@ -85,7 +86,8 @@ fn object(
 
 fn container(
     node: &Rc<Node>,
-    owner: &str,
+    pod: &Node,
+    (kind, owner): (&str, &str),
     source: &Source,
     stream: &Stream,
 ) -> Result<Workload, Unusable> {
@@ -95,7 +97,7 @@ fn container(
     };
     let name = text("name").ok_or_else(|| Unusable {
         place: source.place(node.start),
-        message: format!("a container of {owner} has no name"),
+        message: format!("a container of {kind} {owner} has no name"),
     })?;
     let list = |key: &str| {
         let list = node.at(&["securityContext", "capabilities", key]);
@@ -137,8 +139,9 @@ fn container(
     }
     Ok(Workload {
         platform: Platform::Kubernetes,
-        title: format!("container {name} of {owner}"),
+        title: format!("container {name} of {kind} {owner}"),
         name,
+        owner: Some(owner.to_owned()),
         image: text("image").unwrap_or_default(),
         place: Some(source.place(node.start)),
         granted,
@@ -149,10 +152,33 @@ fn container(
                 .is_some_and(|value| !value.is_null() && !value.is_true()),
         ),
         drops_all: drop_words.all.is_some(),
+        user: user(node, pod),
+        user_namespace: Some(
+            pod.at(&["hostUsers"])
+                .is_some_and(|value| !value.is_null() && !value.is_true()),
+        ),
         named: add_words.capabilities,
         privileged,
         adds_all: add_words.all,
         allowed: lines.allowances(source, stream),
         unclear: [add_words.unclear, drop_words.unclear].concat(),
     })
+}
+
+/// Whom a container of a pod is started as: what the container says, else what the pod does, else its image.
+fn user(container: &Node, pod: &Node) -> User {
+    let said = |key: &str| {
+        [container, pod]
+            .into_iter()
+            .filter_map(|node| node.at(&["securityContext", key]))
+            .find(|value| !value.is_null())
+    };
+    match said("runAsUser") {
+        Some(value) => User::parse(value.text().unwrap_or_default()),
+        // The kubelet starts it as no other.
+        None if said("runAsNonRoot").is_some_and(|value| value.is_true()) => {
+            User::Other("that is not root (runAsNonRoot)".to_owned())
+        }
+        None => User::Unsaid,
+    }
 }

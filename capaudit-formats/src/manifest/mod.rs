@@ -43,6 +43,8 @@ pub struct Workload {
     pub platform: Platform,
     /// By what a session may know it: the service's, the container's or the unit's name; empty for whatever was audited.
     pub name: String,
+    /// The object of Kubernetes' that it belongs to, by name.
+    pub owner: Option<String>,
     /// The container's image; empty if there is none.
     pub image: String,
     /// What people call it: `service web`.
@@ -62,6 +64,10 @@ pub struct Workload {
     pub adds_all: Option<Place>,
     /// The engine's default set is dropped, or there is none.
     pub drops_all: bool,
+    /// Whom its program is started as.
+    pub user: User,
+    /// It runs in a user namespace of its own; `None` where its engine's configuration says that, not the file.
+    pub user_namespace: Option<bool>,
     /// New privileges are refused (`no_new_privs`); `None` where that cannot be said.
     pub no_new_privileges: Option<bool>,
     /// Capabilities that somebody vouches for.
@@ -71,11 +77,20 @@ pub struct Workload {
 }
 
 impl Workload {
+    /// Its name, with that of its object before it: `shop/nginx`.
+    pub fn qualified_name(&self) -> String {
+        match &self.owner {
+            Some(owner) => format!("{owner}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
     /// Exactly this set, granted outside of any file; without a name, a title and the words that grant it.
     pub(crate) fn of_set(platform: Platform, granted: CapSet) -> Self {
         Self {
             platform,
             name: String::new(),
+            owner: None,
             image: String::new(),
             title: String::new(),
             place: None,
@@ -85,9 +100,34 @@ impl Workload {
             privileged: None,
             adds_all: None,
             drops_all: true,
+            user: User::Unsaid,
+            user_namespace: None,
             no_new_privileges: None,
             allowed: Vec::new(),
             unclear: Vec::new(),
+        }
+    }
+}
+
+/// Whom a program is started as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Root.
+    Root,
+    /// Somebody else, as the file says it.
+    Other(String),
+    /// The image says it, or a variable, or it is no container.
+    Unsaid,
+}
+
+impl User {
+    /// From a user by name or id, with a group behind it or without.
+    fn parse(text: &str) -> Self {
+        let user = text.split_once(':').map_or(text, |(user, _group)| user);
+        match user.trim() {
+            "root" | "0" => Self::Root,
+            user if user.is_empty() || user.contains('$') => Self::Unsaid,
+            user => Self::Other(user.to_owned()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use capaudit_core::capability::{CapSet, Capability};
 
-use super::{Allowance, Named, Platform, Workload};
+use super::{Allowance, Named, Platform, User, Workload};
 use crate::yaml::{Place, Source};
 
 /// What systemd makes of a unit and its drop-ins.
@@ -56,6 +56,7 @@ pub(super) fn workload(name: &str, files: &[Source]) -> Workload {
             .rsplit_once('.')
             .map_or(name, |(stem, _)| stem)
             .to_owned(),
+        owner: None,
         image: String::new(),
         title: format!("unit {name}"),
         place,
@@ -77,6 +78,10 @@ pub(super) fn workload(name: &str, files: &[Source]) -> Workload {
         privileged: None,
         adds_all: None,
         drops_all: unit.bounding.is_some(),
+        // What it gets of the bounding set, `held` says.
+        user: User::Unsaid,
+        // PrivateUsers= is not looked at.
+        user_namespace: Some(false),
         // DynamicUser= implies it (systemd.exec(5)).
         no_new_privileges: Some(unit.no_new_privileges || unit.dynamic_user),
         allowed: unit.allowed,

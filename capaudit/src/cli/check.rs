@@ -10,7 +10,7 @@ use capaudit_core::{
     text::{self, Style},
 };
 use capaudit_formats::{
-    check::{self, Level, Outcome},
+    check::{self, Level, Mapping, Outcome},
     manifest,
 };
 use capaudit_storage::Disk;
@@ -41,10 +41,14 @@ enum Format {
 
 /// Compare what files grant with what saved sessions used, and fail if it is too much or too little.
 #[derive(Debug, clap::Args)]
+#[command(mut_arg("container", |arg| arg.value_name("NAME|HERE=AUDITED").help(
+    "Only this container, by name or by the beginning of its id; HERE=AUDITED: the container or service HERE of the files was audited as AUDITED"
+)))]
 #[command(after_help = "Examples:
   capaudit check --against compose.yaml session.json
   capaudit check --against deployment.yaml --format sarif --output capaudit.sarif session.json
   capaudit check --against CHOWN,SETUID session.json
+  capaudit check --against deployment.yaml --container nginx=web session.json
   capaudit check --lock
   capaudit check --lock=deploy/capaudit.lock --against compose.yaml session.json
 
@@ -83,7 +87,16 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let selection = &arguments.selection;
+    let mut mapping = Mapping::default();
+    // A container's name has no such sign.
+    let selection = &arguments
+        .selection
+        .without_containers(|name| mapping.add(name));
+    if arguments.lock.is_some() && !mapping.is_empty() {
+        return Err(Failure::usage(
+            "--container HERE=AUDITED is for a comparison without --lock",
+        ));
+    }
     let report = match arguments.sessions.merged()? {
         Some(ledger) => Some(selection.report(&selection.of(ledger)?)),
         None => None,
@@ -93,7 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (Some(file), _) => against_lock(arguments, file.as_deref(), audited.as_ref())?,
         (None, Some(audited)) => {
             let workloads = manifest::load(&arguments.against, &Disk).map_err(Failure::usage)?;
-            check::check(&workloads, audited).map_err(Failure::usage)?
+            check::check(&workloads, audited, &mapping).map_err(Failure::usage)?
         }
         (None, None) => return Err(Failure::usage("no session is given")),
     };

@@ -13,8 +13,9 @@ use capaudit_core::{
     text::sanitize,
 };
 use capaudit_formats::{
+    check::{self, Finding},
     export::patch::{self, Patch, Patched, TargetGrant},
-    manifest,
+    manifest::{self, compose::Project},
 };
 use similar::TextDiff;
 
@@ -112,12 +113,23 @@ impl Job<'_> {
                 };
             }
         }
+        let in_vain = in_vain(&project, &patch, recommendation)?;
         if self.diff {
             deliver(&unified(&patch.files), None, io::stdout()).map_err(Failure::usage)?;
         } else {
             self.write(&patch).map_err(Failure::usage)?;
         }
         self.tell(&patch);
+        for workload in recommendation.containers() {
+            if let Some(life) = workload.life_note()
+                && services.contains(&workload.service)
+            {
+                note(&format!("note: {}: {life}", workload.name));
+            }
+        }
+        for finding in in_vain {
+            note(&format!("warning: {}: {}", finding.message, finding.mend));
+        }
         Ok(if patch.left.is_empty() {
             Exit::Success
         } else {
@@ -169,6 +181,21 @@ impl Job<'_> {
             note(&format!("left to do: {left}"));
         }
     }
+}
+
+/// What of the files as they will be reaches nobody.
+fn in_vain(
+    project: &Project,
+    patch: &Patch,
+    recommendation: &Recommendation,
+) -> Result<Vec<Finding>, Failure> {
+    let mut patched = project.clone();
+    for (number, file) in patch.files.iter().enumerate() {
+        let with_text = patched.with_text(number, file.after.clone());
+        patched = with_text.map_err(Failure::usage)?;
+    }
+    let workloads = patched.workloads().map_err(Failure::usage)?;
+    Ok(check::in_vain(&workloads, recommendation))
 }
 
 /// Why nothing must be taken away by what a report says of these subjects; `None` if it rests on all that they did.

@@ -38,14 +38,25 @@ impl Selection {
         &self.container
     }
 
-    /// The same without names of containers.
-    pub(super) fn with_any_container(&self) -> Self {
+    /// The same without the members of `--container` that this takes.
+    pub(super) fn without_containers(&self, mut takes: impl FnMut(&str) -> bool) -> Self {
+        let (project, service) = (self.project.clone(), self.service.clone());
         Self {
-            project: self.project.clone(),
-            service: self.service.clone(),
-            container: Vec::new(),
+            project,
+            service,
+            container: self
+                .container
+                .iter()
+                .filter(|name| !takes(name))
+                .cloned()
+                .collect(),
             others: self.others,
         }
+    }
+
+    /// The same without names of containers.
+    pub(super) fn with_any_container(&self) -> Self {
+        self.without_containers(|_| true)
     }
 
     /// What is of interest of a ledger.

@@ -271,7 +271,7 @@ fn checked(workloads: &[Workload]) -> Verdict {
     thread_local! {
         static USED: Recommendation = Recommendation::of(&Report::of(&audited()));
     }
-    let outcome = USED.with(|used| check::check(workloads, used));
+    let outcome = USED.with(|used| check::check(workloads, used, &check::Mapping::default()));
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {

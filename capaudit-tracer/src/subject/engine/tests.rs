@@ -568,21 +568,18 @@ async fn told_by(
         _ => volumes.clone(),
     };
     let mut engine = Fake::start(engine, then)?;
-    let known = Arc::<Mutex<Known>>::default();
-    listen(
-        engine.client(Duration::from_millis(300)),
-        Arc::clone(&known),
-        0,
-    )
-    .await;
+    let words = Arc::<Mutex<Words>>::default();
+    let client = engine.client(Duration::from_millis(300));
+    let speaker = client.speaker();
+    listen(client, Arc::clone(&words), 0).await;
     let mut asked = Vec::new();
     while let Ok(line) = engine.requests.try_recv() {
         asked.push(line);
     }
     asked.retain(|line| !line.is_empty());
     let id = ContainerId::new(WEB).ok_or(io::ErrorKind::NotFound)?;
-    let life = lock(&known)
-        .get(&id)
+    let life = lock(&words)
+        .get(speaker, &id)
         .and_then(|known| known.told.life(1, known.created, true));
     Ok((life, asked))
 }
