@@ -6,6 +6,25 @@
 //!
 //! Begin to read with [`ledger`] (the facts), then [`advise`] (the rules), [`recommend`] and [`report`] (the answer).
 
+#![forbid(unsafe_code)]
+// What `clippy.toml` lists reaches beyond arguments; tests read their samples.
+#![cfg_attr(
+    not(test),
+    forbid(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        reason = "tests read their samples"
+    )
+)]
+
 pub mod advise;
 pub mod capability;
 pub mod client_options;

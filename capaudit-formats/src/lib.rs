@@ -7,6 +7,25 @@
 //! Begin to read with [`export`] (what is written), or with [`manifest`] and [`check`] (what is read); both rest on
 //! [`yaml`], which knows where in a file everything stands.
 
+#![forbid(unsafe_code)]
+// What `clippy.toml` lists reaches beyond arguments; tests read their samples.
+#![cfg_attr(
+    not(test),
+    forbid(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        reason = "tests read their samples"
+    )
+)]
+
 pub mod check;
 pub mod export;
 pub mod lock;

@@ -13,7 +13,11 @@ pub(super) fn check_crates(packages: &[Package], crates: &[Crate]) -> Vec<String
         .map(|listed| format!("{} has a rule and no package", listed.name));
     let uses = packages.iter().flat_map(|package| {
         match crates.iter().find(|listed| listed.name == package.name) {
-            Some(rule) => check_uses(package, rule),
+            Some(rule) => {
+                let mut violations = check_uses(package, rule);
+                violations.extend(check_manifest(package, rule.forbidden_dependencies));
+                violations
+            }
             None => vec![format!(
                 "{} has no rule that says what it may use",
                 package.name
@@ -41,6 +45,22 @@ fn check_uses(package: &Package, rule: &Crate) -> Vec<String> {
         .collect()
 }
 
+/// Finds the forbidden ones among what a manifest names for anything but tests, optional or not.
+fn check_manifest(package: &Package, forbidden: &[Forbidden]) -> Vec<String> {
+    let named = |forbidden: &&Forbidden| {
+        package.dependencies.iter().any(|dependency| {
+            dependency.name == forbidden.name
+                && !matches!(dependency.kind, Some(DependencyKind::Dev))
+        })
+    };
+    let found = forbidden.iter().filter(named);
+    found
+        .map(|Forbidden { name, reason }| {
+            format!("{} may not depend on {name}: {reason}", package.name)
+        })
+        .collect()
+}
+
 /// Finds the forbidden ones among a crate's dependencies, each of which is given as the chain of packages that leads to it.
 pub(super) fn check_tree(chains: &[Vec<String>], forbidden: &[Forbidden]) -> Vec<String> {
     forbidden
@@ -63,19 +83,21 @@ pub(super) fn check_tree(chains: &[Vec<String>], forbidden: &[Forbidden]) -> Vec
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use super::*;
+    use super::{super::policy::NO_MORE, *};
 
     const RULE: Crate = Crate {
         name: "formats",
         uses: &["core"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        forbidden_dependencies: &[Forbidden {
+            name: "tokio",
+            reason: "it waits for nothing",
+        }],
+        ..NO_MORE
     };
 
     fn package(dependencies: &str) -> Package {
         serde_json::from_str(&format!(
-            r#"{{"name": "formats", "targets": [], "dependencies": [{dependencies}]}}"#
+            r#"{{"name": "formats", "manifest_path": "/Cargo.toml", "targets": [], "dependencies": [{dependencies}]}}"#
         ))
         .unwrap()
     }
@@ -103,6 +125,23 @@ mod tests {
                 "formats's build script may not use core"
             ]
         );
+    }
+
+    #[test]
+    fn a_package_that_a_manifest_must_not_name_is_reported_if_it_is_optional_too() {
+        let of = |dependency| check_crates(&[package(dependency)], &[RULE]);
+        for dependency in [
+            r#"{"name": "tokio", "kind": null}"#,
+            r#"{"name": "tokio", "kind": null, "optional": true, "rename": "other"}"#,
+            r#"{"name": "tokio", "kind": "build"}"#,
+        ] {
+            assert_eq!(
+                of(dependency),
+                ["formats may not depend on tokio: it waits for nothing"],
+                "{dependency}"
+            );
+        }
+        assert!(of(r#"{"name": "tokio", "kind": "dev"}"#).is_empty());
     }
 
     #[test]

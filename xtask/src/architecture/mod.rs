@@ -5,6 +5,7 @@
 mod circles;
 mod dependencies;
 mod docs;
+mod hiding;
 mod names;
 mod packages;
 mod paths;
@@ -42,10 +43,16 @@ pub(crate) fn check() -> Result<()> {
             violations.extend(dependencies::check_tree(&chains, rule.forbidden_packages));
         }
         violations.extend(check_role(package)?);
+        let is_pure = rule.is_some_and(|rule| rule.is_pure);
+        if is_pure {
+            violations.extend(check_lints(package)?);
+        }
         for target in &package.targets {
             if target.is_product() {
                 let tree = Tree::read(&target.src_path)?;
                 violations.extend(check_code(&package.name, &tree, rule, project::root()));
+                let folder = is_pure.then(|| package.folder());
+                violations.extend(hiding::check(&tree, folder, project::root()));
                 if DOCUMENTED.contains(&package.name.as_str()) {
                     violations.extend(check_docs(&tree, project::root()));
                 }
@@ -83,8 +90,33 @@ fn check_code(package: &str, tree: &Tree, rule: Option<&Crate>, root: &Path) -> 
     violations.extend(modules.iter().map(|modules| circle("modules", modules)));
     violations.extend(files.iter().map(|files| circle("files", files)));
     violations.extend(paths::check(tree, &resolved.foreign, forbidden, root));
+    let parts = rule.map_or(&[][..], |rule| rule.parts);
+    violations.extend(paths::check_parts(tree, &resolved.foreign, parts, root));
     violations.extend(check_lengths(tree, root));
     violations
+}
+
+/// Checks that clippy is told what a pure crate must not touch, and that nothing in the crate can allow it again.
+fn check_lints(package: &Package) -> Result<Vec<String>> {
+    let name = &package.name;
+    let mut violations = Vec::new();
+    for target in package.targets.iter().filter(|target| target.is_product()) {
+        let text = std::fs::read_to_string(&target.src_path)
+            .with_context(|| format!("cannot read {}", target.src_path.display()))?;
+        for lint in hiding::lints_left_out(&text) {
+            violations.push(format!("{name}: the crate's root does not forbid {lint}"));
+        }
+    }
+    let told = std::fs::read_to_string(package.folder().join("clippy.toml"));
+    let wanted = project::root().join("capaudit-core/clippy.toml");
+    let wanted = std::fs::read_to_string(&wanted)
+        .with_context(|| format!("cannot read {}", wanted.display()))?;
+    if !told.is_ok_and(|told| told == wanted) {
+        violations.push(format!(
+            "{name}: clippy.toml is not that of capaudit-core: clippy does not know what pure code must not touch"
+        ));
+    }
+    Ok(violations)
 }
 
 fn check_lengths(tree: &Tree, root: &Path) -> Vec<String> {

@@ -38,6 +38,32 @@ impl std::fmt::Display for Name {
     }
 }
 
+/// The standard library's crates.
+const LIBRARIES: [&str; 3] = ["std", "core", "alloc"];
+
+/// A macro that is called, also in what is handed to another one.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    /// Its name without its path.
+    pub name: String,
+    /// What it is handed.
+    pub tokens: TokenStream,
+    pub line: usize,
+}
+
+/// What keeps code from those who read names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hiding {
+    /// `extern crate a as b`: another name, in every module.
+    ExternCrate,
+    /// `extern "C" { … }`: functions of another language.
+    ForeignBlock,
+    /// A module that a function declares, or a macro.
+    InnerModule,
+    /// `std::$name`: what is named is the macro's caller's to say.
+    OpenPath,
+}
+
 /// The names of one module; those of its own modules are theirs.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -49,6 +75,10 @@ pub(super) struct Names {
     pub globs: Vec<Name>,
     /// Every path in its code.
     pub mentions: Vec<Name>,
+    /// Every macro that it calls.
+    pub calls: Vec<Call>,
+    /// What it keeps from this, each with its line.
+    pub hidings: Vec<(Hiding, usize)>,
 }
 
 impl Names {
@@ -105,6 +135,8 @@ impl Names {
     fn scan(&mut self, tokens: TokenStream) {
         let mut current: Option<Name> = None;
         let mut colons = 0;
+        let mut called: Option<Name> = None;
+        let mut declared: Option<usize> = None;
         for token in tokens {
             match token {
                 TokenTree::Punct(punctuation) if punctuation.as_char() == ':' => {
@@ -115,20 +147,52 @@ impl Names {
                     Some(name) if colons == 2 => name.segments.push(ident.to_string()),
                     _ => {
                         self.mentions.extend(current.take());
+                        if ident == "mod" {
+                            declared = Some(ident.span().start().line);
+                        }
                         current = Some(Name {
                             is_absolute: colons == 2,
                             ..Name::starting_with(&ident)
                         });
                     }
                 },
+                TokenTree::Punct(punctuation) => {
+                    let name = current.take();
+                    // One between braces is scanned here.
+                    if punctuation.as_char() == ';' {
+                        let line = declared.take();
+                        self.hidings
+                            .extend(line.map(|line| (Hiding::InnerModule, line)));
+                    }
+                    if punctuation.as_char() == '$'
+                        && colons == 2
+                        && let Some(name) = &name
+                        && matches!(name.segments.as_slice(), [first, ..] if LIBRARIES.contains(&first.as_str()))
+                    {
+                        self.hidings.push((Hiding::OpenPath, name.line));
+                    }
+                    called = name.clone().filter(|_| punctuation.as_char() == '!');
+                    self.mentions.extend(name);
+                    colons = 0;
+                    continue;
+                }
                 other => {
                     self.mentions.extend(current.take());
+                    declared = None;
                     if let TokenTree::Group(group) = other {
+                        if let Some(Name { segments, line, .. }) = called.take() {
+                            self.calls.extend(segments.last().map(|name| Call {
+                                name: name.clone(),
+                                tokens: group.stream(),
+                                line,
+                            }));
+                        }
                         self.scan(group.stream());
                     }
                 }
             }
             colons = 0;
+            called = None;
         }
         self.mentions.extend(current);
     }
@@ -235,6 +299,26 @@ impl<'ast> Visit<'ast> for Names {
         }
     }
 
+    fn visit_item_extern_crate(&mut self, item: &'ast syn::ItemExternCrate) {
+        let line = item.ident.span().start().line;
+        self.hidings.push((Hiding::ExternCrate, line));
+    }
+
+    fn visit_item_foreign_mod(&mut self, item: &'ast syn::ItemForeignMod) {
+        let line = item.abi.extern_token.span.start().line;
+        self.hidings.push((Hiding::ForeignBlock, line));
+        visit::visit_item_foreign_mod(self, item);
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        // What a module declares itself is read as a module, and does not get here.
+        if item.content.is_none() {
+            let line = item.ident.span().start().line;
+            self.hidings.push((Hiding::InnerModule, line));
+        }
+        visit::visit_item_mod(self, item);
+    }
+
     fn visit_path(&mut self, path: &'ast Path) {
         self.mentions.push(of_path(path));
         visit::visit_path(self, path);
@@ -245,6 +329,12 @@ impl<'ast> Visit<'ast> for Names {
             is_macro: true,
             ..of_path(&called.path)
         });
+        self.calls
+            .extend(called.path.segments.last().map(|last| Call {
+                name: last.ident.to_string(),
+                tokens: called.tokens.clone(),
+                line: last.ident.span().start().line,
+            }));
         self.scan(called.tokens.clone());
     }
 

@@ -11,8 +11,16 @@ use crate::{command, project};
 #[derive(Debug, Deserialize)]
 pub(super) struct Package {
     pub name: String,
+    manifest_path: PathBuf,
     pub targets: Vec<Target>,
     pub dependencies: Vec<Dependency>,
+}
+
+impl Package {
+    /// Where its manifest lies.
+    pub(super) fn folder(&self) -> &Path {
+        self.manifest_path.parent().unwrap_or(Path::new(""))
+    }
 }
 
 /// What cargo compiles of a package: its library, a program, its build script, a test, …
@@ -86,8 +94,8 @@ fn of_workspace(manifest: &Path) -> Result<Vec<Package>> {
     Ok(metadata.packages)
 }
 
-/// Every dependency of a workspace's package and of its build script, also of its dependencies, on any system, each with the
-/// chain of packages that leads to it.
+/// Every dependency of a workspace's package and of its build script, also of its dependencies, on any system and with
+/// any feature, each with the chain of packages that leads to it.
 ///
 /// `cargo metadata` would resolve the whole workspace at once, and show features and so packages that only another
 /// member asks for.
@@ -98,6 +106,7 @@ pub(super) fn dependencies_of(package: &str) -> Result<Vec<Vec<String>>> {
         package,
         "--edges",
         "normal,build",
+        "--all-features",
         "--target",
         "all",
         "--prefix",
@@ -158,6 +167,12 @@ mod tests {
     fn cargo_lists_what_a_package_depends_on() {
         let chains = dependencies_of("bpf-toolchain").unwrap();
         assert!(chains.contains(&vec!["bpf-toolchain".to_owned(), "anyhow".to_owned()]));
+    }
+
+    #[test]
+    fn cargo_lists_what_a_feature_brings_that_nobody_asks_for() {
+        let chains = dependencies_of("capaudit-core").unwrap();
+        assert!(chains.contains(&vec!["capaudit-core".to_owned(), "schemars".to_owned()]));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use super::{policy::Forbidden, resolve::Foreign, source::Tree};
+use super::{
+    policy::{Forbidden, Part},
+    resolve::Foreign,
+    source::Tree,
+};
 
 /// Finds the forbidden paths among the names of a crate, each once in a file, with files relative to `root`.
 pub(super) fn check(
@@ -32,6 +36,48 @@ pub(super) fn check(
             format!("{file}:{line}: {name}: {forbidden} is forbidden: {reason}")
         })
         .collect()
+}
+
+/// Finds the names of other crates that lie outside the parts that a crate may name, each once, with files relative to `root`.
+pub(super) fn check_parts(
+    tree: &Tree,
+    names: &[Foreign<'_>],
+    parts: &[Part],
+    root: &Path,
+) -> Vec<String> {
+    let mut found = BTreeMap::new();
+    for name in names {
+        for part in parts.iter().filter(|part| is_outside(name, part)) {
+            let file = &tree.module(name.user).file;
+            let path = name.path.join("::");
+            let line = found.entry((file, path)).or_insert((name.name.line, part));
+            line.0 = line.0.min(name.name.line);
+        }
+    }
+    let found = found.into_iter();
+    found
+        .map(|((file, path), (line, part))| {
+            let file = file.strip_prefix(root).unwrap_or(file).display();
+            let paths = part.paths.join(", ");
+            format!(
+                "{file}:{line}: {path}: of {} only {paths} may be named: {}",
+                part.of, part.reason
+            )
+        })
+        .collect()
+}
+
+/// Whether a name is one of the other crate and not in the part.
+fn is_outside(name: &Foreign<'_>, part: &Part) -> bool {
+    let is_inside = |allowed: &&str| {
+        let allowed = allowed.split("::");
+        name.path.len() >= allowed.clone().count()
+            && allowed
+                .zip(&name.path)
+                .all(|(allowed, named)| allowed == named)
+    };
+    name.path.first().is_some_and(|first| first == part.of)
+        && !part.paths.iter().any(|it| is_inside(&it))
 }
 
 /// Whether a name is the forbidden path or below it, or imports the forbidden path along with all that is beside it.

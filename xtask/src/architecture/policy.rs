@@ -36,9 +36,38 @@ pub(super) struct Crate {
     pub build_script_uses: &'static [&'static str],
     /// Packages that may not be among the dependencies of its code and its build script on any system, nor among theirs.
     pub forbidden_packages: &'static [Forbidden],
+    /// Packages that its manifest may not name for its code or its build script; what it uses may.
+    pub forbidden_dependencies: &'static [Forbidden],
     /// Paths outside the crate that its code may not name.
     pub forbidden_paths: &'static [Forbidden],
+    /// Crates of which its code may name only a part.
+    pub parts: &'static [Part],
+    /// Whether results depend on arguments alone: what names cannot show, the compiler and clippy have to deny.
+    pub is_pure: bool,
 }
+
+/// What a crate may name of another one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The other crate, as code writes it.
+    pub of: &'static str,
+    /// What it may name, each with all that lies below.
+    pub paths: &'static [&'static str],
+    /// Why no more, as the violation's message says it.
+    pub reason: &'static str,
+}
+
+/// The rule of a crate that uses none of the project's and any of others.
+pub(super) const NO_MORE: Crate = Crate {
+    name: "",
+    uses: &[],
+    build_script_uses: &[],
+    forbidden_packages: &[],
+    forbidden_dependencies: &[],
+    forbidden_paths: &[],
+    parts: &[],
+    is_pure: false,
+};
 
 /// A package, or a path and everything below it, that a crate must not use.
 #[derive(Clone, Copy, Debug)]
@@ -57,59 +86,48 @@ const fn forbidden(name: &'static str, reason: &'static str) -> Forbidden {
 pub(super) const CRATES: &[Crate] = &[
     Crate {
         name: "bpf-toolchain",
-        uses: &[],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-common",
-        uses: &[],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-ebpf",
         uses: &["capaudit-common"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-core",
         uses: &[],
-        build_script_uses: &[],
         forbidden_packages: SYSTEM_PACKAGES,
         forbidden_paths: SYSTEM_PATHS,
+        is_pure: true,
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-formats",
         uses: &["capaudit-core"],
-        build_script_uses: &[],
         forbidden_packages: SYSTEM_PACKAGES,
         forbidden_paths: SYSTEM_PATHS,
+        is_pure: true,
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-tracer",
         uses: &["capaudit-common", "capaudit-core"],
         build_script_uses: &["bpf-toolchain"],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-storage",
         uses: &["capaudit-core", "capaudit-formats", "capaudit-tracer"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-live",
         uses: &["capaudit-core", "capaudit-tracer"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-watch",
@@ -120,9 +138,7 @@ pub(super) const CRATES: &[Crate] = &[
             "capaudit-storage",
             "capaudit-tracer",
         ],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-daemon",
@@ -132,16 +148,12 @@ pub(super) const CRATES: &[Crate] = &[
             "capaudit-storage",
             "capaudit-tracer",
         ],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-life",
         uses: &["capaudit-core"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-verify",
@@ -152,9 +164,7 @@ pub(super) const CRATES: &[Crate] = &[
             "capaudit-storage",
             "capaudit-tracer",
         ],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit",
@@ -169,30 +179,34 @@ pub(super) const CRATES: &[Crate] = &[
             "capaudit-verify",
             "capaudit-watch",
         ],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        forbidden_dependencies: &[forbidden(
+            "tokio",
+            "the body of an async function is compiled by the crate that polls it, so it lies in another one",
+        )],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-bench",
         uses: &["capaudit-core", "capaudit-tracer"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
     Crate {
         name: "capaudit-operations",
         uses: &["capaudit-core"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        parts: &[Part {
+            of: "capaudit_core",
+            paths: &[
+                "capaudit_core::capability::CapSet",
+                "capaudit_core::capability::Capability",
+            ],
+            reason: "the truth must not depend on what is compared with it",
+        }],
+        ..NO_MORE
     },
     Crate {
         name: "xtask",
         uses: &["bpf-toolchain", "capaudit-core"],
-        build_script_uses: &[],
-        forbidden_packages: &[],
-        forbidden_paths: &[],
+        ..NO_MORE
     },
 ];
 
@@ -227,9 +241,14 @@ const SYSTEM_PATHS: &[Forbidden] = &[
     ),
     forbidden("std::net", "pure code opens no sockets"),
     forbidden("std::os", "what one system has ties the crate to it"),
+    forbidden("std::io::pipe", "pure code has no descriptors"),
     forbidden("std::io::stdin", "text comes in as an argument"),
     forbidden("std::io::stdout", "text goes out as a result"),
     forbidden("std::io::stderr", "text goes out as a result"),
+    forbidden(
+        "std::path::absolute",
+        "results depend on arguments alone, not on the working directory",
+    ),
     forbidden(
         "std::process",
         "the caller runs programs and decides the exit status",
@@ -245,6 +264,10 @@ const SYSTEM_PATHS: &[Forbidden] = &[
     forbidden(
         "std::time::SystemTime",
         "the caller reads the clock, so that results can be reproduced",
+    ),
+    forbidden(
+        "std::time::UNIX_EPOCH",
+        "its methods read the clock, which the caller does",
     ),
     forbidden(
         "std::time::Instant",

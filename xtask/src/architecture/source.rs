@@ -125,6 +125,12 @@ impl Tree {
     fn read_module(&mut self, parent: ModuleId, module: &syn::ItemMod) -> Result<()> {
         let name = module.ident.to_string();
         let above = self.module(parent);
+        if module.attrs.iter().any(|it| it.path().is_ident("path")) {
+            bail!(
+                "module {name} of {} lies where an attribute says: put it where the language looks",
+                above.file.display()
+            );
+        }
         let folder = above.folder.join(&name);
         let file = match &module.content {
             Some(_) => above.file.clone(),

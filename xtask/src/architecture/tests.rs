@@ -1,6 +1,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use super::{policy::Forbidden, *};
+use super::{
+    policy::{Forbidden, NO_MORE, Part},
+    *,
+};
 
 /// A crate in a directory of its own: its files, by path below `src`.
 fn fixture(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -16,9 +19,6 @@ fn violations(files: &[(&str, &str)]) -> Vec<String> {
     let root = folder.path();
     const RULE: Crate = Crate {
         name: "fixture",
-        uses: &[],
-        build_script_uses: &[],
-        forbidden_packages: &[],
         forbidden_paths: &[
             Forbidden {
                 name: "std::fs",
@@ -29,6 +29,12 @@ fn violations(files: &[(&str, &str)]) -> Vec<String> {
                 reason: "reads the clock",
             },
         ],
+        parts: &[Part {
+            of: "judge",
+            paths: &["judge::names::Name"],
+            reason: "it is compared with the rest",
+        }],
+        ..NO_MORE
     };
     match Tree::read(&root.join("src/lib.rs")) {
         Ok(tree) => check_code("fixture", &tree, Some(&RULE), root),
@@ -279,6 +285,9 @@ fn pure_crates_name_neither_one_system_nor_streams() {
         "fn f() { std::io::stdin(); }",
         "use std::io; fn f() { io::stdout(); }",
         "use std::io::stderr;",
+        "fn f() { std::io::pipe(); }",
+        "fn f() { std::path::absolute(\"x\"); }",
+        "fn f() { std::time::UNIX_EPOCH.elapsed(); }",
     ] {
         let folder = fixture(&[("lib.rs", user)]);
         let tree = Tree::read(&folder.path().join("src/lib.rs")).unwrap();
@@ -310,6 +319,170 @@ fn lines_beside_tests_are_limited() {
         violations(&[("lib.rs", &long)]),
         ["src/lib.rs: 501 lines beside its tests, more than 500"]
     );
+}
+
+#[test]
+fn of_a_crate_that_may_be_named_in_part_the_rest_is_forbidden() {
+    for user in [
+        "use judge::rules::Rule;",
+        "use judge::{names::Name, rules};",
+        "use judge as j; use j::names::Name;",
+        "use judge::names::*;",
+        "fn f() { judge::names::describe() }",
+        "macro_rules! m { () => { judge::rules::all() } }",
+    ] {
+        let violations = violations(&[("lib.rs", user)]);
+        assert!(!violations.is_empty(), "{user}");
+    }
+    assert_eq!(
+        violations(&[("lib.rs", "\nuse judge::rules::Rule;")]),
+        [
+            "src/lib.rs:2: judge::rules::Rule: of judge only judge::names::Name may be named: it is compared with the rest"
+        ]
+    );
+    for user in [
+        "use judge::names::Name; fn f() { Name::all() }",
+        "fn f() { judge::names::Name::all() }",
+        "#[cfg(test)] mod tests { use judge::rules::Rule; }",
+        "mod judge { pub mod rules {} } use judge::rules;",
+    ] {
+        let violations = violations(&[("lib.rs", user)]);
+        assert!(violations.is_empty(), "{user}: {violations:?}");
+    }
+}
+
+/// What a crate hides: as a pure one, and as any other.
+fn hidden(files: &[(&str, &str)]) -> [Vec<String>; 2] {
+    let folder = fixture(files);
+    let root = folder.path();
+    crate::command::write(&root.join("data.txt"), "").unwrap();
+    let tree = Tree::read(&root.join("src/lib.rs")).unwrap();
+    [Some(root), None].map(|pure| hiding::check(&tree, pure, root))
+}
+
+#[test]
+fn code_that_lies_elsewhere_is_reported_of_every_crate() {
+    for user in [
+        "include!(\"x.inc\");",
+        "fn f() { include!(\"x.inc\") }",
+        "macro_rules! m { () => { include!(\"x.inc\"); } }",
+        "extern crate std as other;",
+        "mod inner { extern crate std as other; }",
+        "fn f() { mod inner; }",
+        "macro_rules! m { ($name:ident) => { mod $name; } }",
+    ] {
+        for violations in hidden(&[
+            ("lib.rs", user),
+            ("x.inc", ""),
+            ("inner.rs", ""),
+            ("f/inner.rs", ""),
+        ]) {
+            assert!(!violations.is_empty(), "{user}");
+        }
+    }
+    let elsewhere = violations(&[("lib.rs", "#[path = \"x.inc\"] mod a;"), ("a.rs", "")]);
+    assert_eq!(
+        elsewhere,
+        ["module a of src/lib.rs lies where an attribute says: put it where the language looks"]
+    );
+}
+
+#[test]
+fn what_reaches_beyond_a_pure_crate_by_a_macro_is_reported() {
+    for user in [
+        "fn f() { println!(\"x\"); }",
+        "fn f() { std::eprintln!(\"x\"); }",
+        "fn f() { print!(\"x\"); }",
+        "fn f() { eprint!(\"x\"); }",
+        "fn f() { g(dbg!(1)); }",
+        "fn f() { assert!({ println!(\"x\"); true }); }",
+        "macro_rules! m { () => { println!(\"x\") } }",
+        "macro_rules! m { ($m:ident) => { std::$m::read(\"x\") } }",
+        "const A: Option<&str> = option_env!(\"HOME\");",
+        "const A: &str = env!(\"HOME\");",
+        "const A: &str = env!(\"CARGO_MANIFEST_DIR\");",
+        "const A: &str = include_str!(\"/etc/hostname\");",
+        "const A: &[u8] = include_bytes!(\"../../../../etc/hostname\");",
+        "const A: &str = include_str!(concat!(\"../\", \"data.txt\"));",
+        "const A: &str = format!(\"{}\", include_str!(\"/etc/hostname\"));",
+        "unsafe extern \"C\" { safe fn getpid() -> i32; }",
+    ] {
+        let [pure, other] = hidden(&[("lib.rs", user)]);
+        assert_eq!(pure.len(), 1, "{user}: {pure:?}");
+        assert!(other.is_empty(), "{user}: {other:?}");
+    }
+    for user in [
+        "const A: &str = env!(\"CARGO_PKG_VERSION\");",
+        "const A: &str = include_str!(\"../data.txt\");",
+        "fn f(print: u8) { assert!(print != (1)); write!(out, \"x\"); }",
+        "macro_rules! m { ($name:ident) => { mod $name { fn f() {} } } }",
+        "macro_rules! m { ($m:ident) => { $crate::$m::read(Type::$m) } }",
+        "#[cfg(test)] mod tests { fn f() { println!(\"{}\", env!(\"HOME\")); } }",
+    ] {
+        let [pure, _] = hidden(&[("lib.rs", user)]);
+        assert!(pure.is_empty(), "{user}: {pure:?}");
+    }
+}
+
+#[test]
+fn the_root_of_a_pure_crate_forbids_what_names_do_not_show() {
+    let whole = "#![forbid(unsafe_code)]\n#![cfg_attr(not(test), forbid(clippy::disallowed_macros, \
+                 clippy::disallowed_methods, clippy::disallowed_types))]\n";
+    assert!(hiding::lints_left_out(whole).is_empty());
+    for weaker in [
+        whole.replace("forbid(unsafe_code)", "deny(unsafe_code)"),
+        whole.replace("not(test)", "feature = \"x\""),
+        whole.replace("clippy::disallowed_types", "clippy::all"),
+        whole.replace("cfg_attr(not(test), forbid", "cfg_attr(not(test), warn"),
+    ] {
+        assert!(!hiding::lints_left_out(&weaker).is_empty(), "{weaker}");
+    }
+}
+
+/// What only types show, each line a thing that a pure crate must not do.
+const IMPURE: &str = "\
+pub fn a(path: &std::path::Path) -> bool { path.exists() }
+pub fn b(path: &std::path::Path) -> bool { path.read_dir().is_ok() }
+pub fn c(path: &std::path::PathBuf) -> bool { path.metadata().is_ok() }
+pub fn d() -> bool { std::time::UNIX_EPOCH.elapsed().is_ok() }
+pub fn e() { println!(); }
+pub fn f() -> bool { std::io::pipe().is_ok() }
+pub fn g() -> bool { other::fs::read(\"/etc/hostname\").is_ok() }
+macro_rules! made { ($m:ident) => { pub fn h() -> bool { std::$m::read(\"/x\").is_ok() } } }
+pub fn i() -> Option<&'static str> { option_env!(\"HOME\") }
+pub fn j(path: &str) -> bool { let is: fn(&std::path::Path) -> bool = <std::path::Path>::is_dir; is(path.as_ref()) }
+pub fn k(name: &str) -> bool { std::net::ToSocketAddrs::to_socket_addrs(&(name, 1)).is_ok() }
+pub fn l(at: std::time::SystemTime) -> bool { at.elapsed().is_ok() }
+";
+
+#[test]
+fn clippy_knows_what_pure_code_must_not_touch() {
+    let folder = fixture(&[(
+        "lib.rs",
+        &format!("{IMPURE}extern crate std as other;\nmade!(fs);\n"),
+    )]);
+    let manifest = "[package]\nname = \"fixture\"\nedition = \"2024\"\n[workspace]\n";
+    crate::command::write(&folder.path().join("Cargo.toml"), manifest).unwrap();
+    std::fs::copy(
+        project::root().join("capaudit-core/clippy.toml"),
+        folder.path().join("clippy.toml"),
+    )
+    .unwrap();
+    let clippy = project::cargo()
+        .args(["clippy", "--offline", "--message-format=short"])
+        .current_dir(folder.path())
+        .env("CARGO_TARGET_DIR", folder.path().join("target"))
+        .env_remove("CLIPPY_CONF_DIR")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&clippy.stderr);
+    for (index, line) in IMPURE.lines().enumerate() {
+        let place = format!("src/lib.rs:{}:", index + 1);
+        let is_found = said
+            .lines()
+            .any(|said| said.starts_with(&place) && said.contains("disallowed"));
+        assert!(is_found, "{line}\n{said}");
+    }
 }
 
 #[test]
