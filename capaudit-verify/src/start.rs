@@ -83,7 +83,7 @@ pub(super) fn of_ledger(
     let report = Report::of(&ledger);
     let findings = target::findings(&report, &targets);
     let mut notes = Vec::new();
-    if !ledger.session.is_complete() {
+    if ledger.has_lost() {
         notes.push("records of the audit were lost, so that a candidate may be missing".to_owned());
     }
     if let Enforcement::Life(run, _) = enforcement {

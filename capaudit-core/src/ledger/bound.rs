@@ -1,18 +1,15 @@
-//! How large a subject's record can become, and how many subjects there can be.
+//! How large a subject's record can become.
 //!
-//! What makes facts different is in the hands of what is observed: names of programs, arguments, containers. Beyond these
-//! bounds nothing is kept of a fact but what a recommendation takes, and that is counted as a loss of the subject.
+//! What makes facts different is in the hands of what is observed: names of programs, arguments. Beyond these bounds
+//! nothing is kept of a fact but what a recommendation takes, and that is counted as a loss of the subject.
 
-use super::{CallRecord, CheckRecord, Container, ExecRecord, Phases, SubjectRecord, unite};
+use super::{CallRecord, CheckRecord, ExecRecord, Phases, SubjectRecord};
 
 /// Checks, executions and system calls of one subject that are told apart.
-pub const MOST_FACTS: usize = 4096;
+pub(super) const MOST_FACTS: usize = 4096;
 
 /// What files are called that are not told apart any more.
 const OTHER_FILES: &str = "(other files)";
-/// What containers are called that are not told apart any more.
-const OTHER_CONTAINERS: &str = "other containers";
-
 impl SubjectRecord {
     /// Adds a check that there is no room for as it is: the capability, the system call and what became of it stay. Without
     /// knowing for what it was asked, it counts as a need.
@@ -54,28 +51,12 @@ impl SubjectRecord {
     }
 }
 
-/// At most so many subjects: those beyond become one, with what any of them needs and has lost.
-pub fn unite_beyond(subjects: Vec<SubjectRecord>, most: usize) -> Vec<SubjectRecord> {
-    if subjects.len() <= most {
-        return subjects;
-    }
-    let mut kept = subjects;
-    let rest = kept.split_off(most.saturating_sub(1));
-    let others = rest.into_iter().map(|mut subject| {
-        subject.identity = Container::default().into();
-        OTHER_CONTAINERS.clone_into(&mut subject.name);
-        subject
-    });
-    kept.extend(others);
-    unite(kept)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         capability::Capability,
-        ledger::{CheckIdentity, Ledger, Session, Subject},
+        ledger::{CheckIdentity, Container, Ledger, Session, Subject, unite_beyond},
         report::Report,
     };
 
@@ -166,6 +147,6 @@ mod tests {
         assert_eq!(count.sum::<u64>(), 10_000);
         assert_eq!(few.iter().map(|it| it.lost.events).sum::<u64>(), 10_000);
         assert_eq!(few[98].name, "c98");
-        assert_eq!(few[99].name, OTHER_CONTAINERS);
+        assert_eq!(few[99].name, "other containers");
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 
 use super::{
-    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, MOST_FACTS, Phases,
-    Sample, Session, Subject, SubjectRecord, Unseen,
+    CallRecord, CheckIdentity, CheckRecord, Container, ExecRecord, Ledger, Phases, Sample, Session,
+    Subject, SubjectRecord, Unseen, bound::MOST_FACTS,
 };
 
 /// What containers are called together whose image is not known.
 const UNKNOWN_IMAGE: &str = "containers of unknown images";
+
+/// What containers are called that are not told apart any more.
+const OTHER_CONTAINERS: &str = "other containers";
 
 /// Merges ledgers; the first gives kernel, hook and command. `None` if there is none.
 ///
@@ -62,6 +65,22 @@ pub fn unite_by_image(subjects: Vec<SubjectRecord>) -> Vec<SubjectRecord> {
         subject
     });
     unite(by_image.collect())
+}
+
+/// At most so many subjects: those beyond become one, with what any of them needs and has lost.
+pub fn unite_beyond(subjects: Vec<SubjectRecord>, most: usize) -> Vec<SubjectRecord> {
+    if subjects.len() <= most {
+        return subjects;
+    }
+    let mut kept = subjects;
+    let rest = kept.split_off(most.saturating_sub(1));
+    let others = rest.into_iter().map(|mut subject| {
+        subject.identity = Container::default().into();
+        OTHER_CONTAINERS.clone_into(&mut subject.name);
+        subject
+    });
+    kept.extend(others);
+    unite(kept)
 }
 
 /// Equal for subjects that get one recommendation.

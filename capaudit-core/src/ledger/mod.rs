@@ -17,12 +17,11 @@ mod settled;
 mod subject;
 mod unseen;
 
-pub use bound::{MOST_FACTS, unite_beyond};
 pub use bytes::{LoadError, embedded, from_bytes, to_bytes};
 pub use hook::Hook;
 pub use life::Life;
 pub use losses::Losses;
-pub use merge::{merge, unite, unite_by_image};
+pub use merge::{merge, unite, unite_beyond, unite_by_image};
 pub use phase::{Phase, Phases};
 pub use record::{
     CallRecord, CheckIdentity, CheckRecord, Credentials, ExecRecord, FileOwner, Object, Options,
@@ -84,7 +83,13 @@ impl Ledger {
         self.session.is_complete() && own.all(SubjectRecord::is_complete)
     }
 
-    /// The same, as seen in a phase of a life.
+    /// Whether something was lost that a capability may be needed for: of nobody knows whom, or of a subject.
+    pub fn has_lost(&self) -> bool {
+        let mut own = self.subjects.iter().filter(|subject| !subject.other);
+        !self.session.is_complete() || own.any(|subject| !subject.losses().is_none())
+    }
+
+    /// The ledger, as seen in a phase of a life.
     #[must_use]
     pub fn seen_in(mut self, phase: Phase) -> Self {
         for subject in &mut self.subjects {

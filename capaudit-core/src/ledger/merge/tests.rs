@@ -254,6 +254,13 @@ fn a_loss_stays_with_its_subject_whatever_becomes_of_that() {
     let of: Vec<u64> = united.iter().map(|it| it.lost.events).collect();
     assert_eq!(of, [5, 0]);
     assert!(!united[0].is_complete() && united[1].is_complete());
+    let of_past = |subjects| Ledger {
+        schema: SCHEMA.to_owned(),
+        session: Session::new(Hook::TpBtf),
+        subjects,
+    };
+    assert!(of_past(united.clone()).has_lost());
+    assert!(!of_past(vec![united[1].clone()]).has_lost());
     // One of many has lost what any of them has.
     let united = unite_by_image(vec![a.clone(), b]);
     let of: Vec<u64> = united.iter().map(|it| it.lost.events).collect();

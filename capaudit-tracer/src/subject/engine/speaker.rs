@@ -63,7 +63,7 @@ pub(super) fn controllers(path: &Path) -> io::Result<BTreeSet<u32>> {
 /// A container that a description is asked for, with what the kernel told of the process that began it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Its id.
+    /// What its engine calls it, as its cgroup's name tells.
     pub id: ContainerId,
     /// Depth of its user namespace; 0 is the machine's own.
     pub user_namespace_level: u32,
