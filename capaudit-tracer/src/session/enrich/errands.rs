@@ -76,14 +76,13 @@ impl Errands {
     ///
     /// # Errors
     ///
-    /// It takes too long, or what is done before it does: what that is about.
+    /// It takes too long, or what is done before it does: what that is about. `None`: too many others take too long.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
         about: u32,
         errand: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, u32> {
-        // Too many others still take too long.
-        let runner = self.runner.take().or_else(|| self.start()).ok_or(about)?;
+    ) -> Result<T, Option<u32>> {
+        let runner = self.runner.take().or_else(|| self.start()).ok_or(None)?;
         let (answer, answered) = sync_channel(1);
         let errand = Box::new(move || {
             // Nobody may wait any more.
@@ -94,7 +93,7 @@ impl Errands {
             Ok(()) => answered.recv_timeout(self.patience).ok(),
             Err(_full) => None,
         };
-        let found = found.ok_or_else(|| runner.about.load(Ordering::Relaxed))?;
+        let found = found.ok_or_else(|| Some(runner.about.load(Ordering::Relaxed)))?;
         self.runner = Some(runner);
         Ok(found)
     }
@@ -174,7 +173,7 @@ mod tests {
         assert_eq!(errands.run(7, || 1), Ok(1));
         let (_until, waits) = channel();
         let began = Instant::now();
-        assert_eq!(errands.run(7, stuck(waits)), Err(7));
+        assert_eq!(errands.run(7, stuck(waits)), Err(Some(7)));
         assert!(began.elapsed() < Duration::from_secs(1));
         assert_eq!(errands.run(7, || 2), Ok(2), "by another");
         assert_eq!(errands.threads.load(Ordering::Relaxed), 2);
@@ -186,10 +185,10 @@ mod tests {
         let mut held = Vec::new();
         for _ in 0..MOST {
             let (until, waits) = channel();
-            assert_eq!(errands.run(7, stuck(waits)), Err(7));
+            assert_eq!(errands.run(7, stuck(waits)), Err(Some(7)));
             held.push(until);
         }
-        assert_eq!(errands.run(8, || 1), Err(8), "no more");
+        assert_eq!(errands.run(8, || 1), Err(None), "no more");
         drop(held);
         let deadline = Instant::now() + Duration::from_secs(10);
         while errands.threads.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
@@ -222,7 +221,7 @@ mod tests {
         );
         let (_until, waits) = channel();
         errands.send(7, stuck(waits));
-        assert_eq!(errands.run(8, || 1), Err(7), "not its own fault");
+        assert_eq!(errands.run(8, || 1), Err(Some(7)), "not its own fault");
         assert_eq!(errands.run(8, || 1), Ok(1));
     }
 }

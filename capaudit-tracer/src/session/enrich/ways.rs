@@ -124,7 +124,7 @@ impl Ways {
             return None;
         }
         let found = self.errands.borrow_mut().run(mount_namespace, look);
-        if let Err(late) = found {
+        if let Err(Some(late)) = found {
             let mut times = self.late.borrow_mut();
             if times.len() < MOST_LATE_PLACES || times.contains_key(&late) {
                 *times.entry(late).or_default() += 1;

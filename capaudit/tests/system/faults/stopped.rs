@@ -54,7 +54,7 @@ impl Running {
         Ok(Self(command.spawn()?))
     }
 
-    fn capaudit(words: &[&str]) -> Command {
+    fn capaudit(words: &[impl AsRef<std::ffi::OsStr>]) -> Command {
         let mut command = Command::new(CAPAUDIT);
         command
             .args(words)
@@ -108,6 +108,17 @@ impl Silent {
     }
 }
 
+/// Words with the session's name and this process's number.
+fn named(words: &[&str], session: &str) -> Vec<String> {
+    let own = std::process::id().to_string();
+    let word = |word: &&str| match *word {
+        "SESSION" => session.to_owned(),
+        "OWN" => own.clone(),
+        other => other.to_owned(),
+    };
+    words.iter().map(word).collect()
+}
+
 /// The command is what is silent, or what is watched.
 fn silent() -> Verdicts {
     for (words, signal) in [
@@ -128,8 +139,8 @@ fn silent() -> Verdicts {
                 "SESSION",
                 "--duration",
                 "1h",
-                "--cgroup",
-                "/",
+                "--pid",
+                "OWN",
             ],
             Signal::SIGTERM,
         ),
@@ -138,13 +149,8 @@ fn silent() -> Verdicts {
         let session = directory.path().join("session.json");
         let (place, session_name) = (directory.path().join("mounted"), session.to_string_lossy());
         std::fs::create_dir(&place)?;
-        let mut words: Vec<&str> = words.to_vec();
-        for word in &mut words {
-            if *word == "SESSION" {
-                *word = &session_name;
-            }
-        }
-        let is_command = words.last() == Some(&"--");
+        let words = named(words, &session_name);
+        let is_command = words.last().is_some_and(|word| word == "--");
         let served = crate::watch::payload(&["silent", &place.to_string_lossy()])?;
         let mut command = Running::capaudit(&words);
         let (_others, capaudit) = if is_command {
@@ -288,14 +294,14 @@ fn engine() -> Verdicts {
     let script = payload(&["containers", "1", &path])?;
     for (answers, words, wait) in [
         (0, &["run", "--", "sleep", "60"][..], 300),
-        (0, &["attach", "--duration", "1h", "--cgroup", "/"], 300),
+        (0, &["attach", "--duration", "1h", "--pid", "OWN"], 300),
         (0, &["watch", "--json", "--duration", "1h"], 300),
         (1, &["run", "--", "sh", "-c", &script], 3500),
     ] {
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("engine");
         listen(&socket, answers)?;
-        let mut command = Running::capaudit(words);
+        let mut command = Running::capaudit(&named(words, ""));
         let command = command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
         let capaudit = Running::start(command)?;
         std::thread::sleep(Duration::from_millis(wait));
@@ -330,23 +336,14 @@ fn output() -> Verdicts {
             "SESSION",
             "--duration",
             "1s",
-            "--cgroup",
-            "/",
+            "--pid",
+            "OWN",
         ],
     ] {
         let directory = tempfile::tempdir()?;
         let session = directory.path().join("session.json");
         let name = session.to_string_lossy();
-        let words: Vec<&str> = words
-            .iter()
-            .map(|word| {
-                if *word == "SESSION" {
-                    name.as_ref()
-                } else {
-                    *word
-                }
-            })
-            .collect();
+        let words = named(words, &name);
         let (_reader, writer) = full()?;
         let mut command = Running::capaudit(&words);
         command.stdout(writer.try_clone()?).stderr(writer);
