@@ -29,16 +29,29 @@ use crate::{
 
 pub(super) fn trials() -> Vec<Trial> {
     vec![
-        Trial::test("faults::stopped_while_a_file_system_is_silent", silent),
-        Trial::test(
-            "faults::stopped_daemon_of_a_silent_container",
-            silent_container,
-        ),
-        Trial::test("faults::stopped_while_nobody_reads_a_fifo", fifo),
-        Trial::test("faults::stopped_while_an_engine_is_silent", engine),
-        Trial::test("faults::stopped_while_nobody_reads_its_output", output),
-        Trial::test("faults::stopped_while_disk_and_journal_are_full", journal),
+        Trial::test("faults::stopped_while_a_file_system_is_silent", || {
+            thrice(silent)
+        }),
+        Trial::test("faults::stopped_daemon_of_a_silent_container", || {
+            thrice(silent_container)
+        }),
+        Trial::test("faults::stopped_while_nobody_reads_a_fifo", || thrice(fifo)),
+        Trial::test("faults::stopped_while_an_engine_is_silent", || {
+            thrice(engine)
+        }),
+        Trial::test("faults::stopped_while_nobody_reads_its_output", || {
+            thrice(output)
+        }),
+        Trial::test("faults::stopped_while_disk_and_journal_are_full", || {
+            thrice(journal)
+        }),
     ]
+}
+
+/// Where much else runs, capaudit may not have come as far as it should when the signal comes. What waits for ever, or for
+/// seconds, does so each time.
+fn thrice(test: fn() -> Verdicts) -> Verdicts {
+    test().or_else(|_late| test()).or_else(|_late| test())
 }
 
 /// A second, and as much again where much else runs.
