@@ -152,7 +152,7 @@ fn names(word: &str, container: &Described<'_>) -> bool {
 }
 
 /// Whether an engine may have made up the name, as `wizardly_curie` or `wizardly_curie0` (pkg/namesgenerator of Docker).
-fn is_generated(name: &str) -> bool {
+pub fn is_generated(name: &str) -> bool {
     let letters = name.trim_end_matches(|character: char| character.is_ascii_digit());
     letters.split_once('_').is_some_and(|(left, right)| {
         let is_word = |word: &str| word.bytes().all(|byte| byte.is_ascii_lowercase());

@@ -78,7 +78,10 @@ pub(super) fn alternatives(
     let found = found.without(&known);
     match enforcement {
         Enforcement::Bounding(_) | Enforcement::Lsm(_) => found.intersection(granted),
-        Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Life(..) => found,
+        Enforcement::Docker(_)
+        | Enforcement::Compose(..)
+        | Enforcement::Life(..)
+        | Enforcement::Socket(_) => found,
     }
 }
 

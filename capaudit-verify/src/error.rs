@@ -2,12 +2,15 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
-use capaudit_core::ledger::LoadError;
+use capaudit_core::{capability::CapSet, ledger::LoadError, text::sanitize};
 use capaudit_tracer::probe::ProbeError;
 use nix::sys::signal::Signal;
 use thiserror::Error;
 
-use super::{ExecuteError, StateError, enforce::NotUnderstood};
+use super::{
+    ExecuteError, StateError,
+    enforce::{NotUnderstood, socket::NoSocket},
+};
 
 /// Why nothing could be verified.
 #[derive(Debug, Error)]
@@ -27,6 +30,42 @@ pub enum VerifyError {
     /// No set can be enforced here.
     #[error(transparent)]
     CannotEnforce(ProbeError),
+    /// No socket can stand in for an engine's.
+    #[error(transparent)]
+    NoSocket(#[from] NoSocket),
+    /// An engine does not answer at its socket, or ours cannot be made.
+    #[error("cannot stand in for the engine's socket: {0}")]
+    NoEngine(io::Error),
+    /// Sets were to be enforced on these, and were not.
+    #[error("not verified: nothing was enforced on {}", not_enforced(.0))]
+    NotEnforced(Vec<String>),
+    /// A container may be any of several subjects.
+    #[error(
+        "not verified: nothing that stays the same in each run tells which of {} the container {} is",
+        sanitize(&.subjects.join(", ")),
+        sanitize(.container)
+    )]
+    Ambiguous {
+        /// What it is called.
+        container: String,
+        /// Names of the subjects.
+        subjects: Vec<String>,
+    },
+    /// A container ran with something else than its set.
+    #[error(
+        "not verified: {} was to run with {}, and ran with {}",
+        sanitize(.container),
+        set_text(Some(*.wanted)),
+        set_text(*.found)
+    )]
+    NotInForce {
+        /// What it is called.
+        container: String,
+        /// The set.
+        wanted: CapSet,
+        /// What it had; `None` if that was no set of ours.
+        found: Option<CapSet>,
+    },
     /// The command cannot be executed.
     #[error("{told}")]
     NotExecuted {
@@ -78,5 +117,21 @@ fn interrupted(kept: &usize, file: &Option<PathBuf>) -> String {
             "what was found so far (runs: {kept}) is kept in {file:?}: the same command goes on from there"
         ),
         None => "with --state FILE, the runs made so far would have been kept".to_owned(),
+    }
+}
+
+fn not_enforced(subjects: &[String]) -> String {
+    let name = |name: &String| match name.is_empty() {
+        true => "any container".to_owned(),
+        false => sanitize(name),
+    };
+    subjects.iter().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn set_text(set: Option<CapSet>) -> String {
+    match set {
+        Some(set) if set.is_empty() => "no capability".to_owned(),
+        Some(set) => set.names().collect::<Vec<_>>().join(" "),
+        None => "something else".to_owned(),
     }
 }

@@ -180,6 +180,12 @@ fn start(invocation: &Invocation, signals: &Signals) -> Result<Started, ExecuteE
     let (sender, failure) = failure.unzip();
     let mut command = command(&words)?;
     command.stdin(Stdio::null()).stdout(writer).stderr(also);
+    command.envs(
+        invocation
+            .environment
+            .iter()
+            .map(|(name, value)| (name, value)),
+    );
     let (mask, set) = (signals.mask_before(), invocation.bounding);
     // SAFETY: between fork and execve only system calls are made, none of which allocates or locks.
     unsafe {

@@ -4,7 +4,7 @@
 //! nothing but its progress.
 //!
 //! Begin to read with [`run`]. [`minimize`] decides which sets are tried (pure); [`enforce`] says how a set is enforced on a command line
-//! (pure, but for the last step); `execute` makes a run; `state` keeps them; [`proof`] tells what they say.
+//! (pure, but for the last step); `proxy` enforces it between a command and an engine; `execute` makes a run; `state` keeps them; [`proof`] tells what they say.
 
 mod alternatives;
 pub mod channel;
@@ -16,13 +16,20 @@ pub mod minimize;
 mod output;
 pub mod progress;
 pub mod proof;
+mod proxy;
 mod runner;
 mod start;
 mod state;
 mod target;
 mod text;
 
-use std::{cell::OnceCell, collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+    time::Duration,
+};
 
 use capaudit_core::{advise::Evidence, capability::CapSet, ledger::Ledger, report::Report};
 use capaudit_life::Guard;
@@ -35,6 +42,7 @@ use enforce::{
     compose::{ComposeRun, Resolved},
     docker::DockerRun,
     life::LifeRun,
+    socket::SocketRun,
 };
 use minimize::{Candidate, Fate, Minimum, Problem};
 use progress::Progress;
@@ -84,6 +92,8 @@ pub struct Plan {
     pub command: Vec<OsString>,
     /// What is run, and how sets are enforced on it.
     pub run: Run,
+    /// Nobody asked for that way: if it would enforce nothing on what the command does, another one is taken.
+    pub may_change: bool,
     /// What the runs are to find out.
     pub aim: Aim,
     /// Where the set comes from.
@@ -135,7 +145,8 @@ pub fn run(
         ),
     };
     execute::become_subreaper().map_err(VerifyError::system("cannot take charge of orphans"))?;
-    let enforcement = enforcement(plan, signals)?;
+    let via = fitting(plan);
+    let mut first = enforcement(plan, via, signals)?;
     let key = Key {
         command: plan
             .command
@@ -144,13 +155,19 @@ pub fn run(
             .collect(),
         directory: std::env::current_dir()
             .map_err(VerifyError::system("there is no working directory"))?,
-        via: plan.run.via(),
+        via,
     };
+    let or = (plan.may_change && via == Via::Bounding).then_some(Via::Socket);
+    let state = State::open(plan.state.as_deref(), key, or)?;
+    if state.via() != via {
+        first = enforcement(plan, state.via(), signals)?;
+    }
+    let second = OnceCell::new();
     let mut runner = Runner {
-        enforcement: &enforcement,
+        enforcement: &first,
         command: &plan.command,
         subjects: vec![String::new()],
-        state: State::open(plan.state.as_deref(), key)?,
+        state,
         timeout: plan.timeout,
         usual: None,
         signals,
@@ -158,8 +175,17 @@ pub fn run(
         told_of_missing: false,
         directory: directory.path(),
         asked_in: BTreeMap::new(),
+        notes: BTreeSet::new(),
     };
-    let verified = verified(plan, &mut runner);
+    let verified = loop {
+        match verified(plan, &mut runner, &second) {
+            Err(VerifyError::Ambiguous {
+                container,
+                subjects,
+            }) if runner.merge(&container, &subjects) => {}
+            other => break other,
+        }
+    };
     let is_clean = runner.finish();
     if let (Some(guard), true) = (guard, is_clean) {
         guard.dismiss();
@@ -174,14 +200,38 @@ pub fn run(
     }
 }
 
-fn enforcement(plan: &Plan, signals: &Signals) -> Result<Enforcement, VerifyError> {
-    let via = match &plan.run {
-        Run::Command(via) => *via,
-        Run::Life(life) => return living(life, signals),
+/// The way to enforce sets that fits where they come from, if nobody asked for one.
+fn fitting(plan: &Plan) -> Via {
+    let via = plan.run.via();
+    if !plan.may_change || via != Via::Bounding {
+        return via;
+    }
+    let is_of_containers = match &plan.source {
+        Source::Audit => false,
+        Source::Sessions(ledger) => starts_containers(ledger),
+        Source::Given(sets) => sets.iter().any(|(name, _set)| name.is_some()),
     };
+    if is_of_containers { Via::Socket } else { via }
+}
+
+/// Whether containers were audited that the command started.
+fn starts_containers(ledger: &Ledger) -> bool {
+    ledger
+        .subjects
+        .iter()
+        .any(|subject| subject.container().is_some() && !subject.other)
+}
+
+fn enforcement(plan: &Plan, via: Via, signals: &Signals) -> Result<Enforcement, VerifyError> {
+    if let Run::Life(life) = &plan.run {
+        return living(life, signals);
+    }
     match via {
         Via::Life => Err(NotUnderstood::new("a life is led by `capaudit harden`").into()),
         Via::Bounding => Ok(Enforcement::Bounding(plan.command.clone())),
+        Via::Socket => Ok(Enforcement::Socket(Box::new(SocketRun::new(
+            &plan.command,
+        )?))),
         Via::Lsm => {
             // Better told before the command is audited than after.
             drop(Enforcer::start(EnforcerConfig::PERMISSIVE).map_err(VerifyError::CannotEnforce)?);
@@ -266,16 +316,27 @@ fn living(life: &Life, signals: &Signals) -> Result<Enforcement, VerifyError> {
     Ok(Enforcement::Life(Box::new(run), resolved))
 }
 
-fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyError> {
+fn verified<'a>(
+    plan: &Plan,
+    runner: &mut Runner<'a>,
+    second: &'a OnceCell<Enforcement>,
+) -> Result<Verified, VerifyError> {
     let mut start = match &plan.source {
         Source::Audit => {
-            let audited = runner.audit()?;
+            let mut audited = runner.audit()?;
+            let has_passed = audited.ledger.session.exit_status == Some(0);
+            let is_bounded = runner.enforcement.via() == Via::Bounding;
+            if plan.may_change && is_bounded && has_passed && starts_containers(&audited.ledger) {
+                let other = Enforcement::Socket(Box::new(SocketRun::new(&plan.command)?));
+                runner.change(second.get_or_init(|| other))?;
+                audited = runner.audit()?;
+            }
             match audited.ledger.session.exit_status {
                 Some(0) | None => of_audit(runner.enforcement, audited)?,
                 Some(status) => return Ok(failed_at_once(plan, runner, audited, status)),
             }
         }
-        Source::Sessions(ledger) => of_ledger(runner.enforcement, (**ledger).clone(), None)?,
+        Source::Sessions(ledger) => of_ledger(runner.enforcement, (**ledger).clone(), None, &[])?,
         Source::Given(sets) => {
             let (subjects, candidates) = given(runner.enforcement, sets)?;
             runner.subjects = subjects;
@@ -303,7 +364,7 @@ fn verified(plan: &Plan, runner: &mut Runner<'_>) -> Result<Verified, VerifyErro
     let leaves_out = plan.aim != Aim::Enough;
     let mut set = Grants::new(vec![CapSet::EMPTY; runner.subjects.len()]).with(&grants);
     if let Some(granted) = &start.granted
-        && (leaves_out || plan.run.via() == Via::Bounding)
+        && (leaves_out || runner.enforcement.via() == Via::Bounding)
     {
         // The command did without the rest, and of a plain command's it cannot have more.
         let beyond = set.difference(granted);
@@ -363,7 +424,7 @@ fn failed_at_once(
 
 fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
     Verification {
-        via: plan.run.via(),
+        via: runner.enforcement.via(),
         command: plan
             .command
             .iter()
@@ -373,6 +434,7 @@ fn empty(plan: &Plan, runner: &Runner<'_>) -> Verification {
         enforced: true,
         set: CapSet::EMPTY,
         services: BTreeMap::new(),
+        in_force: BTreeMap::new(),
         runs: runner.state.used(),
         exit_status: 0,
         output: Vec::new(),
@@ -389,13 +451,16 @@ fn told(plan: &Plan, runner: &Runner<'_>, start: Start, minimum: &Minimum) -> Ve
     let mut ledger = start.ledger;
     let mut verification = empty(plan, runner);
     verification.notes = start.notes;
+    verification.notes.extend(runner.notes.iter().cloned());
     verification.passed = minimum.passed;
+    verification.enforced = minimum.last_trial.is_some();
     verification.flaky = minimum.flaky;
     verification.set = minimum.set.all();
     verification.services = proof::services(&minimum.set, &runner.subjects);
     let last = minimum
         .last_trial
         .and_then(|number| runner.state.run(number));
+    verification.in_force = last.map(|run| run.in_force.clone()).unwrap_or_default();
     if !minimum.passed {
         verification.exit_status = last.map_or(1, |run| run.exit_status);
         verification.output = last.map(|run| run.output.clone()).unwrap_or_default();

@@ -45,7 +45,7 @@ pub struct Verification {
     pub command: Vec<String>,
     /// Whether the command succeeds with the set.
     pub passed: bool,
-    /// Whether it was run with the set; if not, it failed as it is, with what it grants itself.
+    /// Whether it was run with the set; if not, it failed as it is, with what it grants itself, or nothing was doubtful.
     pub enforced: bool,
     /// The set, in the kernel's order; of several services, what any of them has.
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
@@ -54,6 +54,10 @@ pub struct Verification {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Vec<String>>"))]
     pub services: BTreeMap<String, CapSet>,
+    /// How many containers of each subject were seen to run with exactly its set, in the run that decided; empty where the way
+    /// to enforce sets does not show it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub in_force: BTreeMap<String, usize>,
     /// Runs that were made, the audit included.
     pub runs: usize,
     /// The command's exit status in the run that decided, 128 + signal if a signal ended it.
@@ -246,6 +250,7 @@ mod tests {
                 enforced: true,
                 set: CapSet::EMPTY,
                 services: BTreeMap::new(),
+                in_force: BTreeMap::new(),
                 runs: 1,
                 exit_status: 0,
                 output: Vec::new(),

@@ -1,6 +1,6 @@
 //! What the runs start from: candidates, and what is known of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use capaudit_core::{
     advise::Evidence,
@@ -13,7 +13,7 @@ use capaudit_core::{
 use super::{
     Grant, Grants, VerifyError,
     alternatives::alternatives,
-    enforce::{Enforcement, NotUnderstood, life, lsm},
+    enforce::{Enforcement, NotUnderstood, life, lsm, socket::Made},
     minimize::Candidate,
     state::Audited,
     target::{self, Target},
@@ -39,6 +39,7 @@ pub(super) struct Start {
 
 /// From the audit of a command that succeeded.
 pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<Start, VerifyError> {
+    let made = audited.made.as_slice();
     if matches!(enforcement, Enforcement::Docker(_)) && audited.started.is_none() {
         return Err(NotUnderstood::new(
             "the command succeeded without starting a container, as far as its client told",
@@ -46,7 +47,22 @@ pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<St
         .into());
     }
     let mut ledger = audited.ledger;
-    let targets = target::find(enforcement, &ledger, audited.started.as_deref())?;
+    let targets = target::find(enforcement, &ledger, audited.started.as_deref(), made)?;
+    if let Enforcement::Socket(_) = enforcement {
+        let was_made = |place: &usize| {
+            let id = ledger.subjects.get(*place).and_then(SubjectRecord::id);
+            made.iter().any(|made| Some(made.id.as_str()) == id)
+        };
+        // Better told now than after a run with nothing enforced.
+        let past: Vec<String> = targets
+            .iter()
+            .filter(|target| !target.subjects.iter().any(was_made))
+            .map(|target| target.name.clone())
+            .collect();
+        if !past.is_empty() {
+            return Err(VerifyError::NotEnforced(past));
+        }
+    }
     if !matches!(enforcement, Enforcement::Bounding(_)) {
         // Containers that somebody else started meanwhile.
         let is_life = matches!(enforcement, Enforcement::Life(..));
@@ -64,14 +80,15 @@ pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<St
             .map(|(_place, subject)| subject)
             .collect();
     }
-    of_ledger(enforcement, ledger, audited.started.as_deref())
+    of_ledger(enforcement, ledger, audited.started.as_deref(), made)
 }
 
-/// From sessions; `started` is what the audit started, if it was one of this run.
+/// From sessions; `started` and `made` are what the audit started, if it was one of this run.
 pub(super) fn of_ledger(
     enforcement: &Enforcement,
     mut ledger: Ledger,
     started: Option<&str>,
+    made: &[Made],
 ) -> Result<Start, VerifyError> {
     if let Enforcement::Lsm(_) = enforcement {
         // Its program refuses to every container that starts meanwhile, whoever asked for it.
@@ -79,7 +96,7 @@ pub(super) fn of_ledger(
             subject.other = false;
         }
     }
-    let targets = target::find(enforcement, &ledger, started)?;
+    let targets = target::find(enforcement, &ledger, started, made)?;
     let report = Report::of(&ledger);
     let findings = target::findings(&report, &targets);
     let mut notes = Vec::new();
@@ -125,7 +142,7 @@ pub(super) fn of_ledger(
                 ));
             }
         }
-        Enforcement::Docker(_) | Enforcement::Compose(..) => {}
+        Enforcement::Docker(_) | Enforcement::Compose(..) | Enforcement::Socket(_) => {}
     }
     let beyond = match enforcement {
         Enforcement::Lsm(_) => findings.unchecked,
@@ -161,6 +178,14 @@ pub(super) fn given(
         Enforcement::Compose(_, resolved) => resolved.services().to_vec(),
         Enforcement::Life(run, _) => run.life.services.clone(),
         Enforcement::Lsm(_) => vec![lsm::COMMAND.to_owned(), lsm::CONTAINERS.to_owned()],
+        Enforcement::Socket(_) => {
+            let names = sets.iter().map(|(name, _set)| name.clone());
+            names
+                .map(Option::unwrap_or_default)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect()
+        }
     };
     let for_all = sets.iter().any(|(service, _set)| service.is_none());
     if let Some(unknown) = sets
@@ -174,8 +199,9 @@ pub(super) fn given(
                 subjects.join(", ")
             ),
             Enforcement::Bounding(_) | Enforcement::Docker(_) => {
-                "sets by service are for --via compose".to_owned()
+                "sets by service are for --via compose and socket".to_owned()
             }
+            Enforcement::Socket(_) => "a set is of a service, a container or an image".to_owned(),
             Enforcement::Lsm(_) => format!(
                 "{unknown:?} is neither {} nor {}",
                 lsm::COMMAND,
@@ -186,6 +212,9 @@ pub(super) fn given(
     if !for_all {
         // Services that no set was given for stay as they are.
         subjects.retain(|name| sets.iter().any(|(of, _set)| of.as_ref() == Some(name)));
+    }
+    if let Enforcement::Socket(run) = enforcement {
+        run.name(&subjects);
     }
     let mut candidates = Vec::new();
     for (subject, name) in subjects.iter().enumerate() {

@@ -15,7 +15,10 @@ use capaudit_life::Expected;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{enforce::Via, minimize::Outcome};
+use super::{
+    enforce::{Via, socket::Made},
+    minimize::Outcome,
+};
 
 /// Names the format of the file.
 const SCHEMA: &str = "capaudit.verify/1";
@@ -37,6 +40,9 @@ pub(super) struct Audited {
     pub ledger: Ledger,
     /// Id of the container that the command started; of compose, name of the project.
     pub started: Option<String>,
+    /// Containers that were made through a socket of ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made: Vec<Made>,
     /// Last lines that the command printed.
     pub output: Vec<String>,
     /// How long the command took, in milliseconds.
@@ -60,6 +66,9 @@ pub struct Run {
     pub timed_out: bool,
     /// How it is to be understood.
     pub outcome: Outcome,
+    /// How many containers of each subject were seen to run with its set, where that is seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub in_force: BTreeMap<String, usize>,
     /// The last lines of its output.
     pub output: Vec<String>,
     /// How long it took, in milliseconds.
@@ -122,15 +131,18 @@ pub(super) struct State {
     /// Runs that have been made use of, of those that were loaded.
     used: Vec<bool>,
     audit_used: bool,
+    /// Runs that were made before it was begun anew.
+    before: usize,
 }
 
 impl State {
-    /// Starts from what the file holds, if there is one and it exists.
+    /// Starts from what the file holds, if there is one and it exists. It may also hold runs with sets enforced in the way `or`,
+    /// which then counts ([`Self::via`]).
     ///
     /// # Errors
     ///
     /// It cannot be read or written, or holds runs of something else.
-    pub(super) fn open(file: Option<&Path>, key: Key) -> Result<Self, StateError> {
+    pub(super) fn open(file: Option<&Path>, key: Key, or: Option<Via>) -> Result<Self, StateError> {
         let mut saved = SavedRuns {
             schema: SCHEMA.to_owned(),
             key,
@@ -139,7 +151,7 @@ impl State {
         };
         if let Some(path) = file {
             match capaudit_storage::read_own(path) {
-                Ok(Some(text)) => saved = load(path, &text, &saved.key)?,
+                Ok(Some(text)) => saved = load(path, &text, &saved.key, or)?,
                 // Better known before the first run than after it.
                 Ok(None) => write(path, &saved)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => write(path, &saved)?,
@@ -155,8 +167,29 @@ impl State {
             file: file.map(Path::to_owned),
             used: vec![false; saved.runs.len()],
             audit_used: false,
+            before: 0,
             saved,
         })
+    }
+
+    /// How sets are enforced in the runs.
+    pub(super) fn via(&self) -> Via {
+        self.saved.key.via
+    }
+
+    /// Begins anew, with sets enforced in another way.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(super) fn change(&mut self, via: Via) -> Result<(), StateError> {
+        self.saved.key.via = via;
+        self.saved.audit = None;
+        self.saved.runs.clear();
+        self.used.clear();
+        // That audit was a run all the same.
+        self.before += usize::from(std::mem::take(&mut self.audit_used));
+        self.write()
     }
 
     /// The audit, if it was made.
@@ -210,7 +243,7 @@ impl State {
 
     /// Runs that were made use of, the audit included.
     pub(super) fn used(&self) -> usize {
-        usize::from(self.audit_used) + self.used.iter().filter(|used| **used).count()
+        self.before + usize::from(self.audit_used) + self.used.iter().filter(|used| **used).count()
     }
 
     /// Runs that are saved, the audit included.
@@ -231,7 +264,7 @@ impl State {
     }
 }
 
-fn load(path: &Path, text: &[u8], key: &Key) -> Result<SavedRuns, StateError> {
+fn load(path: &Path, text: &[u8], key: &Key, or: Option<Via>) -> Result<SavedRuns, StateError> {
     let saved: SavedRuns = serde_json::from_slice(text).map_err(|error| StateError::Format {
         path: path.to_owned(),
         error,
@@ -248,7 +281,7 @@ fn load(path: &Path, text: &[u8], key: &Key) -> Result<SavedRuns, StateError> {
     if saved.key.command != key.command {
         return other("command");
     }
-    if saved.key.via != key.via {
+    if saved.key.via != key.via && Some(saved.key.via) != or {
         return other("kind of enforcement");
     }
     if saved.key.directory != key.directory {
@@ -289,6 +322,7 @@ mod tests {
             exit_status: 0,
             timed_out: false,
             outcome,
+            in_force: BTreeMap::new(),
             output: vec!["last".to_owned()],
             duration_ms: 3,
         }
@@ -300,14 +334,14 @@ mod tests {
         let file = directory.path().join("state.json");
         let first = run(Capability::CHOWN, Outcome::Failed);
         let second = run(Capability::CHOWN, Outcome::Passed);
-        let mut state = State::open(Some(&file), key("a")).unwrap();
+        let mut state = State::open(Some(&file), key("a"), None).unwrap();
         assert_eq!(state.next_run(&first.set, Phases::default()), None);
         state.save_run(first.clone()).unwrap();
         state.save_run(second.clone()).unwrap();
         assert_eq!((state.used(), state.saved()), (2, 2));
         drop(state);
 
-        let mut state = State::open(Some(&file), key("a")).unwrap();
+        let mut state = State::open(Some(&file), key("a"), None).unwrap();
         assert_eq!((state.used(), state.saved()), (0, 2));
         assert_eq!(
             state.next_run(&first.set, Phases::default()),
@@ -327,19 +361,19 @@ mod tests {
     fn runs_of_something_else_are_refused() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("state.json");
-        State::open(Some(&file), key("a")).unwrap();
-        let error = State::open(Some(&file), key("b")).unwrap_err();
+        State::open(Some(&file), key("a"), None).unwrap();
+        let error = State::open(Some(&file), key("b"), None).unwrap_err();
         assert!(error.to_string().contains("another command"), "{error}");
         std::fs::write(&file, "{}").unwrap();
-        let error = State::open(Some(&file), key("a")).unwrap_err();
+        let error = State::open(Some(&file), key("a"), None).unwrap_err();
         assert!(error.to_string().contains("does not hold"), "{error}");
-        let error = State::open(Some(&directory.path().join("no/x")), key("a")).unwrap_err();
+        let error = State::open(Some(&directory.path().join("no/x")), key("a"), None).unwrap_err();
         assert!(error.to_string().contains("cannot write"), "{error}");
     }
 
     #[test]
     fn without_a_file_all_is_in_memory() {
-        let mut state = State::open(None, key("a")).unwrap();
+        let mut state = State::open(None, key("a"), None).unwrap();
         state
             .save_run(run(Capability::CHOWN, Outcome::Passed))
             .unwrap();

@@ -12,7 +12,7 @@ use capaudit_core::{
 
 use crate::{
     Grant, Grants,
-    enforce::{Enforcement, NotUnderstood, lsm},
+    enforce::{Enforcement, NotUnderstood, lsm, socket::Made},
     minimize::Candidate,
 };
 
@@ -27,7 +27,8 @@ pub(super) struct Target {
 }
 
 /// Finds the targets in a ledger. `started` is what the audited run itself started (a container's id, a compose
-/// project); without it, the ledger is of a run of somebody else.
+/// project), `made` are the containers that were made through a socket of ours; without either, the ledger is of a run of
+/// somebody else.
 ///
 /// # Errors
 ///
@@ -36,6 +37,7 @@ pub(super) fn find(
     enforcement: &Enforcement,
     ledger: &Ledger,
     started: Option<&str>,
+    made: &[Made],
 ) -> Result<Vec<Target>, NotUnderstood> {
     match enforcement {
         Enforcement::Lsm(_) => {
@@ -72,6 +74,16 @@ pub(super) fn find(
                 ));
             }
             Ok(vec![one(commands)])
+        }
+        Enforcement::Socket(run) => {
+            let found = run.subjects(ledger, made);
+            if found.is_empty() {
+                return Err(NotUnderstood::new(
+                    "the audit saw no container that the command started: use another way (--via)",
+                ));
+            }
+            let target = |(name, subjects)| Target { name, subjects };
+            Ok(found.into_iter().map(target).collect())
         }
         Enforcement::Docker(run) => {
             let found = match started {

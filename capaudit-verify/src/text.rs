@@ -43,13 +43,18 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
         out,
         "",
         &style.bold(&match verification.via {
+            _ if verification.passed && !verification.enforced => {
+                "not verified: nothing is doubtful, so that no run was made with the set".to_owned()
+            }
             Via::Life if verification.passed => format!("verified over the whole life, in {runs}"),
             Via::Life => format!("not verified, in {runs}"),
-            via => format!("verified by {} in {runs}", via.name()),
+            via if verification.passed => format!("verified by {} in {runs}", via.name()),
+            via => format!("not verified, by {} in {runs}", via.name()),
         }),
     );
     let is_life = verification.via == Via::Life;
     let verdict = match (verification.passed, is_life) {
+        (true, _) if !verification.enforced => "what was found, as it was found".to_owned(),
         (true, true) => style.good("everything went as with all capabilities"),
         (true, false) => style.good("the command succeeds"),
         (false, true) => style.alarm("it went wrong"),
@@ -58,7 +63,7 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
             verification.exit_status
         )),
     };
-    let set = if verification.enforced {
+    let set = if verification.enforced || verification.passed {
         format!("with {}", set_text(verification))
     } else {
         match is_life {
@@ -67,6 +72,24 @@ fn verification_text(out: &mut String, verification: &Verification, style: Style
         }
     };
     line(out, "  ", &format!("{set}: {verdict}"));
+    if !verification.in_force.is_empty() {
+        let counted: Vec<String> = verification
+            .in_force
+            .iter()
+            .map(|(name, count)| match name.is_empty() {
+                true => count.to_string(),
+                false => format!("{} {count}", sanitize(name)),
+            })
+            .collect();
+        line(
+            out,
+            "  ",
+            &format!(
+                "in force, as engine and kernel say, on containers: {}",
+                counted.join(", ")
+            ),
+        );
+    }
     for text in &verification.output {
         line(out, "    | ", &sanitize(text));
     }

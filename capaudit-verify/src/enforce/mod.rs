@@ -5,6 +5,7 @@ pub mod compose;
 pub mod docker;
 pub mod life;
 pub mod lsm;
+pub mod socket;
 mod words;
 
 use std::{
@@ -22,6 +23,7 @@ use compose::{ComposeRun, Resolved};
 use docker::{DockerRun, Mark};
 use life::LifeRun;
 use serde::{Deserialize, Serialize};
+use socket::SocketRun;
 
 use crate::Grants;
 
@@ -46,6 +48,9 @@ pub enum Via {
     /// Any command: a BPF LSM program refuses what the set does not hold, to the containers that it starts or else to
     /// itself
     Lsm,
+    /// Any command that starts containers itself (`./test.sh`, testcontainers): through the engine's socket, which
+    /// DOCKER_HOST and CONTAINER_HOST name to it
+    Socket,
 }
 
 impl Via {
@@ -76,6 +81,7 @@ impl Via {
             Self::Compose => "compose",
             Self::Life => "life",
             Self::Lsm => "lsm",
+            Self::Socket => "socket",
         }
     }
 }
@@ -93,10 +99,12 @@ pub enum Enforcement {
     Life(Box<LifeRun>, Resolved),
     /// Any command: a BPF LSM program refuses what is not in the set, on whatever the command starts.
     Lsm(Vec<OsString>),
+    /// A command that starts containers itself: an engine's socket that grants them what they may have.
+    Socket(Box<SocketRun>),
 }
 
 /// What is executed for a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Invocation {
     /// The program, then its arguments.
     pub words: Vec<OsString>,
@@ -104,6 +112,8 @@ pub struct Invocation {
     pub bounding: Option<CapSet>,
     /// The program is capaudit itself, which can say why it failed.
     pub ourselves: bool,
+    /// What its environment has besides ours.
+    pub environment: Vec<(OsString, OsString)>,
 }
 
 /// A directory of one run, and its name.
@@ -139,6 +149,25 @@ impl Scratch<'_> {
 }
 
 impl Enforcement {
+    /// Which way it is.
+    pub fn via(&self) -> Via {
+        match self {
+            Self::Bounding(_) => Via::Bounding,
+            Self::Docker(_) => Via::Docker,
+            Self::Compose(..) => Via::Compose,
+            Self::Life(..) => Via::Life,
+            Self::Lsm(_) => Via::Lsm,
+            Self::Socket(_) => Via::Socket,
+        }
+    }
+
+    fn environment(&self, scratch: Scratch<'_>) -> Vec<(OsString, OsString)> {
+        match self {
+            Self::Socket(run) => run.environment(scratch),
+            _ => Vec::new(),
+        }
+    }
+
     /// The command as it is, marked so that what it starts can be told from others.
     ///
     /// # Errors
@@ -147,6 +176,7 @@ impl Enforcement {
     pub fn audited(&self, scratch: Scratch<'_>) -> std::io::Result<Invocation> {
         let words = match self {
             Self::Bounding(command) | Self::Lsm(command) => command.clone(),
+            Self::Socket(run) => run.command.clone(),
             Self::Docker(run) => run.audited(Mark {
                 cidfile: &scratch.cidfile(),
                 label: scratch.label,
@@ -164,6 +194,7 @@ impl Enforcement {
             words,
             bounding: None,
             ourselves: false,
+            environment: self.environment(scratch),
         })
     }
 
@@ -190,6 +221,7 @@ impl Enforcement {
     ) -> std::io::Result<Invocation> {
         let (words, bounding) = match self {
             Self::Bounding(command) => (command.clone(), Some(sets.of(0))),
+            Self::Socket(run) => (run.command.clone(), None),
             Self::Lsm(command) => {
                 let file = scratch.in_force();
                 (lsm::enforced(command, subjects, sets, &file), None)
@@ -220,6 +252,7 @@ impl Enforcement {
             words,
             bounding,
             ourselves: matches!(self, Self::Lsm(_)),
+            environment: self.environment(scratch),
         })
     }
 
@@ -253,6 +286,12 @@ impl Enforcement {
             }
             Self::Compose(..) => ourselves(Via::Compose, of_services(subjects, sets).collect()),
             Self::Lsm(_) => ourselves(Via::Lsm, of_services(subjects, sets).collect()),
+            Self::Socket(_) => ourselves(
+                Via::Socket,
+                of_services(subjects, sets)
+                    .map(|set| set.strip_prefix('=').map(str::to_owned).unwrap_or(set))
+                    .collect(),
+            ),
         }
     }
 
@@ -260,7 +299,8 @@ impl Enforcement {
     /// arguments.
     pub fn removing(&self, scratch: Scratch<'_>, last: bool) -> Vec<Vec<OsString>> {
         match self {
-            Self::Bounding(_) | Self::Lsm(_) => Vec::new(),
+            // What was made through a socket was seen, and is gone by then.
+            Self::Bounding(_) | Self::Lsm(_) | Self::Socket(_) => Vec::new(),
             Self::Docker(run) => vec![
                 run.list(scratch.label),
                 run.client(&["rm", "--force", "--volumes"]),
@@ -275,7 +315,7 @@ impl Enforcement {
     /// Whether a run that ended by itself leaves anything behind.
     pub fn leaves_something(&self) -> bool {
         match self {
-            Self::Bounding(_) | Self::Lsm(_) => false,
+            Self::Bounding(_) | Self::Lsm(_) | Self::Socket(_) => false,
             Self::Docker(run) => !run.removes_itself(),
             Self::Compose(..) | Self::Life(..) => true,
         }

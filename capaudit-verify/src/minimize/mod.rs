@@ -36,7 +36,7 @@ pub const TOGETHER: usize = 3;
 pub const MANY: usize = 8;
 
 /// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The command succeeded.
@@ -44,6 +44,7 @@ pub enum Outcome {
     /// It failed, and its last words tell that it was refused something.
     Refused,
     /// The command failed, and its last words do not say why.
+    #[default]
     Failed,
     /// It was not even started: something else is wrong.
     Disturbed,

@@ -6,16 +6,18 @@ use capaudit_core::ledger::{self, Ledger, Subject};
 use capaudit_life::Expected;
 use capaudit_tracer::launch::shell_status;
 
-use super::{Runner, Workplace, milliseconds, not_audited};
+use super::{Runner, Workplace, milliseconds, not_audited, passed};
 use crate::{
     VerifyError,
-    enforce::{Enforcement, Invocation, NotUnderstood, compose::Resolved, life::LifeRun},
+    enforce::{
+        Enforcement, Invocation, NotUnderstood, compose::Resolved, life::LifeRun, socket::Made,
+    },
     execute::{Ended, execute},
     state::Audited,
 };
 
-/// What the first run is, for people.
-const AUDIT: &str = "run 1: with what it grants itself, audited";
+/// What such a run is, for people.
+const AUDIT: &str = "with what it grants itself, audited";
 
 /// An audit that was made.
 struct Led {
@@ -34,7 +36,8 @@ impl Runner<'_> {
     pub(crate) fn audit(&mut self) -> Result<Audited, VerifyError> {
         let audited = match self.state.audit() {
             Some(kept) => {
-                self.progress.ended(AUDIT, "kept from before");
+                self.progress
+                    .ended(&format!("run 1: {AUDIT}"), "kept from before");
                 kept
             }
             None => {
@@ -52,10 +55,12 @@ impl Runner<'_> {
 
     fn audited(&mut self) -> Result<Audited, VerifyError> {
         let place = Workplace::new(self.directory)?;
+        let proxy = self.proxy(&place, None)?;
         let led = match self.enforcement {
             Enforcement::Life(run, resolved) => self.audited_life(run, resolved, &place),
             _ => self.audited_command(&place),
         };
+        let seen = proxy.map(passed);
         self.clean(&place, led.as_ref().ok().map(|led| &led.ended))?;
         let Led {
             mut ledger,
@@ -64,14 +69,16 @@ impl Runner<'_> {
         } = led?;
         call_by_command(&mut ledger, self.command);
         let started = match self.enforcement {
-            Enforcement::Bounding(_) | Enforcement::Lsm(_) => None,
+            Enforcement::Bounding(_) | Enforcement::Lsm(_) | Enforcement::Socket(_) => None,
             Enforcement::Docker(_) => place.scratch().container(),
             Enforcement::Compose(run, _) => Some(run.project().to_owned()),
             Enforcement::Life(run, _) => Some(run.called.clone()),
         };
+        let made = seen.transpose()?.map(|seen| seen.made).unwrap_or_default();
         Ok(Audited {
             ledger,
             started,
+            made: made.into_iter().map(Made::from).collect(),
             output: ended.output.last_lines(),
             duration_ms: milliseconds(ended.duration),
             expected,
@@ -84,7 +91,8 @@ impl Runner<'_> {
             .audited(place.scratch())
             .map_err(VerifyError::system("cannot prepare a run"))?;
         let session = place.directory.path().join("session.json");
-        let (ledger, ended) = self.recorded(AUDIT, plain.words, &session)?;
+        let what = format!("run {}: {AUDIT}", self.state.used() + 1);
+        let (ledger, ended) = self.recorded(&what, plain, &session)?;
         Ok(Led {
             ledger,
             ended,
@@ -108,9 +116,13 @@ impl Runner<'_> {
             let words = run
                 .leading(&[*phase], place.scratch())
                 .map_err(VerifyError::system("cannot prepare a phase"))?;
+            let plain = Invocation {
+                words,
+                ..Invocation::default()
+            };
             let session = place.directory.path().join(format!("{phase}.json"));
             let what = format!("run 1: audited with all capabilities: {phase}");
-            let (ledger, mut ended) = self.recorded(&what, words, &session)?;
+            let (ledger, mut ended) = self.recorded(&what, plain, &session)?;
             ledgers.push(ledger.seen_in(*phase));
             let is_over = !ended.status.success();
             if let Some(before) = &last {
@@ -136,18 +148,18 @@ impl Runner<'_> {
         })
     }
 
-    /// Runs words under `capaudit run`.
+    /// Runs a command under `capaudit run`.
     fn recorded(
         &mut self,
         what: &str,
-        words: Vec<OsString>,
+        plain: Invocation,
         session: &Path,
     ) -> Result<(Ledger, Ended), VerifyError> {
         self.progress.begins(what);
         let invocation = Invocation {
-            words: audited_by_ourselves(session, words),
-            bounding: None,
+            words: audited_by_ourselves(session, plain.words),
             ourselves: true,
+            ..plain
         };
         let ended = execute(&invocation, self.timeout, self.signals)?;
         if ended.timed_out {

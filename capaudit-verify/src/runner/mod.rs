@@ -1,14 +1,21 @@
 //! Makes the runs: prepares each, executes it, judges how it ended, cleans up after it, keeps it.
 
 mod audit;
+mod evidence;
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::Path,
+    time::Duration,
+};
 
 use capaudit_core::{
     capability::CapSet,
     ledger::{Phase, Phases},
 };
 use capaudit_tracer::launch::{Signals, shell_status};
+use evidence::Evidence;
 use tempfile::TempDir;
 
 use super::{
@@ -17,6 +24,7 @@ use super::{
     execute::{Ended, ExecuteError, ask, execute, stop_asked},
     minimize::{Outcome, Purpose, Step, Trial, Trials},
     progress::{self, Progress},
+    proxy::{Proxy, Seen},
     state::{Run, State},
 };
 
@@ -48,6 +56,8 @@ pub(super) struct Runner<'a> {
     pub directory: &'a Path,
     /// In which phases of a life a capability was asked for.
     pub asked_in: BTreeMap<Grant, Phases>,
+    /// What the runs showed besides.
+    pub notes: BTreeSet<String>,
 }
 
 /// The directory of one run, removed at its end.
@@ -90,7 +100,7 @@ impl Workplace {
     }
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
     /// Removes what a run left behind: at once if it did not end by itself, or if it leaves something always.
     fn clean(&mut self, place: &Workplace, ended: Option<&Ended>) -> Result<(), VerifyError> {
         let by_itself = ended.is_some_and(|ended| !ended.timed_out);
@@ -174,7 +184,46 @@ impl Runner<'_> {
             .collect()
     }
 
-    fn make(&mut self, set: &Grants, phases: Phases) -> Result<Run, VerifyError> {
+    /// From here on, sets are enforced in another way, and the command is audited again.
+    ///
+    /// # Errors
+    ///
+    /// The file of saved runs cannot be written.
+    pub(super) fn change(&mut self, enforcement: &'a Enforcement) -> Result<(), VerifyError> {
+        self.progress.note(
+            "the command starts containers itself, which an engine starts for it: it is audited again, with a socket that stands in for the engine's (--via socket does so at once)",
+        );
+        self.enforcement = enforcement;
+        self.state.change(enforcement.via())?;
+        Ok(())
+    }
+
+    /// Makes one of subjects that nothing tells apart in each run. Says whether there is anything to be made one.
+    pub(super) fn merge(&mut self, container: &str, subjects: &[String]) -> bool {
+        let merged = match self.enforcement {
+            Enforcement::Socket(run) => run.merge(subjects),
+            _ => false,
+        };
+        if merged {
+            self.progress.note(&format!(
+                "the container {container} may be any of {}, whose names differ from run to run: all containers of that image are taken for one",
+                subjects.join(", ")
+            ));
+        }
+        merged
+    }
+
+    /// The sockets that stand in for engines' in a run, if it has any.
+    fn proxy(&self, place: &Workplace, set: Option<&Grants>) -> Result<Option<Proxy>, VerifyError> {
+        let Enforcement::Socket(run) = self.enforcement else {
+            return Ok(None);
+        };
+        Proxy::start(&run.sockets(place.scratch()), run.policy(set))
+            .map(Some)
+            .map_err(VerifyError::NoEngine)
+    }
+
+    fn make(&mut self, set: &Grants, step: &Step, phases: Phases) -> Result<Run, VerifyError> {
         let place = Workplace::new(self.directory)?;
         let invocation = self
             .enforcement
@@ -184,7 +233,9 @@ impl Runner<'_> {
             let usual = self.usual?.saturating_mul(PATIENCE);
             Some(usual.max(LEAST_PATIENCE))
         });
+        let proxy = self.proxy(&place, Some(set))?;
         let mut ended = execute(&invocation, patience, self.signals);
+        let seen = proxy.map(passed);
         if let Err(ExecuteError::Command { error, .. }) = &ended
             && error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
             && let Some(set) = invocation.bounding
@@ -199,12 +250,21 @@ impl Runner<'_> {
         if !ended.timed_out {
             self.usual.get_or_insert(ended.duration);
         }
+        let mut evidence = Evidence {
+            outcome: outcome(self.enforcement, &ended),
+            ..Evidence::default()
+        };
+        if let Some(seen) = seen {
+            evidence = evidence::of_sockets(&seen?, &self.subjects, evidence.outcome, step)?;
+        }
+        self.notes.extend(evidence.notes);
         Ok(Run {
             set: self.named(set),
             phases,
             exit_status: shell_status(ended.status),
             timed_out: ended.timed_out,
-            outcome: outcome(self.enforcement, &ended),
+            outcome: evidence.outcome,
+            in_force: evidence.in_force,
             output: ended.output.last_lines(),
             duration_ms: milliseconds(ended.duration),
         })
@@ -248,12 +308,19 @@ impl Trials for Runner<'_> {
             });
         }
         self.progress.begins(&what);
-        let run = self.make(set, phases)?;
+        let run = self.make(set, step, phases)?;
         let (outcome, how) = (run.outcome, progress::result(step, &run));
         let number = self.state.save_run(run)?;
         self.progress.ended(&what, &how);
         Ok(Trial { number, outcome })
     }
+}
+
+/// What passed through the sockets of a run that is over.
+fn passed(proxy: Proxy) -> Result<Seen, VerifyError> {
+    let (seen, removed) = proxy.stop();
+    removed.map_err(VerifyError::system("cannot remove what a run left behind"))?;
+    Ok(seen)
 }
 
 /// Why there is no session, or why a set did not come into force.
@@ -321,6 +388,7 @@ pub(super) fn check(enforcement: &Enforcement, set: &Grants) -> Result<(), Execu
         Enforcement::Docker(_)
         | Enforcement::Compose(..)
         | Enforcement::Life(..)
-        | Enforcement::Lsm(_) => Ok(()),
+        | Enforcement::Lsm(_)
+        | Enforcement::Socket(_) => Ok(()),
     }
 }

@@ -73,7 +73,7 @@ fn found(
     subjects: Vec<SubjectRecord>,
     started: Option<&str>,
 ) -> Result<Vec<(String, Vec<usize>)>, String> {
-    find(enforcement, &ledger(subjects), started)
+    find(enforcement, &ledger(subjects), started, &[])
         .map(|targets| {
             targets
                 .into_iter()

@@ -159,6 +159,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             as_is: absolute(&arguments.as_is)?,
             patience: Duration::from_secs(arguments.patience.into()),
         })),
+        may_change: false,
         aim: match (arguments.proofs, arguments.only_possible) {
             _ if !arguments.caps.is_empty() => Aim::Enough,
             (true, _) => Aim::Minimum,

@@ -23,6 +23,12 @@ use super::{
     tracing::SEE_DOCTOR,
 };
 
+/// What to do if nothing was enforced.
+const OTHER_WAYS: &str = "let what starts the containers find the engine by DOCKER_HOST or CONTAINER_HOST (no -H, no --context, no path of a socket), or enforce the sets in another way: --via lsm, or `capaudit harden` for a compose file";
+/// What to do if containers cannot be told apart.
+const STABLE_NAMES: &str =
+    "give each container a name that is the same in each run, or give the sets by image";
+
 /// How the result is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
@@ -46,19 +52,24 @@ enum Format {
   capaudit verify --minimize --state verify.json -- docker-compose up --exit-code-from test
   capaudit verify --caps NET_BIND_SERVICE,SETUID,SETGID -- ./integration-test.sh
   capaudit verify --from session.json -- docker run --rm my-image
+  capaudit verify --minimize --via socket -- ./start-containers-and-test.sh
+
+A command that starts containers itself finds, in DOCKER_HOST and CONTAINER_HOST, a socket that stands in for the engine's and
+grants each container its set. Containers are recognised by their compose service, else by the name that they were given, else by
+their image. What was made through it is removed after each run.
 
 Exit status: the command's own in the run that decided (0: the set is enough); 2 if the command, the set or a
-file cannot be used; 3 if tracing or enforcement is not possible here; 126 or 127 if the command cannot be run.")]
+file cannot be used; 3 if tracing or enforcement is not possible here, or nothing was enforced on a container; 126 or 127 if the command cannot be run.")]
 pub(super) struct Arguments {
     /// Leave out of the set what the command gets along without
     #[arg(long)]
     minimize: bool,
 
-    /// How the set is enforced [default: docker or compose if CMD is their command, else bounding]
+    /// How the set is enforced [default: docker or compose if CMD is their command; socket if it starts containers itself; else bounding]
     #[arg(long, value_enum)]
     via: Option<Via>,
 
-    /// The set: names, ALL, !NAME; for compose also SERVICE=SET, several times
+    /// The set: names, ALL, !NAME; for compose and socket also SERVICE=SET, several times
     #[arg(long, value_name = "SET", conflicts_with = "from", value_parser = set)]
     caps: Vec<(Option<String>, CapSet)>,
 
@@ -101,6 +112,7 @@ pub(super) struct Arguments {
 
 /// Runs the subcommand. Ends as the command did if it could be run.
 pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    let may_change = arguments.via.is_none();
     let via = match arguments.via {
         Some(via) => via,
         None => Via::of(&arguments.command).map_err(|error| {
@@ -122,6 +134,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     let plan = Plan {
         command: arguments.command.clone(),
         run: Run::Command(via),
+        may_change,
         aim: if arguments.minimize {
             Aim::Minimum
         } else {
@@ -172,6 +185,10 @@ impl From<VerifyError> for Failure {
             VerifyError::NotUnderstood(_)
             | VerifyError::State(_)
             | VerifyError::Execute(ExecuteError::Refused(Refusal::Beyond(_))) => Exit::Usage,
+            VerifyError::NotEnforced(_) | VerifyError::NotInForce { .. } => {
+                return Self::cannot_trace(error).hint(OTHER_WAYS);
+            }
+            VerifyError::Ambiguous { .. } => return Self::cannot_trace(error).hint(STABLE_NAMES),
             VerifyError::CannotTrace(_) => return Self::cannot_trace(error).hint(SEE_DOCTOR),
             VerifyError::NotExecuted { status: 127, .. } => Exit::NotFound,
             VerifyError::NotExecuted { .. } => Exit::NotExecutable,
@@ -184,9 +201,11 @@ impl From<VerifyError> for Failure {
             }
             // It was killed.
             VerifyError::TooSlow(_) => Exit::of_status(128 + 9),
-            VerifyError::CannotEnforce(_) | VerifyError::Load(_) | VerifyError::Execute(_) => {
-                Exit::CannotTrace
-            }
+            VerifyError::CannotEnforce(_)
+            | VerifyError::NoSocket(_)
+            | VerifyError::NoEngine(_)
+            | VerifyError::Load(_)
+            | VerifyError::Execute(_) => Exit::CannotTrace,
         };
         Self::new(exit, error)
     }
