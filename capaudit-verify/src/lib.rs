@@ -8,6 +8,7 @@
 
 mod alternatives;
 pub mod channel;
+mod choice;
 pub mod enforce;
 mod error;
 mod execute;
@@ -33,20 +34,13 @@ use std::{
 
 use capaudit_core::{advise::Evidence, capability::CapSet, ledger::Ledger, report::Report};
 use capaudit_life::Guard;
-use capaudit_tracer::{
-    launch::Signals,
-    probe::{Enforcer, EnforcerConfig},
-};
-use enforce::{
-    Enforcement, NotUnderstood,
-    compose::{ComposeRun, Resolved},
-    docker::DockerRun,
-    life::LifeRun,
-    socket::SocketRun,
-};
+use capaudit_tracer::launch::Signals;
+use choice::{enforcement, fitting, own_project, starts_containers};
+use enforce::{Enforcement, socket::SocketRun};
 use minimize::{Candidate, Fate, Minimum, Problem};
 use progress::Progress;
 use proof::{Member, Proof};
+use proxy::role::{Traits, look_alike};
 use runner::Runner;
 use start::{Start, given, of_audit, of_ledger};
 use state::{Audited, Key, State};
@@ -176,9 +170,10 @@ pub fn run(
         directory: directory.path(),
         asked_in: BTreeMap::new(),
         notes: BTreeSet::new(),
+        past: Vec::new(),
     };
     let verified = loop {
-        match verified(plan, &mut runner, &second) {
+        match verified(plan, &mut runner, &first, &second) {
             Err(VerifyError::Ambiguous {
                 container,
                 subjects,
@@ -200,136 +195,17 @@ pub fn run(
     }
 }
 
-/// The way to enforce sets that fits where they come from, if nobody asked for one.
-fn fitting(plan: &Plan) -> Via {
-    let via = plan.run.via();
-    if !plan.may_change || via != Via::Bounding {
-        return via;
-    }
-    let is_of_containers = match &plan.source {
-        Source::Audit => false,
-        Source::Sessions(ledger) => starts_containers(ledger),
-        Source::Given(sets) => sets.iter().any(|(name, _set)| name.is_some()),
-    };
-    if is_of_containers { Via::Socket } else { via }
-}
-
-/// Whether containers were audited that the command started.
-fn starts_containers(ledger: &Ledger) -> bool {
-    ledger
-        .subjects
-        .iter()
-        .any(|subject| subject.container().is_some() && !subject.other)
-}
-
-fn enforcement(plan: &Plan, via: Via, signals: &Signals) -> Result<Enforcement, VerifyError> {
-    if let Run::Life(life) = &plan.run {
-        return living(life, signals);
-    }
-    match via {
-        Via::Life => Err(NotUnderstood::new("a life is led by `capaudit harden`").into()),
-        Via::Bounding => Ok(Enforcement::Bounding(plan.command.clone())),
-        Via::Socket => Ok(Enforcement::Socket(Box::new(SocketRun::new(
-            &plan.command,
-        )?))),
-        Via::Lsm => {
-            // Better told before the command is audited than after.
-            drop(Enforcer::start(EnforcerConfig::PERMISSIVE).map_err(VerifyError::CannotEnforce)?);
-            Ok(Enforcement::Lsm(plan.command.clone()))
-        }
-        Via::Docker => {
-            let run = DockerRun::parse(&plan.command)?;
-            if let Some(name) = run.name().and_then(|name| name.to_str()) {
-                let known = run.client(&["container", "inspect", "--format", "{{.Id}}", name]);
-                if execute::ask(&known, signals).is_ok() {
-                    return Err(NotUnderstood::new(format!(
-                        "there is a container {name:?} already, so that no run can give the name to its own: remove it, or leave --name out"
-                    ))
-                    .into());
-                }
-            }
-            Ok(Enforcement::Docker(Box::new(run)))
-        }
-        Via::Compose => {
-            let run = ComposeRun::parse(&plan.command, own_project())?;
-            let resolved = resolved(&run, signals)?;
-            Ok(Enforcement::Compose(Box::new(run), resolved))
-        }
-    }
-}
-
-/// Name of the compose project that runs make.
-fn own_project() -> String {
-    format!("capaudit-{}", std::process::id())
-}
-
-/// Name of the project that compose makes of these files (`project_name_from_path` of compose 1, `NormalizeProjectName` of
-/// compose-go).
-fn project_of(files: &[PathBuf]) -> String {
-    if let Some(given) = std::env::var("COMPOSE_PROJECT_NAME")
-        .ok()
-        .filter(|name| !name.is_empty())
-    {
-        return given;
-    }
-    let directory = files
-        .first()
-        .and_then(|file| std::path::absolute(file).ok())
-        .and_then(|file| Some(file.parent()?.file_name()?.to_string_lossy().to_lowercase()))
-        .unwrap_or_default();
-    directory
-        .chars()
-        .filter(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(*c))
-        .collect()
-}
-
-fn resolved(run: &ComposeRun, signals: &Signals) -> Result<Resolved, NotUnderstood> {
-    let printed = execute::ask(&run.resolving(), signals).map_err(|error| {
-        NotUnderstood::new(format!("compose does not understand its files: {error}"))
-    })?;
-    Resolved::new(printed)
-}
-
-fn living(life: &Life, signals: &Signals) -> Result<Enforcement, VerifyError> {
-    let compose = ComposeRun::of_files(life.compose.clone(), &life.files, own_project());
-    let resolved = resolved(&compose, signals)?;
-    let there_is = |service: &String| resolved.services().contains(service);
-    let named = life.services.iter().chain(&life.exit_code_from);
-    if let Some(unknown) = named.clone().find(|service| !there_is(service)) {
-        return Err(NotUnderstood::new(format!(
-            "there is no service {unknown:?}; there are: {}",
-            resolved.services().join(", ")
-        ))
-        .into());
-    }
-    let mut life = life.clone();
-    if life.services.is_empty() {
-        life.services = resolved.services().to_vec();
-    }
-    let run = LifeRun {
-        called: project_of(&life.files),
-        life,
-        compose,
-        expected: OnceCell::new(),
-        no_new_privileges: OnceCell::new(),
-    };
-    Ok(Enforcement::Life(Box::new(run), resolved))
-}
-
 fn verified<'a>(
     plan: &Plan,
     runner: &mut Runner<'a>,
+    first: &'a Enforcement,
     second: &'a OnceCell<Enforcement>,
 ) -> Result<Verified, VerifyError> {
     let mut start = match &plan.source {
         Source::Audit => {
-            let mut audited = runner.audit()?;
-            let has_passed = audited.ledger.session.exit_status == Some(0);
-            let is_bounded = runner.enforcement.via() == Via::Bounding;
-            if plan.may_change && is_bounded && has_passed && starts_containers(&audited.ledger) {
-                let other = Enforcement::Socket(Box::new(SocketRun::new(&plan.command)?));
-                runner.change(second.get_or_init(|| other))?;
-                audited = runner.audit()?;
+            let audited = audited(plan, runner, first, second)?;
+            if let Enforcement::Socket(_) = runner.enforcement {
+                runner.past = SocketRun::past(&audited.ledger, &audited.made);
             }
             match audited.ledger.session.exit_status {
                 Some(0) | None => of_audit(runner.enforcement, audited)?,
@@ -401,6 +277,35 @@ fn verified<'a>(
         minimize::verify(set, plan.repeat, runner)?
     };
     Ok(told(plan, runner, start, &minimum))
+}
+
+/// The audit. If it shows that the command starts containers, and nobody asked for a way that enforces nothing on them,
+/// it is made again through a socket.
+fn audited<'a>(
+    plan: &Plan,
+    runner: &mut Runner<'a>,
+    first: &'a Enforcement,
+    second: &'a OnceCell<Enforcement>,
+) -> Result<Audited, VerifyError> {
+    let audited = runner.audit()?;
+    let has_passed = audited.ledger.session.exit_status == Some(0);
+    let is_bounded = runner.enforcement.via() == Via::Bounding;
+    if !plan.may_change || !is_bounded || !has_passed || !starts_containers(&audited.ledger) {
+        return Ok(audited);
+    }
+    let other = Enforcement::Socket(Box::new(SocketRun::new(&plan.command)?));
+    runner.change(second.get_or_init(|| other))?;
+    let again = runner.audit()?;
+    let (before, now) = (
+        SocketRun::past(&audited.ledger, &[]),
+        SocketRun::past(&again.ledger, &[]),
+    );
+    let recurs = |it: &Traits| now.iter().any(|now| look_alike(it, now));
+    if again.made.is_empty() && !before.iter().any(recurs) {
+        // What others start is another thing each time.
+        runner.change_back(first)?;
+    }
+    Ok(again)
 }
 
 /// What there is to say of a command that fails with what it grants itself.

@@ -54,13 +54,12 @@ pub(super) fn of_audit(enforcement: &Enforcement, audited: Audited) -> Result<St
             made.iter().any(|made| Some(made.id.as_str()) == id)
         };
         // Better told now than after a run with nothing enforced.
-        let past: Vec<String> = targets
+        if !targets
             .iter()
-            .filter(|target| !target.subjects.iter().any(was_made))
-            .map(|target| target.name.clone())
-            .collect();
-        if !past.is_empty() {
-            return Err(VerifyError::NotEnforced(past));
+            .any(|target| target.subjects.iter().any(was_made))
+        {
+            let names = targets.into_iter().map(|target| target.name);
+            return Err(VerifyError::NotEnforced(names.collect()));
         }
     }
     if !matches!(enforcement, Enforcement::Bounding(_)) {
@@ -114,15 +113,17 @@ pub(super) fn of_ledger(
     }
     match enforcement {
         Enforcement::Bounding(_) => {
-            if ledger
+            let containers = ledger
                 .subjects
                 .iter()
-                .any(|subject| subject.container().is_some())
-            {
-                notes.push(
-                    "containers were started while the command ran: their engine starts them, so what they are granted is not limited by this"
-                        .to_owned(),
-                );
+                .filter(|subject| subject.container().is_some() && !subject.other)
+                .map(|subject| subject.name.as_str());
+            let names: Vec<&str> = containers.collect();
+            if !names.is_empty() {
+                notes.push(format!(
+                    "NOTHING WAS ENFORCED ON THE CONTAINERS that started while the command ran: an engine starts them, whatever the command itself may do (--via socket limits them): {}",
+                    names.join(", ")
+                ));
             }
         }
         Enforcement::Docker(run) if run.is_privileged() => notes.push(

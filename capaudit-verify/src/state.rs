@@ -177,19 +177,28 @@ impl State {
         self.saved.key.via
     }
 
+    /// What is there is of runs with sets enforced in another way.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be written.
+    pub(super) fn rename(&mut self, via: Via) -> Result<(), StateError> {
+        self.saved.key.via = via;
+        self.write()
+    }
+
     /// Begins anew, with sets enforced in another way.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
     pub(super) fn change(&mut self, via: Via) -> Result<(), StateError> {
-        self.saved.key.via = via;
         self.saved.audit = None;
         self.saved.runs.clear();
         self.used.clear();
         // That audit was a run all the same.
         self.before += usize::from(std::mem::take(&mut self.audit_used));
-        self.write()
+        self.rename(via)
     }
 
     /// The audit, if it was made.

@@ -136,7 +136,8 @@ impl Scratch<'_> {
         self.directory.join("in-force")
     }
 
-    fn compose_file(&self) -> PathBuf {
+    /// The file of the run's compose project.
+    pub fn compose_file(&self) -> PathBuf {
         self.directory.join("compose.yaml")
     }
 

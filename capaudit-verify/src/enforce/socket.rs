@@ -138,6 +138,9 @@ impl SocketRun {
 
     /// The subjects among an audit's containers. `made` are those that were seen to be made; without any, the audit is
     /// somebody else's, and the names of its containers may or may not have been given to them.
+    ///
+    /// Of the others of an audit, which were started past the socket or by somebody else, the next runs tell
+    /// ([`Self::past`]).
     pub(crate) fn subjects(&self, ledger: &Ledger, made: &[Made]) -> Vec<(String, Vec<usize>)> {
         let merged = self.merged.borrow();
         let mut found: BTreeMap<String, (Role, Vec<usize>)> = BTreeMap::new();
@@ -148,7 +151,7 @@ impl SocketRun {
             let known = made
                 .iter()
                 .find(|made| Some(made.id.as_str()) == container.id.as_deref());
-            if known.is_none() && subject.other {
+            if known.is_none() && (subject.other || !made.is_empty()) {
                 continue;
             }
             let mut traits = match known {
@@ -159,7 +162,7 @@ impl SocketRun {
             if traits.image.as_ref().is_some_and(is_merged) {
                 traits.name = None;
             }
-            let Some(name) = name_of(&traits) else {
+            let Some(name) = called(&traits) else {
                 continue;
             };
             let (role, places) = found.entry(name.clone()).or_insert_with(|| {
@@ -180,6 +183,37 @@ impl SocketRun {
             .unzip();
         *self.roles.borrow_mut() = roles;
         subjects
+    }
+
+    /// What else was started in an audit, by nobody else as far as that can be told.
+    pub(crate) fn past(ledger: &Ledger, made: &[Made]) -> Vec<Traits> {
+        let is_ours = |subject: &&SubjectRecord| {
+            let id = subject.id();
+            !subject.other && !made.iter().any(|made| Some(made.id.as_str()) == id)
+        };
+        ledger
+            .subjects
+            .iter()
+            .filter(|subject| subject.container().is_some())
+            .filter(is_ours)
+            // One of several replicas stands for all of them.
+            .filter(|subject| {
+                subject.compose_service().is_none_or(|service| {
+                    let is_it = |made: &Made| made.traits.service.as_deref() == Some(service);
+                    !made.iter().any(is_it)
+                })
+            })
+            .map(traits_of)
+            .collect()
+    }
+
+    /// The sockets of the engines that are found.
+    pub(crate) fn engines(&self) -> Vec<PathBuf> {
+        [&self.docker, &self.podman]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// The subjects that a user names: services, names of containers, images; what has no name is everything else.
@@ -240,7 +274,8 @@ fn traits_of(subject: &SubjectRecord) -> Traits {
     }
 }
 
-fn name_of(traits: &Traits) -> Option<String> {
+/// What people call such a container.
+pub(crate) fn called(traits: &Traits) -> Option<String> {
     let image = || traits.image.as_deref().map(|image| short(image).to_owned());
     traits
         .service
@@ -369,6 +404,12 @@ mod tests {
             made("4", None, Some("proxy"), "nginx"),
         ];
         assert_eq!(run().subjects(&ledger(), &made), grouped());
+        assert!(SocketRun::past(&ledger(), &made).is_empty());
+        // Past the socket, or somebody else's: nothing in this record tells which.
+        let past = SocketRun::past(&ledger(), &made[..3]);
+        let names: Vec<_> = past.iter().map(called).collect();
+        assert_eq!(names, [Some("proxy".to_owned())]);
+        assert_eq!(run().subjects(&ledger(), &made[..3]), grouped()[..2]);
     }
 
     /// Of a session it is not known, until a run shows containers of other names.

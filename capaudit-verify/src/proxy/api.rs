@@ -3,7 +3,10 @@
 //!
 //! An engine takes keys in any case (Go's encoding/json), so they are looked for in any case here, too.
 
-use capaudit_core::capability::{CapSet, Capability};
+use capaudit_core::{
+    capability::{CapSet, Capability},
+    whose::is_generated,
+};
 use hyper::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
@@ -41,7 +44,7 @@ pub(super) enum Form {
 
 /// What is made beside containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Thing {
+pub(crate) enum Thing {
     Volume,
     Network,
 }
@@ -197,6 +200,42 @@ pub(super) fn made(body: &[u8]) -> Option<String> {
     text(&body, "id")
         .or_else(|| text(&body, "name"))
         .map(str::to_owned)
+}
+
+/// What becomes of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Create,
+    Start,
+}
+
+impl Action {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Start => "start",
+        }
+    }
+}
+
+/// Containers that an engine tells this of, one event a line: their ids and what they look like.
+pub(super) fn told(events: &[u8], action: &str) -> Vec<(String, Traits)> {
+    events
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
+        .filter(|event| event["Action"] == action)
+        .filter_map(|event| {
+            let actor = event["Actor"].as_object()?;
+            let attributes = actor.get("Attributes")?;
+            let of = |key: &str| attributes[key].as_str().map(str::to_owned);
+            let traits = Traits {
+                service: of("com.docker.compose.service"),
+                name: of("name").filter(|name| !is_generated(name)),
+                image: of("image"),
+            };
+            Some((actor.get("ID")?.as_str()?.to_owned(), traits))
+        })
+        .collect()
 }
 
 /// What an engine says of a container.
@@ -439,6 +478,35 @@ mod tests {
         for body in [r#"{"Cmd":["a"]}"#, r#"{"Privileged":false}"#, "x"] {
             assert_eq!(unprivileged(body.as_bytes()), None);
         }
+    }
+
+    #[test]
+    fn an_engine_tells_what_becomes_of_containers() {
+        let event = |action: &str, attributes: Value| {
+            let actor = json!({"ID": "1", "Attributes": attributes});
+            json!({"Type": "container", "Action": action, "Actor": actor}).to_string()
+        };
+        let lines = [
+            event("create", json!({"name": "web", "image": "a"})),
+            event("start", json!({"name": "brave_curie", "image": "a"})),
+            "no event".to_owned(),
+            event(
+                "start",
+                json!({"name": "p_db_1", "com.docker.compose.service": "db"}),
+            ),
+        ];
+        let traits = |service: Option<&str>, name: Option<&str>, image: Option<&str>| Traits {
+            service: service.map(str::to_owned),
+            name: name.map(str::to_owned),
+            image: image.map(str::to_owned),
+        };
+        assert_eq!(
+            told(lines.join("\n").as_bytes(), Action::Start.name()),
+            [
+                ("1".to_owned(), traits(None, None, Some("a"))),
+                ("1".to_owned(), traits(Some("db"), Some("p_db_1"), None)),
+            ]
+        );
     }
 
     #[test]

@@ -19,7 +19,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::UnixStream;
 
-use super::api::{Inspected, Thing};
+use super::{
+    api::{Action, Inspected, Thing, told},
+    role::Traits,
+};
 
 /// How long an engine may take to accept a connection.
 const TO_CONNECT: Duration = Duration::from_secs(10);
@@ -34,10 +37,12 @@ pub(super) struct Engine {
     path: PathBuf,
 }
 
-/// What an engine has beside containers.
+/// What an engine has beside containers, at a time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Present {
     volumes: BTreeSet<String>,
+    /// Seconds since 1970.
+    time: u64,
 }
 
 impl Engine {
@@ -94,9 +99,17 @@ impl Engine {
 
     /// What it says of a container; `None` if there is no such container any more.
     pub(super) async fn inspect(&self, name: &str) -> Option<Inspected> {
-        let target = format!("/containers/{}/json", encoded(name));
-        let (status, body) = self.ask(Method::GET, &target).await.ok()?;
-        status.is_success().then(|| Inspected::parse(&body))?
+        let of = async |api: &str| {
+            let target = format!("{api}/containers/{}/json", encoded(name));
+            let (status, body) = self.ask(Method::GET, &target).await.ok()?;
+            status.is_success().then(|| Inspected::parse(&body))?
+        };
+        let mut inspected: Inspected = of("").await?;
+        if inspected.granted.is_none() {
+            // Podman tells it in its own API alone, which has no path without a version.
+            inspected.granted = of("/v4.0.0/libpod").await.and_then(|it| it.granted);
+        }
+        Some(inspected)
     }
 
     /// What is there now.
@@ -113,10 +126,36 @@ impl Engine {
         let volumes = body["Volumes"].as_array();
         let names = volumes.into_iter().flatten();
         Ok(Present {
+            time: now(),
             volumes: names
                 .filter_map(|volume| volume["Name"].as_str().map(str::to_owned))
                 .collect(),
         })
+    }
+
+    /// Containers of which it tells since then that they were made or started, by whomever.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer as an engine does.
+    pub(super) async fn told_since(
+        &self,
+        then: &Present,
+        action: Action,
+    ) -> io::Result<Vec<(String, Traits)>> {
+        let action = action.name();
+        let filters = format!(r#"{{"type":["container"],"event":["{action}"]}}"#);
+        let target = format!(
+            "/events?since={}&until={}&filters={}",
+            then.time,
+            now(),
+            encoded(&filters)
+        );
+        let (status, body) = self.ask(Method::GET, &target).await?;
+        match status.is_success() {
+            true => Ok(told(&body, action)),
+            false => Err(io::Error::other(format!("it answers with status {status}"))),
+        }
     }
 
     /// Removes containers, and other things that were not there before. What is gone already is no error.
@@ -165,6 +204,12 @@ impl Engine {
         }
         Err(io::ErrorKind::TimedOut.into())
     }
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 is none.
+    since.map_or(0, |since| since.as_secs())
 }
 
 fn encoded(name: &str) -> impl std::fmt::Display {

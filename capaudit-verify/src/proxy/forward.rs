@@ -145,15 +145,11 @@ async fn create(
         seen.things
             .extend(volumes.map(|name| (Thing::Volume, name)));
         seen.made.push(Made {
-            id,
-            traits,
-            subject,
             was_privileged: set.is_some() && creation.is_privileged(),
             set,
             granted: granted.flatten(),
-            bounding: None,
-            started: false,
             engine: engine.path().to_owned(),
+            ..Made::new(id, traits, subject)
         });
     }
     Ok(response)

@@ -25,10 +25,12 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{UnixListener, UnixStream},
+    runtime::Runtime,
     sync::{Semaphore, oneshot},
 };
 
 use self::{
+    api::Action,
     engine::{Engine, Present},
     role::Role,
 };
@@ -86,9 +88,7 @@ impl Proxy {
     ///
     /// It cannot listen, or an engine does not answer.
     pub(crate) fn start(sockets: &[Socket], policy: Policy) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = runtime()?;
         let shared = Arc::new(Shared {
             policy,
             seen: Mutex::default(),
@@ -131,6 +131,51 @@ impl Proxy {
     }
 }
 
+/// How many containers an engine has started since a look at it, and the next look.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    engines: Vec<(Engine, Present)>,
+}
+
+impl Watch {
+    /// Looks at the engines behind these sockets.
+    ///
+    /// # Errors
+    ///
+    /// One does not answer.
+    pub(crate) fn begin(sockets: &[PathBuf]) -> io::Result<Self> {
+        let runtime = runtime()?;
+        let engines = sockets.iter().map(|socket| {
+            let engine = Engine::new(socket);
+            let before = runtime.block_on(engine.present())?;
+            Ok((engine, before))
+        });
+        Ok(Self {
+            engines: engines.collect::<io::Result<_>>()?,
+        })
+    }
+
+    /// How many containers were started since.
+    ///
+    /// # Errors
+    ///
+    /// One does not answer.
+    pub(crate) fn started(&self) -> io::Result<usize> {
+        let runtime = runtime()?;
+        let counts = self.engines.iter().map(|(engine, before)| {
+            let started = runtime.block_on(engine.told_since(before, Action::Start))?;
+            Ok(started.len())
+        });
+        counts.sum()
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
 /// A socket for nobody but our own user.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
@@ -153,6 +198,8 @@ async fn serve(
     let _ = stopped.await;
     accepting.shutdown().await;
     for (engine, before) in engines {
+        let told = engine.told_since(&before, Action::Create).await?;
+        shared.seen().add_past(told);
         let (ids, volumes) = {
             let seen = shared.seen();
             (seen.ids(engine.path()), seen.things())

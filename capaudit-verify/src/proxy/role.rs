@@ -81,6 +81,15 @@ pub(crate) fn matched(roles: &[Role], container: &Traits) -> Matched {
     }
 }
 
+/// Whether two containers of two runs may be one and the same to whoever wrote the script.
+pub(crate) fn look_alike(one: &Traits, other: &Traits) -> bool {
+    let role = Role {
+        traits: vec![one.clone()],
+        ..Role::default()
+    };
+    matched(&[role], other) == Matched::One(0)
+}
+
 /// Whether two names are of one image: an engine adds what a name leaves out.
 fn same_image(one: Option<&str>, other: Option<&str>) -> bool {
     match (one, other) {

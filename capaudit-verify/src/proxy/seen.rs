@@ -19,10 +19,12 @@ pub(crate) struct Seen {
     pub(crate) made: Vec<Made>,
     /// Containers that were started without having been made here, as their ids or names.
     pub(crate) others_started: BTreeSet<String>,
+    /// What was made meanwhile, and not here: the command's, past our socket, or somebody else's.
+    pub(crate) past: Vec<Traits>,
     /// Executions that were to be privileged, and were not.
     pub(crate) privileged_executions: usize,
     /// What else was made: its kind, its name or id.
-    pub(super) things: BTreeSet<(Thing, String)>,
+    pub(crate) things: BTreeSet<(Thing, String)>,
 }
 
 /// A container that was made.
@@ -44,10 +46,26 @@ pub(crate) struct Made {
     pub(crate) bounding: Option<CapSet>,
     /// It was started.
     pub(crate) started: bool,
-    pub(super) engine: PathBuf,
+    /// The socket of the engine that made it.
+    pub(crate) engine: PathBuf,
 }
 
 impl Made {
+    /// One of which nothing else is known.
+    pub(crate) fn new(id: String, traits: Traits, subject: Matched) -> Self {
+        Self {
+            id,
+            traits,
+            subject,
+            was_privileged: false,
+            set: None,
+            granted: None,
+            bounding: None,
+            started: false,
+            engine: PathBuf::new(),
+        }
+    }
+
     /// Whether the set was in force while it ran, by what the engine says and, if it was seen, what the kernel says.
     pub(crate) fn is_in_force(&self) -> bool {
         self.started
@@ -74,6 +92,16 @@ impl Seen {
         self.made.iter_mut().rev().find(|made| is_it(made))
     }
 
+    /// Keeps of what engines made what was not made here.
+    pub(super) fn add_past(&mut self, told: Vec<(String, Traits)>) {
+        let past = told
+            .into_iter()
+            .filter(|(id, _traits)| !self.made.iter().any(|made| made.id == *id))
+            .map(|(_id, traits)| traits);
+        let past: Vec<Traits> = past.collect();
+        self.past.extend(past);
+    }
+
     /// Ids of the containers that an engine made.
     pub(super) fn ids(&self, engine: &Path) -> Vec<String> {
         let of_engine = self.made.iter().filter(|made| made.engine == engine);
@@ -92,16 +120,12 @@ mod tests {
     use super::*;
 
     fn made() -> Made {
+        let id = "0123456789abcdef".to_owned();
         Made {
-            id: "0123456789abcdef".to_owned(),
-            traits: Traits::default(),
-            subject: Matched::One(0),
-            was_privileged: false,
             set: Some(Capability::CHOWN.into()),
             granted: Some(Capability::CHOWN.into()),
-            bounding: None,
             started: true,
-            engine: PathBuf::new(),
+            ..Made::new(id, Traits::default(), Matched::One(0))
         }
     }
 

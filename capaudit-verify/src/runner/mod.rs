@@ -20,11 +20,11 @@ use tempfile::TempDir;
 
 use super::{
     Grant, Grants, VerifyError,
-    enforce::{Enforcement, Scratch, bounding},
+    enforce::{Enforcement, Scratch, bounding, lsm, socket::SocketRun},
     execute::{Ended, ExecuteError, ask, execute, stop_asked},
     minimize::{Outcome, Purpose, Step, Trial, Trials},
     progress::{self, Progress},
-    proxy::{Proxy, Seen},
+    proxy::{Proxy, Seen, Watch, role::Traits},
     state::{Run, State},
 };
 
@@ -58,6 +58,8 @@ pub(super) struct Runner<'a> {
     pub asked_in: BTreeMap<Grant, Phases>,
     /// What the runs showed besides.
     pub notes: BTreeSet<String>,
+    /// Containers that may be the command's and were not made through the socket that was there for that.
+    pub past: Vec<Traits>,
 }
 
 /// The directory of one run, removed at its end.
@@ -198,6 +200,20 @@ impl<'a> Runner<'a> {
         Ok(())
     }
 
+    /// The command starts no containers after all: sets are enforced as before, and the audit stays.
+    ///
+    /// # Errors
+    ///
+    /// The file of saved runs cannot be written.
+    pub(super) fn change_back(&mut self, enforcement: &'a Enforcement) -> Result<(), VerifyError> {
+        self.progress.note(
+            "the containers were somebody else's: they did not start again, and none was made through the socket",
+        );
+        self.enforcement = enforcement;
+        self.state.rename(enforcement.via())?;
+        Ok(())
+    }
+
     /// Makes one of subjects that nothing tells apart in each run. Says whether there is anything to be made one.
     pub(super) fn merge(&mut self, container: &str, subjects: &[String]) -> bool {
         let merged = match self.enforcement {
@@ -223,6 +239,67 @@ impl<'a> Runner<'a> {
             .map_err(VerifyError::NoEngine)
     }
 
+    /// Subjects that a set was to be enforced on in a run that passed, of which nothing shows that they were there. What a run
+    /// without some grants is to find out concerns their subjects alone.
+    fn without_a_trace(
+        &self,
+        place: &Workplace,
+        step: &Step,
+        watch: Option<&Watch>,
+    ) -> Result<Vec<String>, VerifyError> {
+        let asked = |error| VerifyError::system("cannot ask what a run started")(error);
+        let concerned = evidence::concerned(step, &self.subjects);
+        let scratch = place.scratch();
+        let lacking = match self.enforcement {
+            // The kernel limited the command before it was executed. Sockets have evidence of their own.
+            Enforcement::Bounding(_) | Enforcement::Socket(_) => Vec::new(),
+            Enforcement::Docker(_) => match scratch.container() {
+                Some(_id) => Vec::new(),
+                None => concerned,
+            },
+            Enforcement::Compose(run, _) => {
+                let mut lacking = Vec::new();
+                for service in concerned {
+                    if run.runs(&service) {
+                        continue;
+                    }
+                    let listed = ask(
+                        &run.listing(&scratch.compose_file(), &service),
+                        self.signals,
+                    );
+                    if listed.map_err(asked)?.trim().is_empty() {
+                        lacking.push(service);
+                    }
+                }
+                lacking
+            }
+            Enforcement::Life(run, _) => {
+                let seen = run.learned(scratch).map_err(asked)?;
+                let is_there = |service: &String| {
+                    let mut phases = seen.services.values();
+                    phases.any(|services| services.contains_key(service))
+                };
+                concerned.into_iter().filter(|it| !is_there(it)).collect()
+            }
+            Enforcement::Lsm(_) => match watch.map(Watch::started).transpose().map_err(asked)? {
+                Some(0) => vec![lsm::CONTAINERS.to_owned()],
+                _ => Vec::new(),
+            },
+        };
+        Ok(lacking)
+    }
+
+    /// Watches what engines start, where only that shows that a set was enforced on anything.
+    fn watch(&self) -> Option<Watch> {
+        let is_of_containers = self.subjects.iter().any(|name| name == lsm::CONTAINERS);
+        if !matches!(self.enforcement, Enforcement::Lsm(_)) || !is_of_containers {
+            return None;
+        }
+        let engines = SocketRun::new(self.command).ok()?.engines();
+        // What cannot be watched is not shown to have been there, nor not to have been.
+        Watch::begin(&engines).ok()
+    }
+
     fn make(&mut self, set: &Grants, step: &Step, phases: Phases) -> Result<Run, VerifyError> {
         let place = Workplace::new(self.directory)?;
         let invocation = self
@@ -234,6 +311,7 @@ impl<'a> Runner<'a> {
             Some(usual.max(LEAST_PATIENCE))
         });
         let proxy = self.proxy(&place, Some(set))?;
+        let watch = self.watch();
         let mut ended = execute(&invocation, patience, self.signals);
         let seen = proxy.map(passed);
         if let Err(ExecuteError::Command { error, .. }) = &ended
@@ -242,10 +320,20 @@ impl<'a> Runner<'a> {
         {
             ended = Ok(not_executed(set));
         }
+        let lacking = match &ended {
+            Ok(ended) if outcome(self.enforcement, ended) == Outcome::Passed => {
+                self.without_a_trace(&place, step, watch.as_ref())
+            }
+            _ => Ok(Vec::new()),
+        };
         self.clean(&place, ended.as_ref().ok())?;
         let ended = ended?;
         if matches!(self.enforcement, Enforcement::Lsm(_)) && !place.scratch().in_force().exists() {
             return Err(not_audited(&ended));
+        }
+        let lacking = lacking?;
+        if !lacking.is_empty() {
+            return Err(VerifyError::NotEnforced(lacking));
         }
         if !ended.timed_out {
             self.usual.get_or_insert(ended.duration);
@@ -255,7 +343,8 @@ impl<'a> Runner<'a> {
             ..Evidence::default()
         };
         if let Some(seen) = seen {
-            evidence = evidence::of_sockets(&seen?, &self.subjects, evidence.outcome, step)?;
+            evidence =
+                evidence::of_sockets(&seen?, &self.subjects, &self.past, evidence.outcome, step)?;
         }
         self.notes.extend(evidence.notes);
         Ok(Run {

@@ -29,6 +29,7 @@ mod secrets;
 mod shop;
 mod silent;
 mod sites;
+mod suites;
 mod terminal;
 mod tmux;
 mod tools;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         container::trials(),
         enforcement::trials(),
         harden::trials(),
+        suites::trials(),
         exports::trials(),
         podman::trials(),
         shop::trials(),

@@ -85,17 +85,17 @@ pub(crate) fn image() -> Verdicts {
 }
 
 /// Podman's API, at a socket of its own.
-struct Service {
+pub(crate) struct Service {
     child: Child,
     directory: tempfile::TempDir,
 }
 
 impl Service {
-    fn start() -> Result<Self, Failed> {
+    pub(crate) fn start() -> Result<Self, Failed> {
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("podman.sock");
         let child = Command::new("podman")
-            .args(["system", "service", "--time=0"])
+            .args(["--runtime", "runc", "system", "service", "--time=0"])
             .arg(format!("unix://{}", socket.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -110,7 +110,7 @@ impl Service {
         Err("podman's API does not come up".into())
     }
 
-    fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         format!(
             "unix://{}",
             self.directory.path().join("podman.sock").display()

@@ -142,6 +142,25 @@ impl ComposeRun {
         self.assembled(&self.for_file(file), &[])
     }
 
+    /// The command that lists the containers of a service, also those that have ended.
+    pub fn listing(&self, file: &Path, service: &str) -> Vec<OsString> {
+        let subcommand = ["ps", "--all", "--quiet", service].map(OsString::from);
+        self.assembled(&self.for_file(file), &subcommand)
+    }
+
+    /// Whether it is this service that `run` starts, and whose exit status is that of the command: its container may be gone
+    /// at the end.
+    pub fn runs(&self, service: &str) -> bool {
+        let mut words = Words::new(&self.subcommand, RUN_FLAGS, RUN_VALUES);
+        let is_run = self.subcommand.first().is_some_and(|word| word == "run");
+        while is_run && matches!(words.next_option(), Ok(Some(_))) {}
+        is_run
+            && self
+                .subcommand
+                .get(words.position())
+                .is_some_and(|it| it == service)
+    }
+
     /// The command that removes a project of which everything is its own.
     pub fn removing_all(&self, file: &Path, images_too: bool) -> Vec<OsString> {
         let mut subcommand: Vec<OsString> =
