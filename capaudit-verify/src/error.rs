@@ -61,7 +61,7 @@ pub enum VerifyError {
     NotInForce {
         /// What it is called.
         container: String,
-        /// The set.
+        /// Set that was to be enforced on it.
         wanted: CapSet,
         /// What it had; `None` if that was no set of ours.
         found: Option<CapSet>,
