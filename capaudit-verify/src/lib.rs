@@ -41,7 +41,7 @@ use minimize::{Candidate, Fate, Minimum, Problem};
 use progress::Progress;
 use proof::{Member, Proof};
 use proxy::role::{Traits, look_alike};
-use runner::Runner;
+use runner::{Pace, Runner};
 use start::{Start, given, of_audit, of_ledger};
 use state::{Audited, Key, State};
 
@@ -164,6 +164,7 @@ pub fn run(
         state,
         timeout: plan.timeout,
         usual: None,
+        pace: Pace::default(),
         signals,
         progress,
         told_of_missing: false,

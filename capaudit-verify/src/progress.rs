@@ -16,8 +16,8 @@ use super::{
 
 /// Takes what is to be told.
 pub trait Progress {
-    /// A run begins; `run` says which.
-    fn begins(&mut self, run: &str);
+    /// A run begins; `run` says which, `left` how long it and those after it may take, as far as earlier ones tell.
+    fn begins(&mut self, run: &str, left: Option<Duration>);
     /// The run that began last has ended; `how` is its conclusion.
     fn ended(&mut self, run: &str, how: &str);
     /// Something that is no run.
@@ -31,11 +31,12 @@ pub struct Terminal {
 }
 
 impl Progress for Terminal {
-    fn begins(&mut self, run: &str) {
+    fn begins(&mut self, run: &str, left: Option<Duration>) {
         let mut stream = std::io::stderr();
         if stream.is_terminal() {
+            let left = left.map_or_else(String::new, |left| format!(" ({})", estimate(left)));
             // Nobody is left to tell if this cannot be printed.
-            let _ = write!(stream, "{run} … ");
+            let _ = write!(stream, "{run}{left} … ");
             let _ = stream.flush();
             self.begun = true;
         }
@@ -62,6 +63,15 @@ impl Drop for Terminal {
         if self.begun {
             let _ = writeln!(std::io::stderr());
         }
+    }
+}
+
+/// How long something may take, for people: as exact as such an estimate is.
+fn estimate(left: Duration) -> String {
+    match left.as_secs() {
+        0..=9 => "some seconds left".to_owned(),
+        seconds @ 10..=90 => format!("about {} s left", seconds.next_multiple_of(10)),
+        seconds => format!("about {} minutes left", seconds.div_ceil(60)),
     }
 }
 
@@ -144,6 +154,14 @@ mod tests {
             again: false,
             left: 0,
         }
+    }
+
+    #[test]
+    fn what_is_left_is_told_no_more_exactly_than_it_is_known() {
+        let told = |seconds| estimate(Duration::from_secs(seconds));
+        assert_eq!(told(9), "some seconds left");
+        assert_eq!(told(41), "about 50 s left");
+        assert_eq!(told(91), "about 2 minutes left");
     }
 
     #[test]

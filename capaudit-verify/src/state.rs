@@ -66,6 +66,9 @@ pub struct Run {
     pub timed_out: bool,
     /// How it is to be understood.
     pub outcome: Outcome,
+    /// The service of a life that went wrong, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_fault: Option<String>,
     /// How many containers of each subject were seen to run with its set, where that is seen.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub in_force: BTreeMap<String, usize>,
@@ -331,6 +334,7 @@ mod tests {
             exit_status: 0,
             timed_out: false,
             outcome,
+            at_fault: None,
             in_force: BTreeMap::new(),
             output: vec!["last".to_owned()],
             duration_ms: 3,

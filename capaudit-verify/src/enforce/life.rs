@@ -15,7 +15,7 @@ use capaudit_core::{
     capability::{CapSet, Capability},
     ledger::Phase,
 };
-use capaudit_life::{Expected, Plan, Test};
+use capaudit_life::{Expected, Failure, Plan, Test};
 use capaudit_tracer::privilege::own;
 
 use super::{
@@ -163,12 +163,19 @@ impl LifeRun {
             exit_code_from: self.life.exit_code_from.clone(),
             expected: self.expected.get().cloned(),
             learned: learned(scratch),
-            failure: scratch.directory.join("failure.json"),
+            failure: failure(scratch),
             patience_ms: u64::try_from(self.life.patience.as_millis()).unwrap_or(u64::MAX),
         };
         let file = scratch.directory.join("life.json");
         std::fs::write(&file, serde_json::to_vec(&plan).map_err(io::Error::other)?)?;
         Ok(vec!["/proc/self/exe".into(), "life".into(), file.into()])
+    }
+
+    /// The service by whose fault the life that was led went wrong, if it did and that is known.
+    pub fn at_fault(scratch: Scratch<'_>) -> Option<String> {
+        let text = std::fs::read(failure(scratch)).ok()?;
+        let failure: Failure = serde_json::from_slice(&text).ok()?;
+        failure.service
     }
 
     /// What the phases that were led looked like.
@@ -195,6 +202,10 @@ pub fn ungrantable() -> CapSet {
         return beyond;
     }
     beyond.union(RECENT)
+}
+
+fn failure(scratch: Scratch<'_>) -> PathBuf {
+    scratch.directory.join("failure.json")
 }
 
 fn learned(scratch: Scratch<'_>) -> PathBuf {

@@ -8,7 +8,8 @@
 //!   the end. With k candidates that makes k runs, and one of the final set: either it is the whole one, or the
 //!   confirmation that the removals were no luck.
 //! - Doubtful candidates are left out together first, from [`TOGETHER`] on: if the command passes, one run has
-//!   done the work of many. Where many are doubtful and some of them needed, QuickXplain (Junker, AAAI 2004) finds these in about
+//!   done the work of many. If it fails by the fault of one subject, those of the others are left out together without that
+//!   one's. Where many are doubtful and some of them needed, QuickXplain (Junker, AAAI 2004) finds these in about
 //!   n·log(k/n) runs.
 //!
 //! - A candidate is left out with everything weaker put in its place that was left out before, or that is known to do
@@ -57,6 +58,8 @@ pub struct Trial {
     pub number: usize,
     /// How the command ended in it.
     pub outcome: Outcome,
+    /// The subject that went wrong, where the run tells. What it lacks need not be the reason: it may wait for another.
+    pub at_fault: Option<usize>,
 }
 
 /// What a run is to find out.

@@ -41,6 +41,8 @@ pub(super) struct Search<'a, T> {
     passed: bool,
     flaky: bool,
     last: Option<usize>,
+    /// The subject that went wrong in the last run, where that tells.
+    at_fault: Option<usize>,
 }
 
 impl<'a, T: Trials> Search<'a, T> {
@@ -59,6 +61,7 @@ impl<'a, T: Trials> Search<'a, T> {
             passed: false,
             flaky: false,
             last: None,
+            at_fault: None,
         }
     }
 
@@ -143,18 +146,30 @@ impl<'a, T: Trials> Search<'a, T> {
     /// many. Says whether to go on.
     fn leave_out_doubtful_together(&mut self) -> Result<bool, T::Error> {
         let doubtful = |candidate: &Candidate| candidate.evidence == Evidence::Possible;
-        let pool: Vec<Grant> = self
+        let mut pool: Vec<Grant> = self
             .todo
             .iter()
             .filter(|candidate| doubtful(candidate))
             .map(|candidate| candidate.grant)
             .collect();
-        if pool.len() < TOGETHER {
-            return Ok(true);
-        }
-        let rest = self.current.without(&pool);
         let mut needed = Vec::new();
-        if !self.passes(&rest, Purpose::Without(pool.clone()))? {
+        loop {
+            if pool.len() < TOGETHER {
+                return Ok(true);
+            }
+            let rest = self.current.without(&pool);
+            self.at_fault = None;
+            if self.passes(&rest, Purpose::Without(pool.clone()))? {
+                break;
+            }
+            // The others may well do without theirs: they have not gone wrong.
+            if let Some(subject) = self.at_fault
+                && pool.iter().any(|grant| grant.subject == subject)
+                && pool.iter().any(|grant| grant.subject != subject)
+            {
+                pool.retain(|grant| grant.subject != subject);
+                continue;
+            }
             if pool.len() <= MANY {
                 return Ok(true);
             }
@@ -166,6 +181,7 @@ impl<'a, T: Trials> Search<'a, T> {
             needed = self.needed_of(&left.without(&pool), false, &weakest_first, &|tried| {
                 Purpose::Without(left.difference(tried).iter().collect())
             })?;
+            break;
         }
         for grant in pool {
             if !needed.contains(&grant) {
@@ -463,6 +479,7 @@ impl<'a, T: Trials> Search<'a, T> {
         };
         let trial = self.trials.run(set, &step)?;
         self.last = Some(trial.number);
+        self.at_fault = trial.at_fault;
         Ok(trial)
     }
 

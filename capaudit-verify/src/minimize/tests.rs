@@ -27,6 +27,15 @@ impl Program {
         }
     }
 
+    /// The subject that lacks something.
+    fn at_fault(&self, set: &Grants) -> Option<usize> {
+        let lacking = self
+            .needs
+            .iter()
+            .find(|need| need.intersection(set).is_empty())?;
+        lacking.iter().next().map(|grant| grant.subject)
+    }
+
     fn is_met(&self, set: &Grants) -> bool {
         self.needs
             .iter()
@@ -49,6 +58,7 @@ impl Trials for Program {
         Ok(Trial {
             number: self.runs.len() - 1,
             outcome,
+            at_fault: self.at_fault(set),
         })
     }
 }
@@ -550,4 +560,59 @@ fn what_no_run_could_tell_stays_without_a_run() {
     assert!(minimum.passed);
     assert_eq!(minimum.set, one(CapSet::of(&[A, B])));
     assert!(minimum.fates.contains(&(grant(B), Fate::Kept)));
+}
+
+/// Of a project, one service's doubt must not cost runs for the others.
+#[test]
+fn what_others_are_doubted_for_is_left_out_together_when_one_goes_wrong() {
+    let of = |subject| {
+        move |capability: &Capability| Grant {
+            subject,
+            capability: *capability,
+        }
+    };
+    let doubtful: Vec<Grant> = [A, D]
+        .iter()
+        .map(of(0))
+        .chain([B, C, D].iter().map(of(1)))
+        .collect();
+    let all = CapSet::known();
+    let problem = Problem {
+        candidates: doubtful
+            .iter()
+            .map(|grant| Candidate {
+                grant: *grant,
+                evidence: Evidence::Possible,
+            })
+            .collect(),
+        granted: Some(Grants::new(vec![all, all])),
+        ..problem(&[], &[])
+    };
+    let needs = Grants::new(vec![CapSet::of(&[A])]);
+    let mut program = Program {
+        needs: vec![needs.clone()],
+        ..Program::new(&[])
+    };
+    let minimum = found(&problem, &mut program);
+    assert_eq!(
+        minimum.set.iter().collect::<Vec<_>>(),
+        needs.iter().collect::<Vec<_>>()
+    );
+    // All, those of the other, each of the one's, and once more.
+    let purposes: Vec<&Purpose> = program
+        .runs
+        .iter()
+        .map(|(_, step, _)| &step.purpose)
+        .collect();
+    assert_eq!(
+        purposes[0],
+        &Purpose::Without(doubtful.clone()),
+        "{purposes:?}"
+    );
+    assert_eq!(
+        purposes[1],
+        &Purpose::Without(doubtful[2..].to_vec()),
+        "{purposes:?}"
+    );
+    assert_eq!(purposes.len(), 5, "{purposes:?}");
 }

@@ -1,6 +1,10 @@
 //! The run that all others are compared with: `capaudit run` on the command, or on each phase of a life.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use capaudit_core::ledger::{self, Ledger, Subject};
 use capaudit_life::Expected;
@@ -155,13 +159,15 @@ impl Runner<'_> {
         plain: Invocation,
         session: &Path,
     ) -> Result<(Ledger, Ended), VerifyError> {
-        self.progress.begins(what);
+        self.progress.begins(what, None);
+        let begun = Instant::now();
         let invocation = Invocation {
             words: audited_by_ourselves(session, plain.words),
             ourselves: true,
             ..plain
         };
         let ended = execute(&invocation, self.timeout, self.signals)?;
+        self.pace.add(begun.elapsed());
         if ended.timed_out {
             return Err(VerifyError::TooSlow(ended.duration));
         }

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use capaudit_core::{
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::{
     Grant, Grants, VerifyError,
-    enforce::{Enforcement, Scratch, bounding, lsm, socket::SocketRun},
+    enforce::{Enforcement, Scratch, bounding, life::LifeRun, lsm, socket::SocketRun},
     execute::{Ended, ExecuteError, ask, execute, stop_asked},
     minimize::{Outcome, Purpose, Step, Trial, Trials},
     progress::{self, Progress},
@@ -47,6 +47,8 @@ pub(super) struct Runner<'a> {
     pub timeout: Option<Duration>,
     /// How long the first run took.
     pub usual: Option<Duration>,
+    /// How long runs take.
+    pub pace: Pace,
     /// What asks to stop.
     pub signals: &'a Signals,
     pub progress: &'a mut dyn Progress,
@@ -60,6 +62,26 @@ pub(super) struct Runner<'a> {
     pub notes: BTreeSet<String>,
     /// Containers that may be the command's and were not made through the socket that was there for that.
     pub past: Vec<Traits>,
+}
+
+/// How long the runs took that were made, with what each takes before and after.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    spent: Duration,
+    runs: u32,
+}
+
+impl Pace {
+    fn add(&mut self, run: Duration) {
+        self.spent += run;
+        self.runs += 1;
+    }
+
+    /// How long so many runs may take; `None` before the first.
+    fn expected(&self, runs: usize) -> Option<Duration> {
+        let each = self.spent.checked_div(self.runs)?;
+        Some(each.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX)))
+    }
 }
 
 /// The directory of one run, removed at its end.
@@ -175,6 +197,16 @@ impl<'a> Runner<'a> {
             .copied()
             .filter(|phase| last.is_none_or(|last| *phase <= last))
             .collect()
+    }
+
+    /// What a run says to the search.
+    fn trial(&self, number: usize, run: &Run) -> Trial {
+        let at_fault = run.at_fault.as_ref();
+        Trial {
+            number,
+            outcome: run.outcome,
+            at_fault: at_fault.and_then(|name| self.subjects.iter().position(|it| it == name)),
+        }
     }
 
     /// Sets by the subjects' names, which are the same in the next session.
@@ -328,6 +360,10 @@ impl<'a> Runner<'a> {
         };
         self.clean(&place, ended.as_ref().ok())?;
         let ended = ended?;
+        let at_fault = match self.enforcement {
+            Enforcement::Life(..) => LifeRun::at_fault(place.scratch()),
+            _ => None,
+        };
         if matches!(self.enforcement, Enforcement::Lsm(_)) && !place.scratch().in_force().exists() {
             return Err(not_audited(&ended));
         }
@@ -353,6 +389,7 @@ impl<'a> Runner<'a> {
             exit_status: shell_status(ended.status),
             timed_out: ended.timed_out,
             outcome: evidence.outcome,
+            at_fault,
             in_force: evidence.in_force,
             output: ended.output.last_lines(),
             duration_ms: milliseconds(ended.duration),
@@ -391,17 +428,18 @@ impl Trials for Runner<'_> {
                 let duration = Duration::from_millis(run.duration_ms);
                 self.usual.get_or_insert(duration);
             }
-            return Ok(Trial {
-                number,
-                outcome: run.outcome,
-            });
+            return Ok(self.trial(number, &run));
         }
-        self.progress.begins(&what);
+        let begun = Instant::now();
+        self.progress
+            .begins(&what, self.pace.expected(step.left + 1));
         let run = self.make(set, step, phases)?;
-        let (outcome, how) = (run.outcome, progress::result(step, &run));
-        let number = self.state.save_run(run)?;
+        self.pace.add(begun.elapsed());
+        let how = progress::result(step, &run);
+        let mut trial = self.trial(0, &run);
+        trial.number = self.state.save_run(run)?;
         self.progress.ended(&what, &how);
-        Ok(Trial { number, outcome })
+        Ok(trial)
     }
 }
 
