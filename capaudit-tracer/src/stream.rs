@@ -33,7 +33,7 @@ pub fn write_all(stream: impl AsFd, bytes: &[u8]) -> io::Result<()> {
     let mut file = ManuallyDrop::new(unsafe { File::from_raw_fd(stream.as_fd().as_raw_fd()) });
     let mut rest = bytes;
     while !rest.is_empty() {
-        wait(&*file)?;
+        wait(&file)?;
         let piece = rest.get(..PIECE).unwrap_or(rest);
         match file.write(piece) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

@@ -150,7 +150,7 @@ impl Ways {
     /// For what executes something, and before that, whenever what sets a container up is heard of: the last time
     /// it is, the container's root is its own, and it still waits for its start. The program itself may live for
     /// less than a millisecond.
-    pub(super) fn hold_root(&mut self, mount_namespace: u32, pid: u32) {
+    pub(super) fn hold_root(&self, mount_namespace: u32, pid: u32) {
         if self.is_late(mount_namespace) {
             return;
         }
@@ -178,7 +178,7 @@ impl Ways {
     }
 
     /// Opens what leads to the file of an execution, as far as it still can be.
-    pub(super) fn to_executed(&mut self, exec: &Exec) -> ToExecuted {
+    pub(super) fn to_executed(&self, exec: &Exec) -> ToExecuted {
         let (pid, namespace) = (exec.header.tgid, exec.namespaces.mnt);
         let (machine, roots) = (self.machine, Arc::clone(&self.roots));
         let file = File {
@@ -322,21 +322,21 @@ mod tests {
         let mut ways = Ways::default();
         lock(&ways.roots).most = 1;
         let own = std::process::id();
-        let hold = |ways: &mut Ways, namespace| {
+        let hold = |ways: &Ways, namespace| {
             ways.hold_root(namespace, own);
             // What was sent before it is done by then.
             assert_eq!(ways.look(namespace, || 1), Some(1));
         };
-        hold(&mut ways, 7);
+        hold(&ways, 7);
         assert!(!ways.holds(7));
         ways.machine = None;
-        hold(&mut ways, 7);
-        hold(&mut ways, 8);
+        hold(&ways, 7);
+        hold(&ways, 8);
         assert!(ways.holds(7) && !ways.holds(8));
-        hold(&mut ways, 7);
+        hold(&ways, 7);
         ways.let_go(&|namespace| namespace == 8);
         assert!(!ways.holds(7));
-        hold(&mut ways, 8);
+        hold(&ways, 8);
         assert!(ways.holds(8));
     }
 
