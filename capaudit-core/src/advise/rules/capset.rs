@@ -165,6 +165,9 @@ pub(crate) fn notes(subject: &SubjectRecord, session: &Session) -> Vec<String> {
             let names = |set: CapSet| set.names().collect::<Vec<_>>().join(" ");
             let mut note = |kept: Retained, held: CapSet, what: &str| {
                 let note = match kept {
+                    Retained::Remainder(set) if held.is_subset(set) => format!(
+                        "{program} {what} with capset(2) all that it held: if that is a list of its own, it fails where one of them is missing; `capaudit verify` tells"
+                    ),
                     Retained::Remainder(set) => format!(
                         "{program} {what} with capset(2) what it held without {}: if that is a list of its own, and not what is left, it fails where one of the others is missing; `capaudit verify` tells",
                         names(held - set)
