@@ -10,7 +10,7 @@
 // What `clippy.toml` lists reaches beyond arguments; tests read their samples.
 #![cfg_attr(
     not(test),
-    forbid(
+    deny(
         clippy::disallowed_macros,
         clippy::disallowed_methods,
         clippy::disallowed_types

@@ -1,8 +1,9 @@
 //! Whether code keeps anything from those who read its names: code that lies elsewhere, and, in a pure crate, what reaches
 //! beyond a function's arguments without a name that is forbidden.
 //!
-//! Types are not known here. What a method of a value does, clippy knows: a pure crate's root has to forbid what its
-//! `clippy.toml` lists, so that no part of it can allow that again.
+//! Types are not known here. What a method of a value does, clippy knows: a pure crate's root has to deny what its
+//! `clippy.toml` lists. It cannot forbid that: derive macros allow all of clippy's style in what they write, which the
+//! compiler would refuse (E0453). That the crate's own code allows nothing is for [`super::paths`].
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -13,8 +14,8 @@ use super::{
     source::{Module, Tree},
 };
 
-/// What the root of a pure crate has to forbid outside tests.
-const FORBIDDEN_LINTS: [&str; 4] = [
+/// What the root of a pure crate has to deny outside tests; the first, to forbid.
+const DENIED_LINTS: [&str; 4] = [
     "unsafe_code",
     "clippy::disallowed_macros",
     "clippy::disallowed_methods",
@@ -118,47 +119,48 @@ fn is_in(path: &str, file: &Path, folder: &Path) -> bool {
     included.starts_with(folder)
 }
 
-/// Which of the lints that a pure crate forbids the text of its root leaves out.
+/// Which of the lints that a pure crate denies the text of its root leaves out.
 pub(super) fn lints_left_out(root: &str) -> Vec<&'static str> {
-    let forbidden: Vec<String> = syn::parse_file(root)
-        .map(|file| file.attrs.iter().flat_map(forbidden_by).collect())
+    let denied: Vec<String> = syn::parse_file(root)
+        .map(|file| file.attrs.iter().flat_map(denied_by).collect())
         .unwrap_or_default();
-    FORBIDDEN_LINTS
+    DENIED_LINTS
         .into_iter()
-        .filter(|lint| forbidden.iter().all(|forbidden| forbidden != lint))
+        .filter(|lint| denied.iter().all(|denied| denied != lint))
         .collect()
 }
 
-/// The lints that an attribute forbids wherever no test is compiled.
-fn forbidden_by(attribute: &Attribute) -> Vec<String> {
+/// The lints that an attribute denies wherever no test is compiled.
+fn denied_by(attribute: &Attribute) -> Vec<String> {
     let lists = |meta: &Meta| -> Option<Vec<Meta>> {
         let list = meta.require_list().ok()?;
         let parts = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
         Some(parts.ok()?.into_iter().collect())
     };
-    let of_forbid = |meta: &Meta| -> Vec<String> {
-        if !meta.path().is_ident("forbid") {
+    let of_list = |meta: &Meta| -> Vec<String> {
+        let is_forbidden = meta.path().is_ident("forbid");
+        if !is_forbidden && !meta.path().is_ident("deny") {
             return Vec::new();
         }
         let lints = lists(meta).unwrap_or_default();
         let lints = lints
             .iter()
             .filter_map(|lint| lint.require_path_only().ok());
-        lints
-            .map(|lint| {
-                let segments = lint.segments.iter();
-                let segments: Vec<String> =
-                    segments.map(|segment| segment.ident.to_string()).collect();
-                segments.join("::")
-            })
+        let names = lints.map(|lint| {
+            let segments = lint.segments.iter();
+            let segments: Vec<String> = segments.map(|segment| segment.ident.to_string()).collect();
+            segments.join("::")
+        });
+        names
+            .filter(|lint| is_forbidden || lint != DENIED_LINTS[0])
             .collect()
     };
     if !attribute.path().is_ident("cfg_attr") {
-        return of_forbid(&attribute.meta);
+        return of_list(&attribute.meta);
     }
     match lists(&attribute.meta).as_deref() {
         Some([condition, attributes @ ..]) if is_not_test(condition) => {
-            attributes.iter().flat_map(of_forbid).collect()
+            attributes.iter().flat_map(of_list).collect()
         }
         _ => Vec::new(),
     }

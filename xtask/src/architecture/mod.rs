@@ -104,7 +104,7 @@ fn check_lints(package: &Package) -> Result<Vec<String>> {
         let text = std::fs::read_to_string(&target.src_path)
             .with_context(|| format!("cannot read {}", target.src_path.display()))?;
         for lint in hiding::lints_left_out(&text) {
-            violations.push(format!("{name}: the crate's root does not forbid {lint}"));
+            violations.push(format!("{name}: the crate's root does not deny {lint}"));
         }
     }
     let told = std::fs::read_to_string(package.folder().join("clippy.toml"));

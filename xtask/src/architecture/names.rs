@@ -91,6 +91,13 @@ impl Names {
         }
     }
 
+    /// Adds what attributes name that stand on a whole module.
+    pub(super) fn add_attributes(&mut self, attributes: &[Attribute]) {
+        for attribute in attributes {
+            self.visit_attribute(attribute);
+        }
+    }
+
     /// All of them, in no order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Name> {
         let imports = self.imports.iter().map(|(_, name)| name);

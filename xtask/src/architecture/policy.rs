@@ -233,7 +233,10 @@ const SYSTEM_PACKAGES: &[Forbidden] = &[
     forbidden("walkdir", "reads directories"),
 ];
 
-/// The parts of the standard library that read or change anything beyond a function's arguments.
+const LINTS_OF_ROOT: &str = "only the crate's root says what clippy checks";
+
+/// The parts of the standard library that read or change anything beyond a function's arguments, and the lints by which
+/// clippy finds what reaches them without their names.
 const SYSTEM_PATHS: &[Forbidden] = &[
     forbidden(
         "std::fs",
@@ -241,6 +244,11 @@ const SYSTEM_PATHS: &[Forbidden] = &[
     ),
     forbidden("std::net", "pure code opens no sockets"),
     forbidden("std::os", "what one system has ties the crate to it"),
+    forbidden("clippy::all", LINTS_OF_ROOT),
+    forbidden("clippy::style", LINTS_OF_ROOT),
+    forbidden("clippy::disallowed_macros", LINTS_OF_ROOT),
+    forbidden("clippy::disallowed_methods", LINTS_OF_ROOT),
+    forbidden("clippy::disallowed_types", LINTS_OF_ROOT),
     forbidden("std::io::pipe", "pure code has no descriptors"),
     forbidden("std::io::stdin", "text comes in as an argument"),
     forbidden("std::io::stdout", "text goes out as a result"),

@@ -107,6 +107,9 @@ impl Tree {
             path,
             lines: text.lines().count() - of_tests,
         });
+        if id != Self::ROOT {
+            self.modules[id.0].names.add_attributes(&file.attrs);
+        }
         self.read_items(id, &file.items)
     }
 
@@ -114,7 +117,10 @@ impl Tree {
         for item in items {
             match item {
                 Item::Mod(module) if test_code::is_test_only(&module.attrs) => {}
-                Item::Mod(module) => self.read_module(id, module)?,
+                Item::Mod(module) => {
+                    self.modules[id.0].names.add_attributes(&module.attrs);
+                    self.read_module(id, module)?;
+                }
                 item => self.modules[id.0].names.add(item),
             }
             self.modules[id.0].docs.add(item);
