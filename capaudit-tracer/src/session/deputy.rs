@@ -11,6 +11,19 @@ const MOST_SHOWN: usize = 120;
 
 /// Words that have something done to one container, which is named behind them.
 const OF_ONE: [&str; 4] = ["exec", "start", "restart", "debug"];
+/// Options of these words that no word belongs to, without their dashes; single letters may stand together.
+const FLAGS_OF_ONE: [&str; 9] = [
+    "attach",
+    "detach",
+    "interactive",
+    "latest",
+    "no-deps",
+    "privileged",
+    "quiet",
+    "stdin",
+    "tty",
+];
+const LETTERS_OF_ONE: &str = "aditTq";
 /// Digits of an id from which on it may stand for the whole.
 const SHORTEST_ID: usize = 4;
 
@@ -223,16 +236,16 @@ pub(super) fn delegated(path: &str, words: &[String]) -> Option<Unseen> {
     let mut plain = plain(words)
         .skip_while(|word| client.before.contains(word))
         .peekable();
+    let mut verb = "";
     if !client.verbs.is_empty() {
-        let verb = plain.next()?;
+        verb = plain.next()?;
         if !client.verbs.contains(&verb) {
             return None;
         }
     }
     let object = match client.to {
-        Deputy::Engine | Deputy::ServiceManager if !std::ptr::eq(client, &RUN) => {
-            plain.next().unwrap_or_default()
-        }
+        Deputy::Engine => container(words, verb),
+        Deputy::ServiceManager if !std::ptr::eq(client, &RUN) => plain.next().unwrap_or_default(),
         _ => "",
     };
     let object = match client.to {
@@ -254,6 +267,38 @@ pub(super) fn delegated(path: &str, words: &[String]) -> Option<Unseen> {
         command,
         object,
     })
+}
+
+/// The container that an engine's client names behind one of [`OF_ONE`]; empty if that is not known. Other words name images
+/// and files, and give containers names that people do not know.
+fn container<'a>(words: &'a [String], verb: &str) -> &'a str {
+    if !OF_ONE.contains(&verb) {
+        return "";
+    }
+    let behind = words.iter().map(String::as_str);
+    let mut behind = behind.skip_while(|word| *word != verb).skip(1);
+    while let Some(word) = behind.next() {
+        if !word.starts_with('-') {
+            return word;
+        }
+        let (name, is_long) = match word.strip_prefix("--") {
+            Some(name) => (name, true),
+            None => (word.trim_start_matches('-'), false),
+        };
+        let is_flag = match is_long {
+            true => FLAGS_OF_ONE.contains(&name),
+            false => name.chars().all(|letter| LETTERS_OF_ONE.contains(letter)),
+        };
+        // `exec -t` asks for a terminal, `restart -t 5` for patience.
+        let is_patience = word == "-t" && matches!(verb, "restart" | "start");
+        if is_patience || (!is_flag && TAKING.contains(&word)) {
+            behind.next();
+        } else if !is_flag && !word.contains('=') {
+            // Whether the next word is its value is not known.
+            return "";
+        }
+    }
+    ""
 }
 
 /// Whether what an engine was to do was seen: containers are followed, whoever starts them or executes something in them.
@@ -331,6 +376,17 @@ mod tests {
                 Deputy::Engine,
                 "",
             ),
+            (
+                "docker run --rm --network host --bogus x",
+                Deputy::Engine,
+                "",
+            ),
+            ("docker run --cap-add ALL alpine", Deputy::Engine, ""),
+            ("docker run --name web alpine", Deputy::Engine, ""),
+            ("docker exec --bogus x web id", Deputy::Engine, ""),
+            ("docker exec --user=0 -it web id", Deputy::Engine, "web"),
+            ("docker restart -t 5 web", Deputy::Engine, "web"),
+            ("kubectl apply -f pod.yaml", Deputy::Engine, ""),
             ("kubectl -n shop exec web-0 -- id", Deputy::Engine, "web-0"),
             (
                 "systemctl restart nginx",
