@@ -5,7 +5,7 @@ use std::{ffi::OsString, io, path::PathBuf};
 use capaudit_tracer::session::audit::{Plan, audit};
 
 use super::{
-    exit::Exit, failure::Failure, presentation::Presentation, selection::Selection,
+    deliver::save, exit::Exit, failure::Failure, presentation::Presentation, selection::Selection,
     tracing::Tracing,
 };
 
@@ -62,16 +62,24 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
     arguments.presentation.check(arguments.save.as_deref())?;
     let outcome = audit(&plan)?;
     let (all, selection) = (&outcome.ledger, &arguments.selection);
-    let (own, unknown) = match selection.of(all.clone()) {
-        Ok(own) => (own, None),
-        // What was found is worth more than what was asked of it.
-        Err(failure) => (all.clone(), Some(failure)),
+    let file = arguments.save.as_deref();
+    let (kept, is_complete) = match selection.of(all.clone()) {
+        Ok(own) => {
+            let report = selection.report(&own);
+            let kept = arguments
+                .presentation
+                .keep(all, &report, file, io::stderr());
+            (kept, own.is_complete())
+        }
+        // A report on anything else is no answer. What is saved can be asked again.
+        Err(unknown) => {
+            let saved = file.map_or(Ok(()), |file| save(all, file));
+            if let Err(failure) = saved {
+                failure.print();
+            }
+            (Err(unknown), false)
+        }
     };
-    let report = selection.report(&own);
-    let kept = arguments
-        .presentation
-        .keep(all, &report, arguments.save.as_deref(), io::stderr());
-    let kept = kept.and(unknown.map_or(Ok(()), Err));
     if !outcome.status.success() {
         // The command's status matters more.
         if let Err(failure) = kept {
@@ -80,7 +88,7 @@ pub(super) fn run(arguments: Arguments) -> Result<Exit, Failure> {
         return Ok(Exit::Like(outcome.status));
     }
     kept?;
-    Ok(if arguments.strict && !own.is_complete() {
+    Ok(if arguments.strict && !is_complete {
         Exit::Incomplete
     } else {
         Exit::Like(outcome.status)

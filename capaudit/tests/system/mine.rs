@@ -24,6 +24,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         Trial::test("mine::compose_project", compose),
         Trial::test("mine::asked_for_through_a_socket", through_a_socket),
         Trial::test("mine::patch_from_an_incomplete_record", patch),
+        Trial::test("mine::unknown_container", unknown_container),
     ]
 }
 
@@ -186,6 +187,24 @@ fn compose() -> Verdicts {
         said.contains("no container \"nobody\"") && said.contains("_db_1"),
         said,
     )
+}
+
+/// A report on all else would be taken for that of the container that was asked for.
+fn unknown_container() -> Verdicts {
+    let directory = tempfile::tempdir()?;
+    let saved = directory.path().join("session.json");
+    let output = Command::new(CAPAUDIT)
+        .args(["run", "--container", "nobody", "--save"])
+        .arg(&saved)
+        .args(["--", "true"])
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure(
+        output.status.code() == Some(2) && said.contains("no container \"nobody\" was audited"),
+        &output,
+    )?;
+    ensure(!said.contains("needs"), &output)?;
+    ensure(capaudit_storage::load(&saved)?.subjects.len() == 1, said)
 }
 
 /// What a program asks an engine for by itself cannot be told, so that everything after that is the command's.
