@@ -26,7 +26,7 @@ const NAMED: usize = 10;
   capaudit files --setuid /usr /opt
   capaudit files --cross --format json /var/lib/docker/overlay2
 
-Exit status: 0, even if something below could not be looked at; 2 if a PATH does not exist.")]
+Exit status: 0, even if something below could not be looked at; 2 if a PATH does not exist or cannot be looked at itself.")]
 pub(super) struct Arguments {
     /// Also list files that are set-user-ID and root's: programs that get everything
     #[arg(long)]
@@ -89,6 +89,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     for path in &arguments.paths {
         if let Err(error) = search.below(path, &mut found) {
             note(&format!("{path:?}: {error}"));
+            exit = Exit::Usage;
+        }
+        // An empty list would be taken for its answer.
+        if found.unseen.iter().any(|unseen| unseen.path == *path) {
             exit = Exit::Usage;
         }
     }

@@ -641,6 +641,11 @@ fn files_that_cannot_be_seen() -> Verdicts {
         told.lines().count() == 1 && told.contains("/hidden\": Permission denied"),
         told,
     )?;
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups"])
+        .args([program.as_os_str(), OsStr::new("files"), hidden.as_os_str()])
+        .output()?;
+    ensure(output.status.code() == Some(2), &output)?;
     refused(&["files", "/no/such/path"], "/no/such/path")
 }
 
