@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use capaudit_core::ledger::{self, Ledger};
 use capaudit_live::{SOCKET, client};
 
-use super::failure::Failure;
+use super::failure::{Failure, note};
 
 /// Where facts come from.
 #[derive(Debug, clap::Args)]
@@ -81,10 +81,18 @@ fn all(files: &[PathBuf], socket: Option<&PathBuf>) -> Result<Ledger, Failure> {
 ///
 /// A file cannot be used.
 pub(super) fn merged(files: &[PathBuf]) -> Result<Ledger, Failure> {
-    let ledgers: Vec<Ledger> = files
-        .iter()
-        .map(|file| capaudit_storage::load(file).map_err(Failure::usage))
-        .collect::<Result<_, _>>()?;
+    let mut ledgers: Vec<Ledger> = Vec::new();
+    for file in files {
+        let ledger = capaudit_storage::load(file).map_err(Failure::usage)?;
+        // No two audits begin in the same second, last as many milliseconds and count the same.
+        if ledgers.contains(&ledger) {
+            note(&format!(
+                "{file:?} is a session that is given already: it counts once"
+            ));
+        } else {
+            ledgers.push(ledger);
+        }
+    }
     one(ledgers)
 }
 
