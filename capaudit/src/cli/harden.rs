@@ -124,6 +124,11 @@ pub(super) struct Arguments {
 /// Runs the subcommand.
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     check_command(arguments)?;
+    // What compose says of it names no file.
+    for file in &arguments.files {
+        std::fs::File::open(file)
+            .map_err(|error| Failure::usage(format!("cannot read {file:?}: {error}")))?;
+    }
     let made = Made::of(&arguments.command)?;
     let place = lock::place(arguments.lock.as_deref(), &arguments.files);
     let lock_too = [&place].into_iter().filter(|_| arguments.write);
