@@ -199,7 +199,11 @@ pub(super) fn quoted(word: &str) -> String {
 fn hint(word: &str, nearest: Option<Capability>) -> String {
     match nearest {
         Some(nearest) => format!(", did you mean {nearest}?"),
-        None if is_number(without_prefix(word)) => format!(" (numbers go from 0 to {})", LIMIT - 1),
+        None if is_number(without_prefix(word)) => format!(
+            " (Linux 6.18 has the numbers 0 to {}, and masks have room up to {})",
+            NAMED - 1,
+            LIMIT - 1
+        ),
         None => String::new(),
     }
 }
@@ -377,7 +381,7 @@ mod tests {
         );
         assert_eq!(
             message("64"),
-            "no such capability: \"64\" (numbers go from 0 to 63)"
+            "no such capability: \"64\" (Linux 6.18 has the numbers 0 to 40, and masks have room up to 63)"
         );
         for far in ["", "admin", "xyzzy", "CAP_"] {
             assert_eq!(message(far), format!("no such capability: {far:?}"));
