@@ -51,6 +51,14 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether it has nothing to say of what runs in no container.
+    pub fn is_of_containers(self) -> bool {
+        matches!(
+            self,
+            Self::Compose | Self::Docker | Self::Podman | Self::Kubernetes | Self::Oci
+        )
+    }
+
     /// Writes a report or its recommendation out; `style` and `all` (show also what made no difference) matter to people only.
     ///
     /// # Errors

@@ -7,7 +7,8 @@ use std::{
 
 use capaudit_core::{
     recommend::{Recommendation, START_UNSEEN, Workload},
-    text::Style,
+    report::Report,
+    text::{Style, sanitize},
 };
 use capaudit_formats::export::{
     Format,
@@ -108,6 +109,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let output = arguments.output.as_deref();
     let (text, output) = match product {
         Product::Plain(format) => {
+            if format.is_of_containers() && recommendation.containers().next().is_none() {
+                return Err(without_container(&report));
+            }
             let text = format.render(&report, &recommendation, Style::PLAIN, false);
             (text.map_err(Failure::usage)?, output)
         }
@@ -221,4 +225,14 @@ fn patched(recommendation: &Recommendation, file: &Path) -> Result<String, Strin
     let config =
         std::fs::read_to_string(file).map_err(|error| format!("cannot read {file:?}: {error}"))?;
     oci::patch(&config, workload).map_err(|error| format!("{file:?}: {error}"))
+}
+
+/// What is said where a format of containers has nothing to write.
+fn without_container(report: &Report) -> Failure {
+    let what = match report.session.command.as_slice() {
+        [] => "processes that are in none".to_owned(),
+        words => format!("the command `{}`", sanitize(&words.join(" "))),
+    };
+    Failure::usage(format!("no container was audited, but {what}"))
+        .hint("`capaudit export systemd` and `setcap` are for what runs in no container")
 }
