@@ -25,6 +25,14 @@ pub struct Losses {
     pub runs: u64,
 }
 
+/// How many things were not seen, as the beginning of a sentence or a part of one.
+pub fn not_seen(count: u64) -> String {
+    match count {
+        1 => "1 thing was not seen".to_owned(),
+        count => format!("{count} things were not seen"),
+    }
+}
+
 impl Losses {
     /// Whether nothing was lost.
     pub fn is_none(&self) -> bool {

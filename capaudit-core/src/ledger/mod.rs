@@ -20,7 +20,7 @@ mod unseen;
 pub use bytes::{LoadError, embedded, from_bytes, to_bytes};
 pub use hook::Hook;
 pub use life::Life;
-pub use losses::Losses;
+pub use losses::{Losses, not_seen};
 pub use merge::{merge, unite, unite_beyond, unite_by_image};
 pub use phase::{Phase, Phases};
 pub use record::{

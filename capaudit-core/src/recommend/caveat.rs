@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use crate::{ledger::Losses, report::Report, text::sanitize};
+use crate::{
+    ledger::{Losses, not_seen},
+    report::Report,
+    text::sanitize,
+};
 
 /// What a reader of the recommendation has to know of the record it rests on. Shown as a sentence in one safe line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +75,8 @@ impl fmt::Display for Caveat {
         match self {
             Self::Incomplete { count, .. } => write!(
                 f,
-                "the record is incomplete ({count} things were not seen): a needed capability may be missing"
+                "the record is incomplete ({}): a needed capability may be missing",
+                not_seen(*count)
             ),
             Self::Failed { status } => write!(
                 f,
@@ -113,7 +118,10 @@ mod tests {
             .map(ToString::to_string)
             .collect();
         assert_eq!(caveats.len(), 3);
-        assert!(caveats[0].contains("3 things"));
+        assert!(caveats[0].contains("3 things were not seen"));
+        report.session.lost_events = 1;
+        let one = Recommendation::of(&report).caveats[0].to_string();
+        assert!(one.contains("1 thing was not seen"), "{one}");
         assert!(caveats[1].contains("status 1"));
         assert_eq!(caveats[2], "a\\u{a}b");
     }

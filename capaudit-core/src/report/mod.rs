@@ -325,6 +325,24 @@ mod tests {
     use crate::{advise::Evidence, recommend::sample};
 
     #[test]
+    fn executed_files_that_were_not_seen_are_told_once() {
+        let mut subject = sample::container("web", "", &[("CHOWN", Evidence::Decisive)]);
+        subject.incomplete = vec!["it executed /a, which could not be inspected.".to_owned()];
+        let mut report = sample::report(vec![subject]);
+        report.session.lost_events = 1;
+        report.session.losses.files = 1;
+        let told = |report: &Report| text(report, crate::text::Style::PLAIN, false);
+        assert!(!told(&report).contains("not seen (1"), "{}", told(&report));
+        report.session.lost_events = 2;
+        report.session.losses.checks = 1;
+        assert!(
+            told(&report).contains("2 things were not seen (1 checks, 1 executed files)"),
+            "{}",
+            told(&report)
+        );
+    }
+
+    #[test]
     fn what_is_absent_is_an_empty_text_for_programs() -> serde_json::Result<()> {
         let mut subject = sample::container("web", "", &[("CHOWN", Evidence::Decisive)]);
         subject.image = None;

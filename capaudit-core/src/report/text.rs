@@ -5,7 +5,7 @@ use crate::text::{Style, paragraph, sanitize};
 use crate::{
     advise::{Evidence, Finding, Rule, Verdict},
     capability::CapSet,
-    ledger::{Kind, Life},
+    ledger::{Kind, Life, not_seen},
 };
 
 /// Uses that are shown of a capability.
@@ -79,23 +79,25 @@ fn heading(out: &mut String, report: &Report, style: Style) {
             session.hook
         )),
     );
-    if session.lost_events > 0 {
-        line(
-            out,
-            &style.alarm(&format!(
-                "INCOMPLETE: {} things were not seen ({}), so a needed capability may be missing below. Run again with {}.",
-                session.lost_events,
-                session.losses,
-                session.losses.remedy()
-            )),
-        );
-    }
     let partial: Vec<String> = report
         .subjects
         .iter()
         .filter(|subject| !subject.incomplete.is_empty() && !subject.other)
         .map(|subject| sanitize(&subject.name))
         .collect();
+    // Executed files that were not seen are told of the subject that executed them.
+    let is_told_of_subjects = session.losses.files == session.lost_events && !partial.is_empty();
+    if session.lost_events > 0 && !is_told_of_subjects {
+        line(
+            out,
+            &style.alarm(&format!(
+                "INCOMPLETE: {} ({}), so a needed capability may be missing below. Run again with {}.",
+                not_seen(session.lost_events),
+                session.losses,
+                session.losses.remedy()
+            )),
+        );
+    }
     if !partial.is_empty() {
         paragraph(
             out,

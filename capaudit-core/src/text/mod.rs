@@ -34,6 +34,10 @@ pub fn quoted(text: &str) -> String {
     if safe.bytes().all(is_plain) && !safe.is_empty() && !safe.starts_with('=') {
         return safe;
     }
+    if safe.contains('\\') {
+        // Between double quotes, where shlex puts it beside a quote, a backslash would be escaped once more.
+        return format!("'{}'", safe.replace('\'', r"'\''"));
+    }
     // Only a NUL cannot be quoted, and what is sanitized has none.
     shlex::try_quote(&safe).map_or_else(|_| "?".to_owned(), std::borrow::Cow::into_owned)
 }
@@ -156,6 +160,15 @@ mod tests {
         let back: Option<Vec<String>> = shlex::split(&line);
         assert_eq!(back, Some(words.map(str::to_owned).to_vec()));
         assert!(!command_line(&["a\nb"]).contains('\n'));
+    }
+
+    #[test]
+    fn a_word_is_escaped_once_and_stays_one() {
+        assert_eq!(quoted("a\x1b'b"), r"'a\u{1b}'\''b'");
+        for word in ["/bin/ls", "a b", "a'b\"c", r"a\b'c", ""] {
+            let read = shlex::split(&quoted(word));
+            assert_eq!(read, Some(vec![word.to_owned()]), "{word}");
+        }
     }
 
     #[test]

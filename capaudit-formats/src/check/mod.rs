@@ -17,6 +17,7 @@ mod used;
 
 use capaudit_core::{
     capability::CapSet,
+    ledger::not_seen,
     recommend::{Caveat, Recommendation},
 };
 
@@ -80,11 +81,13 @@ pub struct Finding {
 /// Why nothing can be said.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "none of what is checked was audited: the sessions know {known}, and what is checked has {checked}"
+    "none of what is checked was audited: the sessions know {known}, and what is checked has {checked}{unclear}"
 )]
 pub struct NothingInCommon {
     known: String,
     checked: String,
+    /// What in the files is not understood, as the end of the sentence.
+    unclear: String,
 }
 
 /// Why nothing is compared.
@@ -133,6 +136,7 @@ pub fn check(
             number,
             sure: sure && match_.as_ref().is_none_or(|used| !used.start_unseen),
         };
+        about.judge_words(&mut findings);
         match match_ {
             Some(used) => about.judge(&used, &mut findings),
             None => findings.push(about.finding(
@@ -185,6 +189,11 @@ impl NothingInCommon {
         Self {
             known: list(known.collect()),
             checked: list(titles.collect()),
+            unclear: workloads
+                .iter()
+                .flat_map(|workload| &workload.unclear)
+                .map(|(_place, word)| format!("; {word}"))
+                .collect(),
         }
     }
 }
@@ -196,7 +205,8 @@ pub(crate) fn about_record(caveat: &Caveat) -> Finding {
         Caveat::Incomplete { count, losses } => (
             rule.level(),
             format!(
-                "the record is incomplete ({count} things were not seen): what seems not to be used may be"
+                "the record is incomplete ({}): what seems not to be used may be",
+                not_seen(*count)
             ),
             format!("audit again with {}", losses.remedy()),
         ),
@@ -274,6 +284,19 @@ impl About<'_> {
         }
     }
 
+    /// What is wrong in the file itself, whatever was used.
+    fn judge_words(&self, findings: &mut Vec<Finding>) {
+        for (place, word) in &self.workload.unclear {
+            findings.push(self.finding(
+                Rule::NotUnderstood,
+                Some(place.clone()),
+                CapSet::EMPTY,
+                format!("{}: {word}", self.workload.title),
+                "write capabilities by name".to_owned(),
+            ));
+        }
+    }
+
     fn judge(&self, used: &Used, findings: &mut Vec<Finding>) {
         let workload = self.workload;
         let title = &workload.title;
@@ -297,15 +320,6 @@ impl About<'_> {
                     "{title} ran already when the audit began: what it used to start was not seen"
                 ),
                 "audit it from its start, with `capaudit run`".to_owned(),
-            ));
-        }
-        for (place, word) in &workload.unclear {
-            push(self.finding(
-                Rule::NotUnderstood,
-                Some(place.clone()),
-                CapSet::EMPTY,
-                format!("{title}: {word}"),
-                "write capabilities by name".to_owned(),
             ));
         }
         if let Some(place) = workload.privileged.as_ref().filter(|_| !everything_allowed) {

@@ -364,6 +364,23 @@ fn what_was_not_audited_is_a_note_unless_nothing_was() {
 }
 
 #[test]
+fn a_name_that_is_none_is_told_of_what_was_not_audited_too() {
+    let workloads =
+        compose("    cap_drop: [ALL]\n  db:\n    cap_drop: [ALL]\n    cap_add: [NET_ADMN]\n");
+    let used = recommendation(vec![container("a", "web", &[])]);
+    let all = found(&workloads, &used);
+    assert!(
+        all.contains(&"warning not-understood 7".to_owned()),
+        "{all:?}"
+    );
+    let other = recommendation(vec![container("a", "api", &[])]);
+    let error = check(&workloads, &other, &Mapping::default())
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("did you mean CAP_NET_ADMIN?"), "{error}");
+}
+
+#[test]
 fn replicas_count_together() {
     let used = recommendation(vec![
         container("w1", "web", &["CHOWN"]),

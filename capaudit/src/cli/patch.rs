@@ -7,7 +7,7 @@ use std::{
 };
 
 use capaudit_core::{
-    ledger::Kind,
+    ledger::{Kind, not_seen},
     recommend::{Recommendation, name_of},
     report::{Report, SubjectReport},
     text::sanitize,
@@ -205,7 +205,7 @@ pub(super) fn lacking(
 ) -> Option<String> {
     let session = &report.session;
     if session.lost_events > 0 {
-        return Some(format!("{} things were not seen", session.lost_events));
+        return Some(not_seen(session.lost_events));
     }
     let is_partial = |subject: &&SubjectReport| !subject.incomplete.is_empty();
     let partial: Vec<&str> = report
