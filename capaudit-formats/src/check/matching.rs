@@ -35,14 +35,14 @@ pub enum Unmatched {
     },
     /// A mapping names what was not audited.
     NotAudited {
-        /// The name.
+        /// The name behind the sign.
         name: String,
         /// What was audited.
         known: Vec<String>,
     },
     /// A mapping names what is in no file.
     NotHere {
-        /// The name.
+        /// The name before the sign.
         name: String,
         /// What is in the files.
         known: Vec<String>,

@@ -112,7 +112,7 @@ impl Workload {
 /// Whom a program is started as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum User {
-    /// Root.
+    /// Root, by name or id.
     Root,
     /// Somebody else, as the file says it.
     Other(String),
