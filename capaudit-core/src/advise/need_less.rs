@@ -204,7 +204,7 @@ mod tests {
         });
         let subject = SubjectRecord::new(Subject::Command);
         let told = advice(Capability::CHOWN, &[&check], &subject).unwrap_or_default();
-        let line = r#"RUN chown 33:33 '/tmp/x$(touch /pwned)'"\\u{a}; id""#;
+        let line = r"RUN chown 33:33 '/tmp/x$(touch /pwned)\u{a}; id'";
         assert!(told.contains(line), "{told}");
     }
 }

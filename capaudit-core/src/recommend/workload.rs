@@ -422,9 +422,6 @@ mod tests {
         let mut subject = container("$(id)\n`id`", "", &[]);
         subject.image = Some("a;b".to_owned());
         let workloads = of_subjects(&[subject]);
-        assert_eq!(
-            workloads[0].title(),
-            r#"'$(id)'"\\u{a}"'`id`', image 'a;b'"#
-        );
+        assert_eq!(workloads[0].title(), r"'$(id)\u{a}`id`', image 'a;b'");
     }
 }

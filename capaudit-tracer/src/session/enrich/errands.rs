@@ -63,7 +63,7 @@ impl Default for Errands {
 impl Errands {
     /// Does something soon, and before whatever is done later.
     pub(super) fn send(&mut self, about: u32, errand: impl FnOnce() + Send + 'static) {
-        let Some(runner) = self.runner.take().or_else(|| self.start()) else {
+        let Some(runner) = self.runner.take().or_else(|| self.start(about)) else {
             return;
         };
         let errand = Box::new(errand);
@@ -82,7 +82,8 @@ impl Errands {
         about: u32,
         errand: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Option<u32>> {
-        let runner = self.runner.take().or_else(|| self.start()).ok_or(None)?;
+        let runner = self.runner.take();
+        let runner = runner.or_else(|| self.start(about)).ok_or(None)?;
         let (answer, answered) = sync_channel(1);
         let errand = Box::new(move || {
             // Nobody may wait any more.
@@ -98,15 +99,17 @@ impl Errands {
         Ok(found)
     }
 
-    /// Another thread. It ends when it comes back from what it was sent for last and finds nobody there any more.
-    fn start(&self) -> Option<Runner> {
+    /// Another thread, for an errand about somebody. It ends when it comes back from what it was sent for last and finds nobody
+    /// there any more.
+    fn start(&self, about: u32) -> Option<Runner> {
         let before = self.threads.fetch_add(1, Ordering::Relaxed);
         let running = Running(Arc::clone(&self.threads));
         if before >= MOST {
             return None;
         }
         let (errands, waiting) = sync_channel::<Errand>(MOST_WAITING);
-        let about = Arc::<AtomicU32>::default();
+        // Also before it gets to it.
+        let about = Arc::new(AtomicU32::new(about));
         let runner = Runner {
             errands,
             about: Arc::clone(&about),
