@@ -18,6 +18,8 @@ pub enum Rule {
     Search,
     /// The question that every memory mapping asks.
     MemoryReserve,
+    /// Signal 0 to a thread: the subject's notes say so.
+    ThreadProbe,
     /// A signal that continues a process.
     Continues,
     /// Memory that may be locked already.

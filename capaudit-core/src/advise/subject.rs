@@ -169,7 +169,7 @@ fn hidden(judged: &[Judged<'_>], recommended: CapSet) -> Vec<String> {
     for fact in judged.iter().filter(|fact| {
         matches!(
             fact.judgement.rule,
-            Rule::Hidden | Rule::AuditRecordOfRecentPam | Rule::ForcedBuffer
+            Rule::Hidden | Rule::AuditRecordOfRecentPam | Rule::ForcedBuffer | Rule::ThreadProbe
         )
     }) {
         let Some(CheckRecord { identity, .. }) = fact.check else {
@@ -395,6 +395,36 @@ fn listed(uses: Vec<Use>) -> Vec<Use> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_probe_of_another_users_thread_is_told() {
+        use crate::ledger::{CheckIdentity, Container, Hook, Sample, UserIds};
+        let mut check = CheckRecord::new(CheckIdentity::usual(Capability::KILL, Some("tkill")));
+        check.count = 1;
+        check.add_sample(Sample {
+            arguments: [7, 0, 0, 0, 0, 0],
+            object: None,
+            second: None,
+            owner: None,
+            ids: UserIds::default(),
+            result: Some(0),
+        });
+        let mut ledger = Ledger {
+            schema: crate::ledger::SCHEMA.to_owned(),
+            session: Session::new(Hook::TpBtf),
+            subjects: Vec::new(),
+        };
+        let mut subject = SubjectRecord::new(Container::default());
+        subject.checks.push(check);
+        ledger.subjects.push(subject);
+        let advice = advise(&ledger, &ledger.subjects[0]);
+        assert_eq!(advice.recommended, CapSet::EMPTY);
+        assert!(
+            matches!(advice.notes.as_slice(), [one] if one.starts_with("KILL is not recommended")),
+            "{:?}",
+            advice.notes
+        );
+    }
 
     #[test]
     fn no_executable_falls_off_the_list() {

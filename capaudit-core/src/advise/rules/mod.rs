@@ -37,6 +37,7 @@ pub(super) const CHECK_RULES: &[Definition] = &[
     scope::SEARCH,
     refusal::AFTER_REFUSED_MOUNT,
     process::MEMORY_RESERVE,
+    process::THREAD_PROBE,
     process::DEFAULT_QUEUE,
     files::SYSCTL,
     files::CHMOD_KEEPS_SETGID,

@@ -19,12 +19,16 @@ mod prctl {
 /// more may list what there is: that is told.
 const MOST_ASKED: usize = 8;
 
+/// The capability that libcap-ng asks about.
+const FIRST: Capability = Capability::CHOWN;
+
 /// The needs that prctl(2) shows.
 ///
 /// - `PR_CAP_AMBIENT_RAISE` fails with EPERM if the capability is not permitted and inheritable (`cap_task_prctl`,
 ///   security/commoncap.c since 4.3); there is no check.
 /// - `PR_CAPBSET_READ` of a few capabilities in particular: a program that asks so may refuse to go on without. libcap's
-///   search for the kernel's last capability is about none ([`search`]).
+///   search for the kernel's last capability is about none ([`SEARCHES`]), and a question about the very first one may be
+///   libcap-ng's, which finds out whether the kernel knows the question (`init`, src/cap-ng.c): that is told.
 pub(crate) fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let of_programs = subject
         .calls
@@ -48,7 +52,7 @@ pub(crate) fn needs(subject: &SubjectRecord) -> Vec<Judgement> {
     let asked: CapSet = asked_of_bounding_set(subject)
         .into_values()
         .filter(|asked| asked.len() <= MOST_ASKED)
-        .flat_map(|asked| asked.iter())
+        .flat_map(|asked| (asked - CapSet::from(FIRST)).iter())
         .collect();
     let asked = asked.iter().map(|capability| {
         Meaning::possible(
@@ -190,11 +194,14 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
         programs.dedup();
         programs.join(", ")
     };
-    let listed: Vec<&str> = asked_of_bounding_set(subject)
-        .into_iter()
-        .filter(|(_program, asked)| asked.len() > MOST_ASKED)
-        .map(|(program, _asked)| program)
-        .collect();
+    let asked = asked_of_bounding_set(subject);
+    let who_asked = |such: fn(&CapSet) -> bool| {
+        let programs = asked.iter().filter(|(_program, asked)| such(asked));
+        programs
+            .map(|(program, _asked)| *program)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let told = |programs: &str, what: &str| {
         (!programs.is_empty()).then(|| {
             format!(
@@ -212,8 +219,12 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
             "looked at another process of its own in /proc, whose status shows its capabilities",
         ),
         told(
-            &listed.join(", "),
+            &who_asked(|asked| asked.len() > MOST_ASKED),
             "asked with prctl(2) about many capabilities of its bounding set",
+        ),
+        told(
+            &who_asked(|asked| asked.len() <= MOST_ASKED && asked.contains(FIRST)),
+            "asked with prctl(2) whether it has CHOWN, as libcap-ng does for no reason of the program's",
         ),
     ]
     .into_iter()
@@ -305,11 +316,14 @@ mod tests {
             [(Some(admin.into()), Evidence::Possible)]
         );
         assert_eq!(needs_of(vec![read(12, 0)]), [], "it went on without");
-        assert_eq!(needs_of(vec![read(0, 1)]).len(), 1);
         let four = [12, 13, 21, 1].map(|number| read(number, 1));
         assert_eq!(needs_of(four.to_vec()).len(), 4);
-        let many: Vec<CallRecord> = (0..40).map(|number| read(number, 1)).collect();
+        let first = vec![read(0, 1)];
         let mut subject = SubjectRecord::new(Container::default());
+        subject.calls.clone_from(&first);
+        assert_eq!(needs_of(first), [], "it may be libcap-ng's");
+        assert_eq!(notes(&subject).len(), 1, "told instead");
+        let many: Vec<CallRecord> = (0..40).map(|number| read(number, 1)).collect();
         subject.calls.clone_from(&many);
         assert_eq!(needs_of(many), []);
         assert_eq!(notes(&subject).len(), 1, "told instead");

@@ -142,6 +142,29 @@ pub(super) const SPLIT_FROM_SYS_ADMIN: Definition = Definition {
     },
 };
 
+/// Signal 0 to a thread sends nothing: it asks whether the thread is there, and EPERM says so as well as success (tkill(2)). What
+/// else a program makes of a refusal is not known: the subject's notes say so. With kill(2) it stays a need: `kill -0` in scripts
+/// takes a refusal for "not running".
+pub(super) const THREAD_PROBE: Definition = Definition {
+    rule: Rule::ThreadProbe,
+    apply: |fact| {
+        let identity = &fact.check.identity;
+        let signal = match identity.syscall.as_deref()? {
+            "tkill" => 1,
+            "tgkill" => 2,
+            _ => return None,
+        };
+        let probes = |signal: u64| signal & 0xffff_ffff == 0;
+        (identity.is(Capability::KILL) && fact.check.samples().every_argument(signal, probes)).then(
+            || {
+                Meaning::noise(
+                    "signal 0 to another user's thread, which only asks whether it is there: a refusal says so as well",
+                )
+            },
+        )
+    },
+};
+
 /// SIGCONT is free to everybody within a session, which the kernel compares after it has asked (`check_kill_permission`,
 /// kernel/signal.c).
 pub(super) const CONTINUES: Definition = Definition {

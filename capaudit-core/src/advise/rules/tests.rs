@@ -326,10 +326,11 @@ fn cases() -> Vec<Case> {
         case(Rule::ForcedBuffer, Verdict::Needed, option(1, 33)),
         case(Rule::Congestion, Verdict::Needed, option(6, 13)),
         plain(option(0, 35)),
-        plain(with(
-            check(C::KILL, "tkill", &[]),
-            sample([7, 0, 0, 0, 0, 0]),
-        )),
+        case(
+            Rule::ThreadProbe,
+            Verdict::Noise,
+            with(check(C::KILL, "tkill", &[]), sample([7, 0, 0, 0, 0, 0])),
+        ),
         case(
             Rule::Continues,
             Verdict::Needed,
