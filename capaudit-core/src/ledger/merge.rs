@@ -257,10 +257,10 @@ impl CheckRecord {
         }
         self.phases = self.phases.union(other.phases);
         // Of one that is not kept, nobody knows how many checks it spoke for.
-        let all_kept = other
-            .samples
-            .into_iter()
-            .fold(true, |all, sample| self.add_sample(sample) && all);
+        let mut all_kept = true;
+        for sample in other.samples {
+            all_kept &= self.add_sample(sample);
+        }
         if all_kept {
             self.sampled = self.sampled.saturating_add(other.sampled);
         }
