@@ -70,7 +70,7 @@ pub(super) fn privileged_files(
             .checks
             .iter()
             .filter(|check| is_granted(check) && check.identity.requester.exe == file.exe)
-            .filter(|check| check.samples().may_show(|it| !is_root(it.ids.uid, subject)))
+            .filter(|check| check.samples().shows(|it| !is_root(it.ids.uid, subject)))
             .map(|check| check.identity.capability)
             .collect::<CapSet>()
             & recommended
