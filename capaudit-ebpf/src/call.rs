@@ -12,8 +12,8 @@ use capaudit_common::{
 use crate::{
     kernel::{self, Pointer, direct, probe, user},
     maps::{
-        AWAITED, CALLS, EVENTS, Finding, PENDING, PROCESSES, Pending, SITES, TARGET,
-        add_atomically, count_atomically, lose,
+        AWAITED, CALLS, EVENTS, Finding, PENDING, PROCESSES, Pending, SITES, add_atomically,
+        count_atomically, lose,
     },
     object,
     send::{Wake, submit},
@@ -152,7 +152,7 @@ fn report(
     let found = if matches!(value, EPERM | EACCES) {
         (unasked && watch::is_of_interest_refused(spec)).then_some(NOTHING)
     } else if (!failed || watch::may_lead_on(spec)) && watch::may_be_found(registers, spec) {
-        watch::find(spec, value)
+        watch::find(registers, spec, value)
     } else {
         None
     };
@@ -225,13 +225,12 @@ fn count(
 /// asked for it. Told when the new program begins, as nothing is left of what was asked for by the time the call ends.
 #[inline(always)]
 pub fn executed(process: Process, task: Pointer, filename: Pointer) {
-    if setting::CHECKS_ONLY.load() != 0 || watch::find_executed(filename as u64) == 0 {
+    if setting::CHECKS_ONLY.load() != 0 {
         return;
     }
-    let Some(target) = TARGET.get(0).copied() else {
+    let Some(finding) = watch::executed(filename as u64) else {
         return;
     };
-    let finding = Finding { target, ..NOTHING };
     let number = direct::<u64>(kernel::registers(task), &offset::REGS_NUMBER) as u16;
     let key = CallKey {
         execution: process.execution,

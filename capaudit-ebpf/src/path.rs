@@ -18,10 +18,14 @@ pub const BELOW_PROC: u64 = 1 << 33;
 /// The directory that the path begins in is the process's, or with [`NUMBER`] that of all processes, if it is one of procfs.
 pub const OF_DIRECTORY: u64 = 1 << 34;
 
-/// Whether the path in [`PATH`] may lead through a link of a process's directory: it has a name that is a number, or begins with
+/// 1 if the path in [`PATH`] may lead through a link of a process's directory: it has a name that is a number, or begins with
 /// what may be such a link. Hardly any does. Eight bytes at a time, as this is asked of every path.
-#[inline(always)]
-pub fn may_have_link(path: &[u8; PATH_LEN]) -> bool {
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn may_have_link() -> u32 {
+    let Some(path) = PATH.get(0) else {
+        return 0;
+    };
     let (mut digits, mut slashes) = (0_u64, 0_u64);
     for index in 0..PATH_LEN / 8 {
         // SAFETY: within the array.
@@ -31,7 +35,7 @@ pub fn may_have_link(path: &[u8; PATH_LEN]) -> bool {
     }
     // A number's first digit carries through its digits to what stands behind it.
     let first = (slashes << 1 | 1) & digits;
-    digits.wrapping_add(first) & slashes != 0 || begins_with_link(path)
+    (digits.wrapping_add(first) & slashes != 0 || begins_with_link(path)).into()
 }
 
 /// Each byte 1.

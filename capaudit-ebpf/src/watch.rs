@@ -12,7 +12,7 @@ use capaudit_common::{
 
 use crate::{
     kernel::{self, Pointer, follow, mix, user},
-    maps::{FINDING, Finding, PATH, PATH_LEN, TARGET},
+    maps::{FINDING, Finding, PATH, PATH_LEN},
     object::names_of,
     path::{BELOW_PROC, NUMBER, OF_DIRECTORY, find_link, may_have_link},
     setting::offset,
@@ -59,12 +59,26 @@ pub const NOTHING: Finding = Finding {
 
 /// What a call that succeeded, with `value`, and of which [`may_be_found`] says so, did that is of interest; `None` if nothing.
 #[inline(always)]
-pub fn find(spec: SyscallSpec, value: i64) -> Option<Finding> {
-    if find_in_call(spec.0, value as u64) == 0 {
-        return None;
+pub fn find(registers: Pointer, spec: SyscallSpec, value: i64) -> Option<Finding> {
+    let led = if is_of_paths(spec) {
+        BY_PATH
+    } else {
+        find_in_call(spec.0, value as u64)
+    };
+    match led {
+        0 => None,
+        BY_PATH if matches!(spec.watch(), watch::CONNECT | watch::BIND) => followed_by(
+            kernel::argument(registers, 1).wrapping_add(PATH_IN_ADDRESS),
+            AT_FDCWD,
+            true,
+        ),
+        BY_PATH => followed(registers, spec),
+        _ => FINDING.get(0).copied(),
     }
-    FINDING.get(0).copied()
 }
+
+/// What [`find_in_call`] gives where the path has to be looked at.
+const BY_PATH: u32 = 2;
 
 /// Stores what the running task's call did in [`FINDING`]; 0 if nothing of interest. A function that the verifier looks at once by itself
 /// (see [`crate::trail`]), as are those below: inlined, they were verified 250 times as long.
@@ -73,8 +87,10 @@ pub fn find(spec: SyscallSpec, value: i64) -> Option<Finding> {
 extern "C" fn find_in_call(spec: u32, value: u64) -> u32 {
     let task = kernel::current();
     let registers = kernel::registers(task);
-    let Some(found) = try_find(task, registers, SyscallSpec(spec), value) else {
-        return 0;
+    let found = match try_find(task, registers, SyscallSpec(spec), value) {
+        Found::Nothing => return 0,
+        Found::ByPath => return BY_PATH,
+        Found::This(found) => found,
     };
     let Some(finding) = FINDING.get_ptr_mut(0) else {
         return 0;
@@ -84,27 +100,37 @@ extern "C" fn find_in_call(spec: u32, value: u64) -> u32 {
     1
 }
 
+/// What a call did.
+enum Found {
+    Nothing,
+    /// What its path leads through.
+    ByPath,
+    This(Finding),
+}
+
+impl From<Option<Finding>> for Found {
+    #[inline(always)]
+    fn from(found: Option<Finding>) -> Self {
+        match found {
+            Some(found) => Self::This(found),
+            None => Self::Nothing,
+        }
+    }
+}
+
 #[inline(always)]
-fn try_find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: u64) -> Option<Finding> {
+fn try_find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: u64) -> Found {
     let argument = |index| kernel::argument(registers, index);
     let watched = spec.watch();
     let target = match watched {
         watch::OPEN => return opened(task, registers, spec, value as u32),
-        watch::PATH
-        | watch::PATH_BUT_LAST
-        | watch::PATH_BY_FLAGS_2
-        | watch::PATH_BY_FLAGS_3
-        | watch::PATH_OR_REFUSAL
-        | watch::TWO_PATHS
-        | watch::SECOND
-        | watch::SOURCE => return followed(task, registers, spec),
-        watch::BIND => return bound(argument(1)).or_else(|| reached(task, argument(1))),
-        watch::CONNECT => return reached(task, argument(1)),
+        watch::BIND => return bound(argument(1)),
+        watch::CONNECT => return of_unix(argument(1)),
         watch::SOCKET => {
             let is_ping = argument(1) & SOCK_TYPE == SOCK_DGRAM
                 && ((argument(0) == u64::from(AF_INET) && argument(2) == IPPROTO_ICMP)
                     || (argument(0) == u64::from(AF_INET6) && argument(2) == IPPROTO_ICMPV6));
-            return is_ping.then_some(NOTHING);
+            return is_ping.then_some(NOTHING).into();
         }
         watch::PID => target::of_number(argument(0) as u32),
         watch::MONITORED if argument(4) & OF_CGROUP == 0 && (argument(1) as i32) > 0 => {
@@ -125,7 +151,9 @@ fn try_find(task: Pointer, registers: Pointer, spec: SyscallSpec, value: u64) ->
         }
         _ => NOBODY,
     };
-    target::is_somebody(&target).then_some(Finding { target, ..NOTHING })
+    target::is_somebody(&target)
+        .then_some(Finding { target, ..NOTHING })
+        .into()
 }
 
 /// Whether the call is of interest where it was refused and nothing was asked for.
@@ -148,9 +176,14 @@ fn of_who(kind: u64, number: u32) -> Target {
 
 /// A socket was bound: of interest if that needs a capability unless a machine's administrator says otherwise.
 #[inline(always)]
-fn bound(address: u64) -> Option<Finding> {
-    let [family, port] = user::<[u16; 2]>(address)?;
+fn bound(address: u64) -> Found {
+    let Some([family, port]) = user::<[u16; 2]>(address) else {
+        return Found::Nothing;
+    };
     let port = u16::from_be(port);
+    if family == AF_UNIX {
+        return Found::ByPath;
+    }
     ((family == AF_INET || family == AF_INET6) && (1..FIRST_UNPRIVILEGED).contains(&port))
         .then_some(Finding {
             detail: u32::from(port),
@@ -158,33 +191,30 @@ fn bound(address: u64) -> Option<Finding> {
             address,
             ..NOTHING
         })
+        .into()
 }
 
-/// A socket address is a path, which led to a socket.
+/// A socket address may be a path, which led to a socket.
 #[inline(always)]
-fn reached(task: Pointer, address: u64) -> Option<Finding> {
-    if user::<u16>(address)? != AF_UNIX {
-        return None;
+fn of_unix(address: u64) -> Found {
+    if user::<u16>(address) == Some(AF_UNIX) {
+        Found::ByPath
+    } else {
+        Found::Nothing
     }
-    followed_by(task, address.wrapping_add(PATH_IN_ADDRESS), AT_FDCWD, true)
 }
 
 /// A file was opened.
 #[inline(always)]
-fn opened(
-    task: Pointer,
-    registers: Pointer,
-    spec: SyscallSpec,
-    descriptor: u32,
-) -> Option<Finding> {
+fn opened(task: Pointer, registers: Pointer, spec: SyscallSpec, descriptor: u32) -> Found {
     let file = target::opened_file(task, descriptor);
     let inode = follow(file, &offset::FILE_INODE);
     let address = kernel::argument(registers, spec.path_index().saturating_sub(1));
     if !target::is_proc(inode) {
         return if target::is_of_cgroups(inode) {
-            moving(registers, spec, follow(file, &offset::FILE_DENTRY), address)
+            moving(registers, spec, follow(file, &offset::FILE_DENTRY), address).into()
         } else {
-            followed(task, registers, spec)
+            Found::ByPath
         };
     }
     let dentry = follow(file, &offset::FILE_DENTRY);
@@ -199,10 +229,10 @@ fn opened(
             target::is_own(task, inode)
         };
     if !shows_sets && !(is_somebody && is_guarded(name, dentry)) {
-        return None;
+        return Found::Nothing;
     }
     // By the names that the kernel has: a path may lead there by others.
-    Some(Finding {
+    Found::This(Finding {
         target,
         detail: if shows_sets {
             packed(b"status") as u32
@@ -273,7 +303,7 @@ fn is_guarded(name: u64, dentry: Pointer) -> bool {
 /// A path led somewhere: of interest if that was through a link of another process's directory in procfs, which only those
 /// follow who may trace it (`proc_pid_get_link`, fs/proc/base.c; `proc_ns_get_link`, fs/proc/namespaces.c).
 #[inline(always)]
-fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Finding> {
+fn followed(registers: Pointer, spec: SyscallSpec) -> Option<Finding> {
     let argument = |index| kernel::argument(registers, index);
     let (first, second) = (
         spec.path_index().saturating_sub(1),
@@ -299,41 +329,25 @@ fn followed(task: Pointer, registers: Pointer, spec: SyscallSpec) -> Option<Find
         watch::TWO_PATHS => (first, Some(second)),
         _ => (first, None),
     };
-    let of = |index| followed_by(task, argument(index), at(index), follows);
+    let of = |index| followed_by(argument(index), at(index), follows);
     of(paths).or_else(|| others.and_then(of))
 }
 
 /// The same of one path, which if it is relative begins in the directory of `descriptor`.
 #[inline(always)]
-fn followed_by(task: Pointer, address: u64, descriptor: u64, follows: bool) -> Option<Finding> {
-    let found = find_followed(address, descriptor, follows.into());
-    if found == 0 {
+fn followed_by(address: u64, descriptor: u64, follows: bool) -> Option<Finding> {
+    let link = link_in_memory(address, follows.into());
+    // One after the other, not one within the other: Linux 6.1 has 512 bytes of stack for all that call each other.
+    if link == 0 || find_linked(link, descriptor, address) == 0 {
         return None;
     }
-    let target = TARGET.get(0).copied()?;
-    let is_absolute = user::<u8>(address) == Some(b'/');
-    if is_absolute {
-        return Some(Finding {
-            target,
-            object: object::PATH as u32,
-            address,
-            ..NOTHING
-        });
-    }
-    let (_inode, dentry) = directory(task, descriptor as u32);
-    Some(Finding {
-        target,
-        object: object::NAMES as u32,
-        dentry: dentry as u64,
-        ..NOTHING
-    })
+    FINDING.get(0).copied()
 }
 
-/// Stores in [`TARGET`] whose link a path of the program's goes through; 0 if it goes through none. A function that the verifier looks at
-/// once by itself.
+/// The first link of a process's directory that a path of the program's goes through: see [`find_link`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn find_followed(address: u64, descriptor: u64, follows: u32) -> u32 {
+extern "C" fn link_in_memory(address: u64, follows: u32) -> u64 {
     let Some(path) = PATH.get_ptr_mut(0) else {
         return 0;
     };
@@ -345,54 +359,13 @@ extern "C" fn find_followed(address: u64, descriptor: u64, follows: u32) -> u32 
             address as *const _,
         )
     };
-    if length <= 1 {
-        return 0;
-    }
-    find_in_path(descriptor, follows)
+    link_in_path(length, follows)
 }
 
-/// The same of the path in [`PATH`].
-#[inline(always)]
-fn find_in_path(descriptor: u64, follows: u32) -> u32 {
-    let Some(path) = PATH.get(0) else {
-        return 0;
-    };
-    if !may_have_link(path) {
-        return 0;
-    }
-    let link = find_link(follows);
-    if link == 0 {
-        return 0;
-    }
-    let task = kernel::current();
-    let (inode, _dentry) = directory(task, descriptor as u32);
-    let of_directory = link & OF_DIRECTORY != 0;
-    if of_directory && !target::is_proc(inode) {
-        return 0;
-    }
-    let number = link as u32;
-    let found = if link & NUMBER == 0 {
-        target::of_proc(inode)
-    } else if of_directory || link & BELOW_PROC != 0 || target::find_pid(number) != 0 {
-        target::of_number(number)
-    } else {
-        NOBODY // a name that is a number by chance
-    };
-    if !target::is_somebody(&found) {
-        return 0;
-    }
-    let Some(target) = TARGET.get_ptr_mut(0) else {
-        return 0;
-    };
-    // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
-    unsafe { *target = found };
-    1
-}
-
-/// Whose link what is executed was found through: as [`find_followed`], for a path in the kernel.
+/// The same for a path in the kernel.
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub extern "C" fn find_executed(filename: u64) -> u32 {
+extern "C" fn link_in_kernel(address: u64) -> u64 {
     let Some(path) = PATH.get_ptr_mut(0) else {
         return 0;
     };
@@ -401,18 +374,86 @@ pub extern "C" fn find_executed(filename: u64) -> u32 {
         bpf_probe_read_kernel_str(
             (*path).as_mut_ptr().cast(),
             PATH_LEN as u32,
-            filename as *const _,
+            address as *const _,
         )
     };
-    if length <= 1 {
+    link_in_path(length, 1)
+}
+
+/// The same of the path in [`PATH`], of this length.
+#[inline(always)]
+fn link_in_path(length: i64, follows: u32) -> u64 {
+    if length > 1 && may_have_link() != 0 {
+        find_link(follows)
+    } else {
+        0
+    }
+}
+
+/// Stores in [`FINDING`] whose link that is in the path at `address`, which if it is relative begins in the directory of `descriptor`;
+/// 0 if it is no process's.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn find_linked(link: u64, descriptor: u64, address: u64) -> u32 {
+    let task = kernel::current();
+    let (inode, dentry) = directory(task, descriptor as u32);
+    let of_directory = link & OF_DIRECTORY != 0;
+    if of_directory && !target::is_proc(inode) {
         return 0;
     }
-    find_in_path(AT_FDCWD, 1)
+    let number = link as u32;
+    let target = if link & NUMBER == 0 {
+        target::of_proc(inode)
+    } else if of_directory || link & BELOW_PROC != 0 || target::find_pid(number) != 0 {
+        target::of_number(number)
+    } else {
+        NOBODY // a name that is a number by chance
+    };
+    let Some(finding) = FINDING.get_ptr_mut(0) else {
+        return 0;
+    };
+    let object = if user::<u8>(address) == Some(b'/') {
+        object::PATH
+    } else {
+        object::NAMES
+    };
+    // SAFETY: a map value of this processor, which only a program that does not interrupt itself uses.
+    unsafe {
+        *finding = Finding {
+            target,
+            detail: 0,
+            object: object as u32,
+            address,
+            dentry: dentry as u64,
+        };
+    }
+    target::is_somebody(&target).into()
+}
+
+/// Whose link what is executed was found through, by its path in the kernel.
+#[inline(always)]
+pub fn executed(filename: u64) -> Option<Finding> {
+    let link = link_in_kernel(filename);
+    if link == 0 || find_linked(link, AT_FDCWD, 0) == 0 {
+        return None;
+    }
+    let found = FINDING.get(0).copied()?;
+    // The path is not the program's any more.
+    Some(Finding {
+        target: found.target,
+        ..NOTHING
+    })
 }
 
 /// Whether a call that failed, and was not refused, may have gone through a link all the same: there was nothing behind it, say.
 #[inline(always)]
 pub fn may_lead_on(spec: SyscallSpec) -> bool {
+    is_of_paths(spec) || spec.watch() == watch::CONNECT
+}
+
+/// Whether what is of interest of a call is where its paths lead.
+#[inline(always)]
+fn is_of_paths(spec: SyscallSpec) -> bool {
     matches!(
         spec.watch(),
         watch::PATH
@@ -423,7 +464,6 @@ pub fn may_lead_on(spec: SyscallSpec) -> bool {
             | watch::TWO_PATHS
             | watch::SECOND
             | watch::SOURCE
-            | watch::CONNECT
     )
 }
 
