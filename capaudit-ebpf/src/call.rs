@@ -10,6 +10,7 @@ use capaudit_common::{
 };
 
 use crate::{
+    followed,
     kernel::{self, Pointer, direct, probe, user},
     maps::{
         AWAITED, CALLS, EVENTS, Finding, PENDING, PROCESSES, Pending, SITES, add_atomically,
@@ -228,7 +229,7 @@ pub fn executed(process: Process, task: Pointer, filename: Pointer) {
     if setting::CHECKS_ONLY.load() != 0 {
         return;
     }
-    let Some(finding) = watch::executed(filename as u64) else {
+    let Some(finding) = followed::executed(filename as u64) else {
         return;
     };
     let number = direct::<u64>(kernel::registers(task), &offset::REGS_NUMBER) as u16;

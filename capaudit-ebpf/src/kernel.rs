@@ -347,3 +347,14 @@ pub fn mix(hash: u32, value: u64) -> u32 {
     let folded = (value ^ (value >> 32)) as u32;
     (hash ^ folded).wrapping_mul(0x9e37_79b1).rotate_left(15)
 }
+
+/// The first seven bytes of a name as a number.
+pub const fn packed(name: &[u8]) -> u64 {
+    let mut number = 0;
+    let mut index = 0;
+    while index < name.len() && index < 7 {
+        number |= (name[index] as u64) << (8 * index);
+        index += 1;
+    }
+    number
+}

@@ -14,6 +14,7 @@ mod call;
 mod check;
 mod count;
 mod enforce;
+mod followed;
 mod inlined;
 mod kernel;
 mod log;

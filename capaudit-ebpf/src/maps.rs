@@ -12,7 +12,7 @@ use capaudit_common::{
     trail::Trail,
 };
 
-use crate::{log, path::Walk};
+use crate::log;
 
 /// Bytes of a path in which a process's number and what follows it are looked for; a power of two.
 pub const PATH_LEN: usize = 64;
@@ -146,6 +146,24 @@ pub struct Find {
     pub length: u64,
     /// Which of those in [`Scratch::bloom`] they are.
     pub bloom: [u64; BLOOM],
+}
+
+/// What is known of a path that is walked, letter by letter.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub struct Walk {
+    /// Of the name under way: its first seven bytes, its length, and its value if it is a number.
+    pub name: u64,
+    pub length: u64,
+    pub number: u64,
+    /// Non-zero as long as it may be one.
+    pub is_number: u64,
+    /// What a link in the directory is to `path::find_link`; 0 if that is no process's.
+    pub within: u64,
+    /// Non-zero: all in it are links.
+    pub is_of_links: u64,
+    /// `path::BELOW_PROC` if it is called `proc`.
+    pub is_proc: u64,
 }
 
 /// A system call under way.

@@ -3,9 +3,8 @@
 //! Functions that the verifier looks at once by themselves: see [`crate::trail`].
 
 use crate::{
-    kernel,
-    maps::{PATH, PATH_LEN, WALK},
-    target::packed,
+    kernel::{self, packed},
+    maps::{PATH, PATH_LEN, WALK, Walk},
 };
 
 /// Most digits of a pid, and more.
@@ -91,24 +90,6 @@ pub extern "C" fn find_link(follows: u32) -> u64 {
         }
     }
     0
-}
-
-/// What is known of a path that is walked, letter by letter.
-#[derive(Clone, Copy, Default)]
-#[repr(C)]
-pub struct Walk {
-    /// Of the name under way: its first seven bytes, its length, and its value if it is a number.
-    name: u64,
-    length: u64,
-    number: u64,
-    /// Non-zero as long as it may be one.
-    is_number: u64,
-    /// What a link in the directory is to [`find_link`]; 0 if that is no process's.
-    within: u64,
-    /// Non-zero: all in it are links.
-    is_of_links: u64,
-    /// [`BELOW_PROC`] if it is called `proc`.
-    is_proc: u64,
 }
 
 /// The path's next letter is no end of it.

@@ -10,7 +10,7 @@ use capaudit_common::{
 };
 
 use crate::{
-    kernel::{self, Pointer, at, direct, follow, probe},
+    kernel::{self, Pointer, at, direct, follow, packed, probe},
     maps::{PROCESSES, TARGET},
     setting::{self, offset},
 };
@@ -275,15 +275,4 @@ pub fn name(dentry: Pointer) -> u64 {
         );
     }
     u64::from_le_bytes(name)
-}
-
-/// The first seven bytes of a name as a number.
-pub const fn packed(name: &[u8]) -> u64 {
-    let mut number = 0;
-    let mut index = 0;
-    while index < name.len() && index < 7 {
-        number |= (name[index] as u64) << (8 * index);
-        index += 1;
-    }
-    number
 }

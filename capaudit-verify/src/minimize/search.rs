@@ -1,5 +1,7 @@
 //! The search for an inclusion-minimal set: which run comes next, and what it says. Pure but for the runs.
 
+mod estimate;
+
 use std::cmp::Reverse;
 
 use capaudit_core::advise::Evidence;
@@ -163,11 +165,9 @@ impl<'a, T: Trials> Search<'a, T> {
                 break;
             }
             // The others may well do without theirs: they have not gone wrong.
-            if let Some(subject) = self.at_fault
-                && pool.iter().any(|grant| grant.subject == subject)
-                && pool.iter().any(|grant| grant.subject != subject)
-            {
-                pool.retain(|grant| grant.subject != subject);
+            let others: Vec<Grant> = not_of(self.at_fault, &pool);
+            if !others.is_empty() && others.len() < pool.len() {
+                pool = others;
                 continue;
             }
             if pool.len() <= MANY {
@@ -482,22 +482,10 @@ impl<'a, T: Trials> Search<'a, T> {
         self.at_fault = trial.at_fault;
         Ok(trial)
     }
+}
 
-    /// Runs to be expected after the next one.
-    fn left(&self, purpose: &Purpose) -> usize {
-        let known = self.known.of(&self.current) == Some(Verdict::Passes);
-        let removed = self
-            .fates
-            .iter()
-            .any(|(_grant, fate)| *fate == Fate::Removed);
-        let last = usize::from(removed || !known);
-        match purpose {
-            Purpose::Confirm => 0,
-            Purpose::Whole => self.todo.len() + usize::from(removed),
-            Purpose::Without(together) if together.len() > 1 => {
-                self.todo.len().saturating_sub(together.len()) + last
-            }
-            Purpose::Without(_) | Purpose::Granted | Purpose::Added(_) => self.todo.len() + last,
-        }
-    }
+/// What is of other subjects than that.
+fn not_of(subject: Option<usize>, grants: &[Grant]) -> Vec<Grant> {
+    let is_other = |grant: &&Grant| Some(grant.subject) != subject;
+    grants.iter().filter(is_other).copied().collect()
 }

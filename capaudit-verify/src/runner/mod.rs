@@ -2,6 +2,8 @@
 
 mod audit;
 mod evidence;
+mod outcome;
+mod pace;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +18,8 @@ use capaudit_core::{
 };
 use capaudit_tracer::launch::{Signals, shell_status};
 use evidence::Evidence;
+use outcome::{not_executed, outcome};
+pub(super) use pace::Pace;
 use tempfile::TempDir;
 
 use super::{
@@ -32,8 +36,6 @@ use super::{
 const PATIENCE: u32 = 10;
 /// And at least that long.
 const LEAST_PATIENCE: Duration = Duration::from_secs(10);
-/// Docker's and Podman's status if the container could not be created or started.
-const ENGINE_FAILED: i32 = 125;
 
 pub(super) struct Runner<'a> {
     /// How sets are enforced.
@@ -62,26 +64,6 @@ pub(super) struct Runner<'a> {
     pub notes: BTreeSet<String>,
     /// Containers that may be the command's and were not made through the socket that was there for that.
     pub past: Vec<Traits>,
-}
-
-/// How long the runs took that were made, with what each takes before and after.
-#[derive(Debug, Default)]
-pub(super) struct Pace {
-    spent: Duration,
-    runs: u32,
-}
-
-impl Pace {
-    fn add(&mut self, run: Duration) {
-        self.spent += run;
-        self.runs += 1;
-    }
-
-    /// How long so many runs may take; `None` before the first.
-    fn expected(&self, runs: usize) -> Option<Duration> {
-        let each = self.spent.checked_div(self.runs)?;
-        Some(each.saturating_mul(u32::try_from(runs).unwrap_or(u32::MAX)))
-    }
 }
 
 /// The directory of one run, removed at its end.
@@ -460,43 +442,6 @@ fn not_audited(ended: &Ended) -> VerifyError {
     match shell_status(ended.status) {
         status @ (126 | 127) => VerifyError::NotExecuted { told, status },
         _ => VerifyError::CannotTrace(told),
-    }
-}
-
-/// Of a run whose command the kernel refused to execute with this set: `cap_bprm_creds_from_file` fails with
-/// EPERM if the file's effective capabilities are not all in the bounding set.
-fn not_executed(set: CapSet) -> Ended {
-    use std::os::unix::process::ExitStatusExt as _;
-    let mut output = super::output::Tail::default();
-    output.push(
-        format!("cannot be executed with {set} as bounding set: Operation not permitted\n")
-            .as_bytes(),
-    );
-    Ended {
-        status: std::process::ExitStatus::from_raw(126 << 8),
-        timed_out: false,
-        output,
-        failed: None,
-        duration: Duration::ZERO,
-    }
-}
-
-fn outcome(enforcement: &Enforcement, ended: &Ended) -> Outcome {
-    let status = shell_status(ended.status);
-    let by_engine = matches!(enforcement, Enforcement::Docker(_) | Enforcement::Life(..))
-        && status == ENGINE_FAILED;
-    let engine_told = matches!(enforcement, Enforcement::Life(..))
-        || ["docker: ", "Error: "]
-            .iter()
-            .any(|beginning| ended.output.has_line_that_begins(beginning));
-    if status == 0 && !ended.timed_out {
-        Outcome::Passed
-    } else if by_engine && engine_told {
-        Outcome::Disturbed
-    } else if !ended.timed_out && ended.output.tells_of_refusal() {
-        Outcome::Refused
-    } else {
-        Outcome::Failed
     }
 }
 

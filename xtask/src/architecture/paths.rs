@@ -76,8 +76,7 @@ fn is_outside(name: &Foreign<'_>, part: &Part) -> bool {
                 .zip(&name.path)
                 .all(|(allowed, named)| allowed == named)
     };
-    name.path.first().is_some_and(|first| first == part.of)
-        && !part.paths.iter().any(|it| is_inside(it))
+    name.path.first().is_some_and(|first| first == part.of) && !part.paths.iter().any(is_inside)
 }
 
 /// Whether a name is the forbidden path or below it, or imports the forbidden path along with all that is beside it.
