@@ -126,7 +126,7 @@ fn group() -> Verdicts {
     let text = String::from_utf8_lossy(&stranger.stderr);
     ensure(stranger.status.code() == Some(2), stranger.status)?;
     ensure(
-        text.lines().count() == 1 && text.contains("ermission denied"),
+        text.lines().count() == 1 && text.contains("you may not ask"),
         &text,
     )?;
     ensure(stranger.stdout.is_empty(), &stranger.stdout)?;

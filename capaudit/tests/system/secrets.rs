@@ -39,7 +39,7 @@ fn nothing_that_is_sent() -> Verdicts {
         &["report", "--format", "json"],
         &["export", "markdown"],
         &["export", "systemd"],
-        &["export", "docker"],
+        &["export", "setcap"],
     ] {
         let mut words = vec![places[0]];
         words.extend(&places[1..]);

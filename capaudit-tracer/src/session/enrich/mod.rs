@@ -12,7 +12,13 @@ mod file_owner;
 mod helper;
 mod ways;
 
-use std::{collections::HashMap, fmt, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use capaudit_common::event::Exec;
 use capaudit_core::{
@@ -35,6 +41,13 @@ use crate::{
         attached::{self, Attached, Running},
     },
 };
+
+/// How long an answer about a file's owner is good for the next one who asks.
+const FRESH: Duration = Duration::from_millis(5);
+/// Files of which such an answer is kept.
+const MOST_OWNERS: usize = 256;
+/// Questions that wait for the answer to another; more are not answered.
+const MOST_SAME: usize = 1 << 12;
 
 /// Files whose capabilities are remembered; their number is up to those who execute them.
 const MOST_KNOWN: usize = 1 << 16;
@@ -113,13 +126,24 @@ pub(super) struct Machine {
     known: HashMap<(u32, u64), Option<FileCapabilities>>,
     /// What is found of them as long as they are the same, by the device that the kernel has them on.
     settled: HashMap<(u32, FileId), Option<FileCapabilities>>,
+    /// What was found last of files that checks are about, by mount namespace and path.
+    owners: HashMap<(u32, String), Recent>,
+    /// The questions that ask for what another one is under way for already.
+    same: HashMap<(u32, String), Vec<u64>>,
     asked: HashMap<u64, Asked>,
+}
+
+/// An answer that is good for whoever asks the same at once: a file's owner is looked up after the check anyhow.
+#[derive(Debug)]
+struct Recent {
+    at: Instant,
+    owner: Option<FileOwner>,
 }
 
 #[derive(Debug)]
 enum Asked {
     Executed { draft: Draft, file: (u32, u64) },
-    Owner,
+    Owner { file: (u32, String) },
     Words,
 }
 
@@ -168,10 +192,18 @@ impl Machine {
                 };
                 Answer::Executed(draft.with(read))
             }
-            Asked::Owner => Answer::Owner(match found {
-                Some(Found::Owner(owner)) => owner,
-                _ => None,
-            }),
+            Asked::Owner { file } => {
+                let owner = match found {
+                    Some(Found::Owner(owner)) => owner,
+                    _ => None,
+                };
+                if self.owners.len() >= MOST_OWNERS {
+                    self.owners.clear();
+                }
+                let at = Instant::now();
+                self.owners.insert(file, Recent { at, owner });
+                Answer::Owner(owner)
+            }
             Asked::Words => Answer::Words(match found {
                 Some(Found::Words(words)) => words,
                 _ => Vec::new(),
@@ -256,12 +288,27 @@ impl Enrich for Machine {
                 mount_namespace,
                 path,
             } => {
+                let file = (mount_namespace, path.to_owned());
+                // Thousands of checks that differ in an argument alone are about one file.
+                if let Some(known) = self.owners.get(&file)
+                    && known.at.elapsed() < FRESH
+                {
+                    return Some(Answer::Owner(known.owner));
+                }
+                if let Some(same) = self.same.get_mut(&file) {
+                    if same.len() >= MOST_SAME {
+                        return Some(Answer::Owner(None));
+                    }
+                    same.push(number);
+                    return None;
+                }
                 let Some(start) = self.ways.to_path(mount_namespace, pid, path) else {
                     return Some(Answer::Owner(None));
                 };
                 let path = path.to_owned();
                 let places = vec![Place::Namespace(mount_namespace)];
-                self.asked.insert(number, Asked::Owner);
+                self.same.insert(file.clone(), Vec::new());
+                self.asked.insert(number, Asked::Owner { file });
                 let pins = vec![Arc::new(start)];
                 self.desk
                     .ask(number, &Question::Owner { path }, pins, places);
@@ -284,9 +331,16 @@ impl Enrich for Machine {
         let found = self.desk.answers();
         let mut answers = Vec::with_capacity(found.len());
         for (number, found) in found {
-            if let Some(asked) = self.asked.remove(&number) {
-                answers.push((number, self.answered(asked, found)));
-            }
+            let Some(asked) = self.asked.remove(&number) else {
+                continue;
+            };
+            let same = match &asked {
+                Asked::Owner { file } => self.same.remove(file).unwrap_or_default(),
+                Asked::Executed { .. } | Asked::Words => Vec::new(),
+            };
+            let answer = self.answered(asked, found);
+            answers.extend(same.into_iter().map(|number| (number, answer.clone())));
+            answers.push((number, answer));
         }
         answers
     }
@@ -294,7 +348,7 @@ impl Enrich for Machine {
     fn so_far(&self, number: u64) -> Option<ExecRecord> {
         match self.asked.get(&number)? {
             Asked::Executed { draft, .. } => draft.with(None),
-            Asked::Owner | Asked::Words => None,
+            Asked::Owner { .. } | Asked::Words => None,
         }
     }
 
