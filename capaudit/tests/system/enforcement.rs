@@ -375,7 +375,6 @@ fn taken_name() -> Verdicts {
 fn refused() -> Verdicts {
     for words in [
         &["--caps", "63", "--", "true"][..],
-        &["--caps", "web=CHOWN", "--", "true"],
         &["--caps", "NONE", "--from", "x", "--", "true"],
         &["--state", "/no/such/directory/x", "--", "true"],
         &["--output", "/no/such/directory/x", "--", "true"],
@@ -394,5 +393,11 @@ fn refused() -> Verdicts {
         )?;
         ensure(output.stdout.is_empty() && !output.stderr.is_empty(), words)?;
     }
-    Ok(())
+    // It starts no container, so that there is nothing that the set could be enforced on.
+    let nothing = verify(&["--caps", "web=CHOWN"], &["true"])?;
+    ensure(nothing.status.code() == Some(3), nothing.status)?;
+    ensure(
+        text(&nothing.stderr).contains("not verified: nothing was enforced on web"),
+        text(&nothing.stderr),
+    )
 }
