@@ -169,7 +169,7 @@ fn exports() -> Verdicts {
     for words in [
         &["report"][..],
         &["report", "--format", "json"],
-        &["export", "compose"],
+        &["export", "systemd"],
     ] {
         let output = Command::new(CAPAUDIT)
             .args(words)
