@@ -145,10 +145,11 @@ impl Engine {
     ) -> io::Result<Vec<(String, Traits)>> {
         let action = action.name();
         let filters = format!(r#"{{"type":["container"],"event":["{action}"]}}"#);
+        // To the end of this second: of one that is not over, engines leave out what happened since it began.
         let target = format!(
             "/events?since={}&until={}&filters={}",
             then.time,
-            now(),
+            now() + 1,
             encoded(&filters)
         );
         let (status, body) = self.ask(Method::GET, &target).await?;
