@@ -303,25 +303,36 @@ fn greet(mut stream: &UnixStream) -> std::io::Result<()> {
 
 /// As it begins to observe, and as names are asked for in the end.
 fn engine() -> Verdicts {
-    let (_file, path) = temporary()?;
-    let script = payload(&["containers", "1", &path])?;
-    for (answers, words, wait) in [
-        (0, &["run", "--", "sleep", "60"][..], 300),
-        (0, &["attach", "--duration", "1h", "--pid", "OWN"], 300),
-        (0, &["watch", "--json", "--duration", "1h"], 300),
-        (1, &["run", "--", "sh", "-c", &script], 3500),
-    ] {
+    let silent = |answers| -> Result<_, Failed> {
         let directory = tempfile::tempdir()?;
         let socket = directory.path().join("engine");
         listen(&socket, answers)?;
+        let host = format!("unix://{}", socket.display());
+        Ok((directory, host))
+    };
+    for words in [
+        &["run", "--", "sleep", "60"][..],
+        &["attach", "--duration", "1h", "--pid", "OWN"],
+        &["watch", "--json", "--duration", "1h"],
+    ] {
+        let (_directory, host) = silent(0)?;
         let mut command = Running::capaudit(&named(words, ""));
-        let command = command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
-        let capaudit = Running::start(command)?;
-        std::thread::sleep(Duration::from_millis(wait));
+        let capaudit = Running::start(command.env("DOCKER_HOST", host))?;
+        std::thread::sleep(Duration::from_millis(300));
         let ended = capaudit.end(Signal::SIGTERM);
         ended.map_err(|error| format!("{words:?}: {}", error.message().unwrap_or_default()))?;
     }
-    Ok(())
+    // One that answers once is not waited for with a container's name.
+    let (_file, path) = temporary()?;
+    let script = payload(&["containers", "1", &path])?;
+    let (_directory, host) = silent(1)?;
+    let began = Instant::now();
+    let mut command = Running::capaudit(&["run", "--", "sh", "-c", &script]);
+    let status = command.env("DOCKER_HOST", host).status()?;
+    ensure(
+        status.success() && began.elapsed() < 3 * SOON,
+        (status, began.elapsed()),
+    )
 }
 
 /// A pipe that has no room, and nobody who reads it.
