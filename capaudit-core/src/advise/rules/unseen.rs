@@ -1,22 +1,22 @@
 //! Ways of calling the kernel on which what needs no check is not seen.
 
 use super::own_set;
-use crate::ledger::{CheckIdentity, SubjectRecord};
+use crate::ledger::{CallRecord, CheckIdentity, SubjectRecord};
 
 /// System calls of io_uring(7).
 const IO_URING: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
 
 /// What such calls may hide, each a sentence.
 pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
-    let programs = |calls: fn(&CheckIdentity) -> bool, is_compat: bool| {
+    let programs = |of_check: fn(&CheckIdentity) -> bool, of_call: fn(&CallRecord) -> bool| {
         let identities = subject.checks.iter().map(|check| &check.identity);
         let by_check = identities
-            .filter(|identity| calls(identity))
+            .filter(|identity| of_check(identity))
             .map(|identity| &identity.requester);
         let by_call = subject
             .calls
             .iter()
-            .filter(|call| is_compat && call.is_compat())
+            .filter(|call| of_call(call))
             .map(|call| &call.requester);
         let mut programs: Vec<&str> = by_check
             .chain(by_call)
@@ -36,11 +36,12 @@ pub(crate) fn notes(subject: &SubjectRecord) -> Vec<String> {
     };
     [
         told(
-            programs(CheckIdentity::is_compat, true),
+            programs(CheckIdentity::is_compat, CallRecord::is_compat),
             "makes 32-bit system calls",
         ),
         told(
-            programs(|identity| identity.by_syscall(&IO_URING), false),
+            // Each ring is made with a check, so that no call needs to tell.
+            programs(|identity| identity.by_syscall(&IO_URING), |_call| false),
             "uses io_uring",
         ),
     ]

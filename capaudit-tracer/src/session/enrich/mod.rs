@@ -15,6 +15,7 @@ mod ways;
 use std::{
     collections::HashMap,
     fmt,
+    hash::Hash,
     os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
@@ -181,10 +182,10 @@ impl Machine {
             Asked::Executed { draft, file } => {
                 let read = match found {
                     Some(Found::File(Some(read))) => {
-                        remember(&mut self.known, file, read.capabilities);
+                        remember(&mut self.known, MOST_KNOWN, file, read.capabilities);
                         if let Some(identity) = read.settled {
                             let file = (file.0, identity);
-                            remember(&mut self.settled, file, read.capabilities);
+                            remember(&mut self.settled, MOST_KNOWN, file, read.capabilities);
                         }
                         Some(read.capabilities)
                     }
@@ -197,11 +198,9 @@ impl Machine {
                     Some(Found::Owner(owner)) => owner,
                     _ => None,
                 };
-                if self.owners.len() >= MOST_OWNERS {
-                    self.owners.clear();
-                }
                 let at = Instant::now();
-                self.owners.insert(file, Recent { at, owner });
+                let recent = Recent { at, owner };
+                remember(&mut self.owners, MOST_OWNERS, file, recent);
                 Answer::Owner(owner)
             }
             Asked::Words => Answer::Words(match found {
@@ -224,15 +223,12 @@ fn in_order(ways: ToExecuted) -> (Vec<Way>, Vec<Arc<OwnedFd>>) {
     .unzip()
 }
 
-fn remember<K: std::hash::Hash + Eq>(
-    known: &mut HashMap<K, Option<FileCapabilities>>,
-    file: K,
-    capabilities: Option<FileCapabilities>,
-) {
-    if known.len() >= MOST_KNOWN {
+/// Keeps what was found, of at most so many: beyond that, it begins anew.
+fn remember<K: Hash + Eq, V>(known: &mut HashMap<K, V>, most: usize, file: K, found: V) {
+    if known.len() >= most {
         known.clear();
     }
-    known.insert(file, capabilities);
+    known.insert(file, found);
 }
 
 impl Enrich for Machine {
